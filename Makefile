@@ -1,0 +1,32 @@
+# Everything a fresh machine needs: `make demo` and `make test` build their own environment first.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+
+.PHONY: demo test test-slow lint clean
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+# Not editable: tests and demo run what a user gets from pip.
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt CMakeLists.txt $(shell find gabp kernels -name '*.py' -o -name '*.cpp' -o -name '*.hpp')
+	$(INSTALL) '.[test]'
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/gabp demo --out demo
+
+test: $(VENV)/.installed
+	$(BIN)/pytest
+
+test-slow: $(VENV)/.installed
+	$(BIN)/pytest -m slow
+
+lint: $(VENV)/bin/python
+	$(INSTALL) '.[dev]'
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build demo

@@ -1,0 +1,1 @@
+"""Gaussian belief propagation on sparse systems."""

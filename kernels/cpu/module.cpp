@@ -1,0 +1,12 @@
+#include <nanobind/nanobind.h>
+
+namespace gabp {
+void bind_sequential(nanobind::module_ &);
+void bind_tree(nanobind::module_ &);
+}  // namespace gabp
+
+NB_MODULE(_cpu, m) {
+    m.doc() = "Compiled message-passing kernels; gabp/kernels/reference.py states what they compute.";
+    gabp::bind_sequential(m);
+    gabp::bind_tree(m);
+}
