@@ -1,0 +1,23 @@
+"""Floor 1: what is being solved. Coercion of every input and the way back, the edge graph, forests."""
+
+from gabp.system.errors import InvalidSystemError
+from gabp.system.graph import EdgeGraph, Forest
+from gabp.system.matrix import SparseMatrix, read_matrix
+from gabp.system.model import System, asymmetry, make_system, require_positive_diagonal
+from gabp.system.scalars import working_dtype
+from gabp.system.vectors import Columns, read_columns
+
+__all__ = [
+    "Columns",
+    "EdgeGraph",
+    "Forest",
+    "InvalidSystemError",
+    "SparseMatrix",
+    "System",
+    "asymmetry",
+    "make_system",
+    "read_columns",
+    "read_matrix",
+    "require_positive_diagonal",
+    "working_dtype",
+]

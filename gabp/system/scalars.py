@@ -1,0 +1,58 @@
+"""Number kinds: which dtypes gabp computes in, and how others become them."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gabp.system.errors import InvalidSystemError
+
+_FLOATS = {"float32": torch.float32, "float64": torch.float64}
+
+
+def working_dtype(dtype: Any) -> torch.dtype:
+    """The torch dtype that ``dtype`` (numpy or torch, or its name) stands for: float32 or float64."""
+    name = str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype) else _numpy_name(dtype)
+    if name not in _FLOATS:
+        raise TypeError(f"dtype must be float32 or float64, not {dtype!r}")
+    return _FLOATS[name]
+
+
+def _numpy_name(dtype: Any) -> str:
+    try:
+        return np.dtype(dtype).name
+    except TypeError:
+        raise TypeError(f"dtype must be float32 or float64, not {dtype!r}") from None
+
+
+def as_numbers(values: np.ndarray | Tensor, name: str) -> Tensor:
+    """``values`` as a float32 or float64 tensor: floats share memory, integers and booleans become float64.
+
+    Raises
+    ------
+    InvalidSystemError
+        Complex values: a Gaussian model is real.
+    TypeError
+        Any other kind (half precision, extended precision, objects, text).
+    """
+    require_number_kind(values.dtype, name)
+    if isinstance(values, Tensor):
+        values = values.detach()
+        return values if values.dtype.is_floating_point else values.to(torch.float64)
+    if values.dtype.kind in "biu":
+        values = values.astype(np.float64)
+    if not (values.dtype.isnative and values.flags.writeable):  # torch shares neither
+        values = values.astype(values.dtype.newbyteorder("="))
+    if any(stride < 0 for stride in values.strides):
+        values = values.copy()
+    return torch.from_numpy(values)
+
+
+def require_number_kind(dtype: np.dtype | torch.dtype, name: str) -> None:
+    """Refuse numbers that gabp does not compute with; see `as_numbers`."""
+    kind = str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype) else dtype.newbyteorder("=").name
+    if kind.startswith("complex"):
+        raise InvalidSystemError(f"{name} is complex; gabp works on real systems")
+    if kind not in _FLOATS and not kind.startswith(("bool", "int", "uint")):
+        raise TypeError(f"{name} holds {kind}; gabp takes float32, float64, integers and booleans")
