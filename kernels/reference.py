@@ -8,6 +8,8 @@ right-hand sides. ``A`` may be nonsymmetric (on a symmetric pattern): only the p
 ``weight[e] * weight[reverse[e]]`` enter the precisions (Fanaskov 2019, arXiv:1904.04093).
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -48,3 +50,86 @@ def flood_potentials(
     """One synchronous sweep of the potential messages ``h_{k->i} = -A_ik h_{k\\i} / P_{k\\i}``."""
     belief = b + gather_messages(potential, destination, len(b))
     return -(weight / cavity)[:, None] * (belief[source] - potential[reverse])
+
+
+def sequential_potentials(
+    b: Tensor, ratio: Tensor, start: Tensor, reverse: Tensor, potential: Tensor, sweeps: int
+) -> None:
+    """In-place sweeps of the potential messages in row order; ``potential`` is overwritten.
+
+    ``ratio[e] = A_ki / P_{i\\k}`` for the slot ``e`` of ``k`` in row ``i``: each node sends to all its
+    neighbours from the newest messages.
+    """
+    bounds = start.tolist()
+    for _ in range(sweeps):
+        for i, (first, last) in enumerate(pairwise(bounds)):
+            heard = potential[first:last]
+            cavity = b[i] + heard.sum(0) - heard
+            potential[reverse[first:last]] = -ratio[first:last, None] * cavity
+
+
+_BUNCH_ALPHA = (5**0.5 - 1) / 2  # Bunch 1974: the bound on element growth is smallest here
+
+
+def tree_factor(parent: Tensor, up: Tensor, down: Tensor, scale: float, pivot: Tensor, partner: Tensor) -> int:
+    """Eliminate a forest from the leaves to the roots; ``pivot`` and ``partner`` are overwritten.
+
+    Nodes are in an order with parents before children, ``up[i] = A[parent, i]``, ``down[i] = A[i, parent]``,
+    ``pivot`` holds the diagonal on entry and ``scale`` is the largest ``|A|``. A node whose pivot is too
+    small for its link to the parent is eliminated together with it (a 2×2 pivot; Bunch 1974). Returns the
+    first node at which the matrix is found singular, else -1.
+    """
+    above, to_parent, from_parent = parent.tolist(), up.tolist(), down.tolist()
+    J, joined = pivot.tolist(), [-1] * len(parent)
+    singular = -1
+    for i in reversed(range(len(J))):
+        p, c = above[i], joined[i]
+        if c >= 0:
+            determinant = J[c] * J[i] - to_parent[c] * from_parent[c]
+            if determinant == 0.0:
+                singular = i
+                break
+            if p >= 0:
+                J[p] -= to_parent[i] * from_parent[i] * (J[c] / determinant)
+            continue
+        coupling = to_parent[i] * from_parent[i] if p >= 0 else 0.0
+        alone = i
+        if coupling != 0.0 and scale * abs(J[i]) < _BUNCH_ALPHA * abs(coupling):
+            if joined[p] < 0:
+                joined[p] = i
+                continue
+            if abs(J[i]) < abs(J[joined[p]]):
+                alone, joined[p] = joined[p], i
+        if J[alone] == 0.0:
+            singular = alone
+            break
+        if p >= 0:
+            J[p] -= to_parent[alone] * from_parent[alone] / J[alone]
+    pivot[:] = torch.tensor(J, dtype=pivot.dtype)
+    partner[:] = torch.tensor(joined, dtype=partner.dtype)
+    return singular
+
+
+def tree_solve(parent: Tensor, up: Tensor, down: Tensor, pivot: Tensor, partner: Tensor, b: Tensor) -> None:
+    """Solve by the factor of `tree_factor`, overwriting ``b`` of shape ``(n, k)`` by the solution."""
+    above, joined = parent.tolist(), partner.tolist()
+    eliminated_with_parent = {c for c in joined if c >= 0}
+
+    def pair(i: int, c: int) -> tuple[Tensor, Tensor]:
+        determinant = pivot[c] * pivot[i] - up[c] * down[c]
+        return (pivot[c] * b[i] - up[c] * b[c]) / determinant, (pivot[i] * b[c] - down[c] * b[i]) / determinant
+
+    for i in reversed(range(len(above))):
+        if above[i] < 0 or i in eliminated_with_parent:
+            continue
+        value = b[i] / pivot[i] if joined[i] < 0 else pair(i, joined[i])[0]
+        b[above[i]] -= up[i] * value
+    for i in range(len(above)):
+        if i in eliminated_with_parent:
+            continue
+        if above[i] >= 0:
+            b[i] -= down[i] * b[above[i]]
+        if joined[i] < 0:
+            b[i] /= pivot[i]
+        else:
+            b[i], b[joined[i]] = pair(i, joined[i])

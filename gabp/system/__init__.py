@@ -2,7 +2,7 @@
 
 from gabp.system.errors import InvalidSystemError
 from gabp.system.graph import EdgeGraph, Forest
-from gabp.system.matrix import SparseMatrix, read_matrix
+from gabp.system.matrix import SparseMatrix, read_matrix, with_values
 from gabp.system.model import System, asymmetry, make_system, require_positive_diagonal
 from gabp.system.scalars import working_dtype
 from gabp.system.vectors import Columns, read_columns
@@ -19,5 +19,6 @@ __all__ = [
     "read_columns",
     "read_matrix",
     "require_positive_diagonal",
+    "with_values",
     "working_dtype",
 ]

@@ -70,9 +70,43 @@ def read_matrix(A: Any, device: Any = None) -> SparseMatrix:
     _require_finite(matrix)
     if device is None:
         return matrix
-    return SparseMatrix(
-        matrix.n, matrix.start.to(device), matrix.column.to(device), matrix.value.to(device)
-    )
+    return SparseMatrix(matrix.n, matrix.start.to(device), matrix.column.to(device), matrix.value.to(device))
+
+
+def with_values(A: Any, values: Any) -> Any:
+    """A matrix with the stored entries of ``A`` in their order, but other ``values``.
+
+    ``values`` is one-dimensional for the sparse formats that store a list of entries (scipy CSR, CSC and COO;
+    torch COO, CSR and CSC), or a whole matrix for any format.
+
+    Raises
+    ------
+    InvalidSystemError
+        The shape of ``values`` does not fit.
+    TypeError
+        ``A`` has no list of stored entries, so only a whole matrix will do.
+    """
+    if scipy.sparse.issparse(values) or getattr(values, "ndim", 1) == 2:
+        return values
+    if scipy.sparse.issparse(A) and A.format in ("csr", "csc", "coo"):
+        stored = A.data
+    elif isinstance(A, Tensor) and A.layout in _TORCH_LAYOUTS and A.layout != torch.strided:
+        stored = A._values() if A.layout == torch.sparse_coo else A.values()
+    else:
+        raise TypeError("the values of this kind of matrix have no order of their own; give update a whole matrix")
+    if not isinstance(values, type(stored)) or tuple(values.shape) != tuple(stored.shape):
+        raise InvalidSystemError(
+            f"values must be a {type(stored).__name__} of shape {tuple(stored.shape)}, one for each stored entry"
+        )
+    if isinstance(A, Tensor):
+        if A.layout == torch.sparse_coo:
+            return torch.sparse_coo_tensor(A._indices(), values, A.shape)
+        outer, inner = (
+            (A.crow_indices(), A.col_indices()) if A.layout == torch.sparse_csr else (A.ccol_indices(), A.row_indices())
+        )
+        return torch.sparse_compressed_tensor(outer, inner, values, A.shape, layout=A.layout)
+    place = A.coords if A.format == "coo" else (A.indices, A.indptr)
+    return type(A)((values, place) if A.format == "coo" else (values, *place), shape=A.shape)
 
 
 def from_triplets(n: int, row: Tensor, column: Tensor, value: Tensor) -> SparseMatrix:
@@ -114,9 +148,7 @@ def _from_torch(A: Tensor) -> SparseMatrix:
         row, column = A._indices()
         return from_triplets(n, row, column, as_numbers(A._values(), "A"))
     compressed, other = (
-        (A.crow_indices(), A.col_indices())
-        if A.layout == torch.sparse_csr
-        else (A.ccol_indices(), A.row_indices())
+        (A.crow_indices(), A.col_indices()) if A.layout == torch.sparse_csr else (A.ccol_indices(), A.row_indices())
     )
     outer = torch.repeat_interleave(torch.arange(n, device=A.device), compressed.diff())
     row, column = (outer, other) if A.layout == torch.sparse_csr else (other, outer)

@@ -57,9 +57,7 @@ class System:
 
     def multiply(self, x: Tensor) -> Tensor:
         """``A @ x`` in float64 for ``x`` of shape (n, k)."""
-        return reference.multiply(
-            self.diagonal, self.weight, self.graph.source, self.graph.destination, x.double()
-        )
+        return reference.multiply(self.diagonal, self.weight, self.graph.source, self.graph.destination, x.double())
 
     def residual(self, x: Tensor, b: Tensor) -> Tensor:
         """``b - A @ x`` in float64 for ``x`` and ``b`` of shape (n, k)."""
@@ -103,7 +101,7 @@ def make_system(matrix: SparseMatrix, symmetric: bool = True) -> System:
             raise InvalidSystemError(
                 f"A is not symmetric: the largest asymmetry is A[{i}, {j}] = {forth:.17g} against "
                 f"A[{j}, {i}] = {back:.17g}; pass symmetric=False for a general system"
-                + ("" if back and forth else ", or both triangles if only one is stored")
+                + (", or store both triangles" if _is_triangular(matrix) else "")
             )
         value = value if torch.equal(value, value[mirror]) else (value + value[mirror]) / 2
     row, column = matrix.row, matrix.column
@@ -134,9 +132,18 @@ def _mirrored(matrix: SparseMatrix) -> tuple[SparseMatrix, Tensor]:
     if torch.equal(row[mirror], column) and torch.equal(column[mirror], row):
         return matrix, mirror
     padded = from_triplets(
-        n, torch.cat([row, column]), torch.cat([column, row]), torch.cat([matrix.value, torch.zeros_like(matrix.value)])
+        n,
+        torch.cat([row, column]),
+        torch.cat([column, row]),
+        torch.cat([matrix.value, torch.zeros_like(matrix.value)]),
     )
     return padded, torch.argsort(padded.column.long() * n + padded.row)
+
+
+def _is_triangular(matrix: SparseMatrix) -> bool:
+    below = matrix.value[matrix.row > matrix.column]
+    above = matrix.value[matrix.row < matrix.column]
+    return not bool(below.any()) or not bool(above.any())
 
 
 def _worst_asymmetry(matrix: SparseMatrix, mirror: Tensor) -> tuple[int, int, float, float] | None:

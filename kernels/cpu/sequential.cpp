@@ -1,42 +1,10 @@
 // The sequential schedule: in row order, each node sends to all its neighbours from the newest messages.
 #include "tensors.hpp"
 
-#include <cmath>
 #include <vector>
 
 namespace gabp {
 namespace {
-
-// A cavity that the caller may not accept, and where it was met; slot -1 when all were fine.
-struct Sweep {
-    std::int64_t bad_slot = -1;
-    double largest_change = 0.0;
-};
-
-template <class T>
-Sweep sweep_precisions(const std::int64_t *start, const std::int64_t *reverse, const T *diagonal,
-                       const T *weight, T *precision, std::int64_t n, bool must_be_positive) {
-    Sweep result;
-    for (std::int64_t i = 0; i < n; ++i) {
-        T belief = diagonal[i];
-        for (std::int64_t e = start[i]; e < start[i + 1]; ++e) belief += precision[e];
-        for (std::int64_t e = start[i]; e < start[i + 1]; ++e) {
-            const T cavity = belief - precision[e];
-            const bool bad = must_be_positive ? !(cavity > T(0)) : !(cavity != T(0));
-            if (bad) {
-                result.bad_slot = e;
-                return result;
-            }
-            const std::int64_t sent = reverse[e];
-            const T message = -weight[e] * weight[sent] / cavity;
-            const double scale = std::abs(static_cast<double>(diagonal[i])) + std::abs(static_cast<double>(message));
-            const double change = std::abs(static_cast<double>(message) - static_cast<double>(precision[sent]));
-            if (!(change <= result.largest_change * scale)) result.largest_change = change / scale;
-            precision[sent] = message;
-        }
-    }
-    return result;
-}
 
 // ratio[e] = A_ki / P_{i\k} for the slot e of k in row i: what i multiplies its cavity potential by to write to k.
 template <class T>
@@ -56,17 +24,6 @@ void sweep_potentials(const std::int64_t *start, const std::int64_t *reverse, co
 
 template <class T>
 void bind(nb::module_ &m) {
-    m.def("sequential_precisions",
-          [](Offsets start, Offsets reverse, Vector<const T> diagonal, Vector<const T> weight,
-             Vector<T> precision, bool must_be_positive) {
-              const std::int64_t n = static_cast<std::int64_t>(diagonal.shape(0));
-              require(static_cast<std::int64_t>(start.shape(0)) == n + 1, "start must have n + 1 entries");
-              nb::gil_scoped_release release;
-              Sweep s = sweep_precisions(start.data(), reverse.data(), diagonal.data(), weight.data(),
-                                         precision.data(), n, must_be_positive);
-              nb::gil_scoped_acquire acquire;
-              return nb::make_tuple(s.bad_slot, s.largest_change);
-          });
     m.def("sequential_potentials", [](Offsets start, Offsets reverse, Vector<const T> ratio,
                                       Columns<const T> b, Columns<T> potential, std::int64_t sweeps) {
         const std::int64_t n = static_cast<std::int64_t>(b.shape(0));

@@ -1,0 +1,7 @@
+"""Floor 3: from messages to solutions. Methods, the choice among them, refinement and stopping."""
+
+from gabp.solvers.iteration import Progress
+from gabp.solvers.solution import ConvergenceError, Solution, Status
+from gabp.solvers.solver import Solver
+
+__all__ = ["ConvergenceError", "Progress", "Solution", "Solver", "Status"]

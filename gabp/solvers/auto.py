@@ -1,0 +1,64 @@
+"""Which method for which matrix."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from gabp.solvers.double_loop import DoubleLoop
+from gabp.solvers.elimination import Elimination
+from gabp.solvers.schedules import Flooding, Sequential, Tree
+from gabp.system import InvalidSystemError, System
+
+METHODS: dict[str, Any] = {  # each a dataclass of the system and its options that is `Prepared`
+    "tree": Tree,
+    "flooding": Flooding,
+    "sequential": Sequential,
+    "double-loop": DoubleLoop,
+    "elimination": Elimination,
+}
+_SYMMETRIC_ONLY = {"double-loop"}
+_SMALL = 20_000  # nodes up to which a sparse factorisation takes a fraction of a second
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A method and the reason for it."""
+
+    method: str
+    reason: str
+
+
+def choose(system: System, method: str) -> list[Choice]:
+    """The methods to try, best first; one only, where the caller named it.
+
+    Raises
+    ------
+    InvalidSystemError
+        There is no such method, or it cannot treat such a system.
+    """
+    if method == "auto":
+        return _choices(system)
+    if method not in METHODS:
+        raise InvalidSystemError(f"there is no method {method!r}; choose 'auto' or one of {sorted(METHODS)}")
+    if method in _SYMMETRIC_ONLY and not system.symmetric:
+        raise InvalidSystemError(f"method {method!r} needs symmetric=True")
+    return [Choice(method, "chosen by the caller")]
+
+
+def _choices(system: System) -> list[Choice]:
+    if system.graph.is_forest:
+        return [
+            Choice("tree", "the graph is a forest, where two passes are exact"),
+            Choice("elimination", "the tree pass met a singular pivot"),
+        ]
+    exact = Choice("elimination", f"{system.n} nodes: small enough for exact elimination")
+    if not system.symmetric:
+        return [Choice("elimination", "A is nonsymmetric")]
+    if not bool((system.diagonal > 0).all()):
+        return [Choice("elimination", "A has a nonpositive diagonal, so it is no precision matrix")]
+    messages = Choice("double-loop", "large, with cycles: message passing inside conjugate gradients")
+    if system.n <= _SMALL:
+        return [
+            exact,
+            Choice("double-loop", "elimination found A singular; a consistent b may still be solved"),
+        ]
+    return [messages, Choice("elimination", "message passing stopped short of the tolerance")]

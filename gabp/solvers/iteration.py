@@ -1,0 +1,206 @@
+"""The way every method is driven to a solution: looks at the true residual, refinement, and the stopping test."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gabp.solvers.protocol import Prepared
+from gabp.solvers.solution import Status
+from gabp.system import System
+
+_GROWTH_OF_DIVERGENCE = 1e10
+_LOOKS_WITHOUT_GAIN = 3
+# a correction is good to about half its digits; past that a new one for the true residual gains more
+_WORTH_REFINING = {torch.float32: 1e-4, torch.float64: 1e-11}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a callback is shown, once per sweep or step."""
+
+    iteration: int
+    relative_residual: float
+    _restore: Callable[[], Any] = field(repr=False)
+
+    @property
+    def x(self) -> Any:
+        """The solution so far, in the caller's form; computed when asked for."""
+        return self._restore()
+
+
+@dataclass(frozen=True)
+class Request:
+    """One solve: what is wanted, and when to stop.
+
+    ``b`` and ``x0`` are (n, k) in float64; ``answer_dtype`` is the dtype that ``x`` will be given back in,
+    and the residual that counts is that of ``x`` after this rounding.
+    """
+
+    b: Tensor
+    x0: Tensor | None
+    tolerance: Tensor
+    maxiter: int
+    answer_dtype: torch.dtype
+    callback: Callable[[Progress], Any] | None
+    restore: Callable[[Tensor], Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The best ``x`` met, (n, k) in float64 but representable in the answer's dtype, and how it was reached."""
+
+    x: Tensor
+    residual: Tensor
+    status: Status
+    iterations: int
+    history: tuple[float, ...]
+
+
+def iterate(system: System, prepared: Prepared, request: Request, working: torch.dtype) -> Outcome:
+    """Solve ``A x = b``: correct ``x`` by the method's answer to its true residual until that meets the tolerance."""
+    return _Iteration(system, prepared, request, working).run()
+
+
+class _Iteration:
+    def __init__(self, system: System, prepared: Prepared, request: Request, working: torch.dtype) -> None:
+        self.system, self.prepared, self.request = system, prepared, request
+        self.worth_refining = _WORTH_REFINING[working]
+        self.b_norm = request.b.norm(dim=0)
+        self.iterations = 0
+        self.history: list[float] = []
+        self.best_x = torch.zeros_like(request.b)
+        self.best_residual = request.b
+        self.best = math.inf
+
+    def run(self) -> Outcome:
+        x = self._start()
+        residual = self.system.residual(x, self.request.b)
+        relative = self._look(x, residual)
+        if relative is None:
+            return self._outcome(Status.CONVERGED)
+        if self.prepared.failure is not None:
+            return self._outcome(self.prepared.failure)
+        while True:
+            before = self.best
+            status, x, residual = self._correct(x, residual)
+            if status is not None:
+                return self._outcome(status)
+            if not self.best < 0.5 * before:
+                return self._outcome(Status.STAGNATED)
+
+    def _start(self) -> Tensor:
+        """``x0``, but 0 where ``b`` is: no relative tolerance can be met from elsewhere."""
+        request = self.request
+        if request.x0 is None:
+            return torch.zeros_like(request.b)
+        return torch.where(self.b_norm == 0, 0.0, request.x0)
+
+    def _correct(self, base: Tensor, r: Tensor) -> tuple[Status | None, Tensor, Tensor]:
+        """Add one correction to ``base``; ends with a status, or when refining what is left gains more."""
+        request = self.request
+        first = float((r.norm(dim=0) / self._scale()).max())
+        correction = self.prepared.correct(r, request.tolerance)
+        looks = _Looks(first, self.worth_refining, every_step=request.callback is not None)
+        while True:
+            if self.iterations >= request.maxiter:
+                return Status.MAX_ITERATIONS, base, r
+            steps = min(looks.next_steps(self._target()), request.maxiter - self.iterations)
+            done, failure = correction.advance(steps)
+            self.iterations += done
+            x = base + correction.estimate()
+            residual = self.system.residual(x, request.b)
+            relative = self._look(x, residual)
+            if relative is None:
+                return Status.CONVERGED, x, residual
+            if self._callback_stops(x, relative):
+                return Status.STOPPED_BY_CALLBACK, x, residual
+            if failure is not None:
+                return failure, x, residual
+            if not math.isfinite(relative) or relative > _GROWTH_OF_DIVERGENCE * max(first, self.best):
+                return Status.DIVERGED, x, residual
+            looks.saw(done, relative)
+            if self.prepared.exact or done < steps or looks.exhausted:
+                return None, self.best_x, self.best_residual
+
+    def _look(self, x: Tensor, residual: Tensor) -> float | None:
+        """Note the relative residual of the worst column; None where every column meets its tolerance."""
+        norm = residual.norm(dim=0)
+        if bool((norm <= self.request.tolerance).all()):
+            rounded = x.to(self.request.answer_dtype).double()
+            if not torch.equal(rounded, x):
+                x, residual = rounded, self.system.residual(rounded, self.request.b)
+                norm = residual.norm(dim=0)
+            relative = float((norm / self._scale()).max())
+            if bool((norm <= self.request.tolerance).all()):
+                self.best_x, self.best_residual, self.best = x, residual, relative
+                self.history.append(relative)
+                return None
+        else:
+            relative = float((norm / self._scale()).max())
+        self.history.append(relative)
+        if relative < self.best:
+            self.best_x, self.best_residual, self.best = x, residual, relative
+        return relative
+
+    def _scale(self) -> Tensor:
+        return torch.where(self.b_norm > 0, self.b_norm, 1.0)
+
+    def _target(self) -> float:
+        wanted = (self.request.tolerance / self._scale())[self.b_norm > 0]
+        return float(wanted.min()) if len(wanted) else 0.0
+
+    def _callback_stops(self, x: Tensor, relative: float) -> bool:
+        callback = self.request.callback
+        if callback is None:
+            return False
+        return bool(callback(Progress(self.iterations, relative, lambda: self.request.restore(x))))
+
+    def _outcome(self, status: Status) -> Outcome:
+        x = self.best_x.to(self.request.answer_dtype).double()
+        residual = self.system.residual(x, self.request.b)
+        return Outcome(x, residual, status, self.iterations, tuple(self.history))
+
+
+class _Looks:
+    """When to look at the residual, and when a correction has given what it can.
+
+    A look costs about a sweep, so the next one is where the observed rate says that the target is met,
+    but never later than after half as many sweeps again.
+    """
+
+    def __init__(self, first: float, worth_refining: float, every_step: bool) -> None:
+        self.first, self.worth_refining, self.every_step = first, worth_refining, every_step
+        self.steps = 0
+        self.best = first
+        self.without_gain = 0
+        self.previous: tuple[int, float] | None = None
+        self.rate = 0.0  # of log(relative residual) per step
+
+    def next_steps(self, target: float) -> int:
+        if self.every_step:
+            return 1
+        if self.previous is None:
+            return 4
+        longest = max(4, self.steps // 2)
+        relative = self.previous[1]
+        if self.rate >= 0.0 or relative <= target:
+            return longest
+        return min(longest, max(1, math.ceil(math.log(target / relative) / self.rate))) if target > 0 else longest
+
+    def saw(self, done: int, relative: float) -> None:
+        self.steps += done
+        if self.previous is not None and done and relative > 0:
+            self.rate = math.log(relative / self.previous[1]) / done
+        self.previous = (self.steps, max(relative, 1e-300))
+        self.without_gain = 0 if relative < self.best else self.without_gain + 1
+        self.best = min(self.best, relative)
+
+    @property
+    def exhausted(self) -> bool:
+        gained = self.best / self.first
+        patience = _LOOKS_WITHOUT_GAIN if not self.every_step else max(10, self.steps // 2)
+        return gained <= self.worth_refining or (gained <= 0.1 and self.without_gain >= patience)

@@ -1,0 +1,249 @@
+"""Set up once for a matrix, solve for any number of right-hand sides."""
+
+import copy
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from gabp.solvers.auto import METHODS, Choice, choose
+from gabp.solvers.iteration import Outcome, Progress, Request, iterate
+from gabp.solvers.protocol import Prepared
+from gabp.solvers.solution import ConvergenceError, Solution, Status
+from gabp.system import (
+    Columns,
+    InvalidSystemError,
+    System,
+    make_system,
+    read_columns,
+    read_matrix,
+    with_values,
+    working_dtype,
+)
+
+_log = logging.getLogger("gabp")
+_MAXITER = 10_000
+
+
+class Solver:
+    """A linear system set up for repeated solution by Gaussian belief propagation.
+
+    Parameters
+    ----------
+    A : scipy sparse, torch sparse or dense, or 2-D numpy array, shape (n, n)
+    method : str
+        ``"auto"``, ``"tree"``, ``"flooding"``, ``"sequential"``, ``"double-loop"`` or ``"elimination"``.
+    symmetric : bool
+        Whether A must be symmetric (to rounding in its own dtype), as a precision matrix is.
+    dtype : float32 or float64, optional
+        Of the messages; A's own by default. Residuals are always evaluated in float64.
+    device : torch device, optional
+        Where to compute; where A is, by default.
+    **options
+        Of the method: ``start`` and ``damping`` of flooding.
+
+    Raises
+    ------
+    TypeError, InvalidSystemError
+        See `gabp.solve`.
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.sparse as sp, gabp
+    >>> A = sp.diags_array([[-1.0] * 3, [2.0] * 4, [-1.0] * 3], offsets=[-1, 0, 1])
+    >>> solver = gabp.Solver(A)
+    >>> solver.method
+    'tree'
+    >>> solver.solve(np.array([1.0, 0.0, 0.0, 1.0])).x
+    array([1., 1., 1., 1.])
+    """
+
+    def __init__(
+        self,
+        A: Any,
+        *,
+        method: str = "auto",
+        symmetric: bool = True,
+        blocks: Any = None,
+        dtype: Any = None,
+        device: Any = None,
+        **options: Any,
+    ) -> None:
+        began = time.perf_counter()
+        if blocks is not None:
+            raise NotImplementedError("blocks= is not there yet: vector-valued nodes come in a later version")
+        if not isinstance(method, str):
+            raise TypeError(f"method must be a string, not {type(method).__name__}")
+        self._given = A  # its index arrays place the values of `update`; nothing is copied
+        self._asked_method, self._dtype, self._device, self._options = method, dtype, device, options
+        self._set_up(make_system(read_matrix(A, device), symmetric), began)
+
+    def _set_up(self, system: System, began: float) -> None:
+        self.system = system
+        self._working = system.dtype if self._dtype is None else working_dtype(self._dtype)
+        self._choices = choose(system, self._asked_method)
+        self._prepared = _prepare(system, self._working, self._choices[0], self._options)
+        self.setup_seconds = time.perf_counter() - began
+
+    def update(self, values: Any) -> "Solver":
+        """A solver for new values on the same pattern; what depends on the pattern alone is kept.
+
+        Parameters
+        ----------
+        values : array, shape (nnz,), or a matrix
+            The new values in the order in which A stores its entries (scipy CSR, CSC, COO; torch COO, CSR, CSC),
+            or a whole matrix of any kind with the same pattern.
+
+        Raises
+        ------
+        InvalidSystemError
+            The values do not fit, or are no valid system; see `gabp.solve`.
+        """
+        began = time.perf_counter()
+        A = with_values(self._given, values)
+        system = make_system(read_matrix(A, self._device), self.system.symmetric)
+        graph = self.system.graph
+        if not (torch.equal(system.graph.start, graph.start) and torch.equal(system.graph.source, graph.source)):
+            raise InvalidSystemError("the pattern differs from that of the matrix the solver was set up for")
+        updated = copy.copy(self)
+        updated._given = A
+        updated._set_up(replace(system, graph=graph), began)
+        return updated
+
+    @property
+    def method(self) -> str:
+        """The method that is tried first."""
+        return self._choices[0].method
+
+    @property
+    def n(self) -> int:
+        """Unknowns."""
+        return self.system.n
+
+    def __repr__(self) -> str:
+        choice = self._choices[0]
+        return (
+            f"Solver: {self.n} unknowns, {self.system.graph.edges} directed edges, {self._working}\n"
+            f"  method  {choice.method} ({choice.reason})\n"
+            f"  set-up  {self.setup_seconds:.3g} s"
+        )
+
+    def solve(
+        self,
+        b: Any,
+        x0: Any = None,
+        *,
+        rtol: float | None = None,
+        atol: float = 0.0,
+        maxiter: int | None = None,
+        callback: Callable[[Progress], Any] | None = None,
+        throw: bool = True,
+    ) -> Solution:
+        """Solve ``A x = b``; the arguments are those of `gabp.solve`."""
+        began = time.perf_counter()
+        columns = read_columns(b, self.n, "b", self.system.device)
+        request = self._request(columns, x0, rtol, atol, maxiter, callback)
+        solution = self._run(request, columns, began)
+        if throw and not solution.converged and solution.status is not Status.STOPPED_BY_CALLBACK:
+            raise ConvergenceError(solution)
+        return solution
+
+    def _request(
+        self,
+        columns: Columns,
+        x0: Any,
+        rtol: float | None,
+        atol: float,
+        maxiter: int | None,
+        callback: Callable[[Progress], Any] | None,
+    ) -> Request:
+        if rtol is None:
+            rtol = 1e-5 if columns.dtype == torch.float32 else 1e-8
+        _require_nonnegative(rtol, "rtol")
+        _require_nonnegative(atol, "atol")
+        maxiter = _MAXITER if maxiter is None else maxiter
+        if isinstance(maxiter, bool) or not isinstance(maxiter, (int, np.integer)):
+            raise TypeError(f"maxiter must be an integer, not {type(maxiter).__name__}")
+        if maxiter < 0:
+            raise InvalidSystemError(f"maxiter must not be negative, got {maxiter}")
+        if callback is not None and not callable(callback):
+            raise TypeError(f"callback must be callable, not {type(callback).__name__}")
+        start = None
+        if x0 is not None:
+            start = read_columns(x0, self.n, "x0", self.system.device).values
+            if start.shape != columns.values.shape:
+                raise InvalidSystemError(f"x0 has shape {tuple(x0.shape)}, which is not that of b")
+        return Request(
+            b=columns.values,
+            x0=start,
+            tolerance=torch.clamp(rtol * columns.values.norm(dim=0), min=atol),
+            maxiter=int(maxiter),
+            answer_dtype=columns.dtype,
+            callback=callback,
+            restore=columns.restore,
+        )
+
+    def _run(self, request: Request, columns: Columns, began: float) -> Solution:
+        """Try the methods in turn until one converges; each goes on from the best ``x`` so far."""
+        spent, reason = 0, self._choices[0].reason
+        history: tuple[float, ...] = ()
+        for position, choice in enumerate(self._choices):
+            prepared = self._prepared if position == 0 else self._fallback(choice)
+            outcome = iterate(self.system, prepared, request, self._working)
+            spent += outcome.iterations
+            history += outcome.history
+            last = position == len(self._choices) - 1
+            if last or outcome.status in (
+                Status.CONVERGED,
+                Status.STOPPED_BY_CALLBACK,
+                Status.MAX_ITERATIONS,
+            ):
+                break
+            following = self._choices[position + 1]
+            reason += f"; {outcome.status.name} there, so {following.method}: {following.reason}"
+            _log.info("%s ended with %s; trying %s", choice.method, outcome.status.name, following.method)
+            request = replace(request, x0=outcome.x, maxiter=request.maxiter - outcome.iterations)
+        return self._solution(replace(outcome, iterations=spent, history=history), columns, choice, reason, began)
+
+    def _fallback(self, choice: Choice) -> Prepared:
+        return _prepare(self.system, self._working, choice, {})
+
+    def _solution(self, outcome: Outcome, columns: Columns, choice: Choice, reason: str, began: float) -> Solution:
+        residual, x, b = outcome.residual, outcome.x, columns.values
+        size = self.system.norm * x.abs().amax(0) + b.abs().amax(0)
+        backward = residual.abs().amax(0) / torch.where(size > 0, size, 1.0)
+        shape = () if columns.single else (-1,)
+        return Solution(
+            x=columns.restore(x),
+            converged=outcome.status is Status.CONVERGED,
+            status=outcome.status,
+            iterations=outcome.iterations,
+            residual_norm=residual.norm(dim=0).cpu().numpy().reshape(shape),
+            backward_error=backward.cpu().numpy().reshape(shape),
+            method=choice.method,
+            method_reason=reason,
+            backend=self.system.device.type,
+            history=outcome.history,
+            setup_seconds=self.setup_seconds,
+            solve_seconds=time.perf_counter() - began,
+        )
+
+
+def _prepare(system: System, working: torch.dtype, choice: Choice, options: dict[str, Any]) -> Prepared:
+    method = METHODS[choice.method]
+    known = [parameter.name for parameter in fields(method) if parameter.init and parameter.name != "system"]
+    for option in options:
+        if option not in known:
+            raise TypeError(f"method {choice.method!r} has no option {option!r}; it has {', '.join(known) or 'none'}")
+    return method(system if method.exact else system.astype(working), **options)
+
+
+def _require_nonnegative(value: float, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.floating, np.integer)):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+    if not value >= 0 or value == float("inf"):
+        raise InvalidSystemError(f"{name} must be a finite number >= 0, got {value}")
