@@ -13,6 +13,7 @@ from gabp.solvers.solution import Status
 from gabp.system import System
 
 _GROWTH_OF_DIVERGENCE = 1e10
+_FIRST_LOOK = 8  # sweeps
 _LOOKS_WITHOUT_GAIN = 3
 # a correction is good to about half its digits; past that a new one for the true residual gains more
 _WORTH_REFINING = {torch.float32: 1e-4, torch.float64: 1e-11}
@@ -168,39 +169,36 @@ class _Iteration:
 class _Looks:
     """When to look at the residual, and when a correction has given what it can.
 
-    A look costs about a sweep, so the next one is where the observed rate says that the target is met,
-    but never later than after half as many sweeps again.
+    A look costs about a sweep, so the next one is where the observed rate says that the target is met, but
+    never more than as many sweeps away as are done: the looks of a solve grow with the logarithm of its sweeps.
     """
 
     def __init__(self, first: float, worth_refining: float, every_step: bool) -> None:
         self.first, self.worth_refining, self.every_step = first, worth_refining, every_step
         self.steps = 0
+        self.relative = first
         self.best = first
         self.without_gain = 0
-        self.previous: tuple[int, float] | None = None
-        self.rate = 0.0  # of log(relative residual) per step
+        self.log_rate = 0.0  # of the relative residual, per step
 
     def next_steps(self, target: float) -> int:
         if self.every_step:
             return 1
-        if self.previous is None:
-            return 4
-        longest = max(4, self.steps // 2)
-        relative = self.previous[1]
-        if self.rate >= 0.0 or relative <= target:
+        longest = max(_FIRST_LOOK, self.steps)
+        if self.log_rate >= 0.0 or not 0.0 < target < self.relative:
             return longest
-        return min(longest, max(1, math.ceil(math.log(target / relative) / self.rate))) if target > 0 else longest
+        return min(longest, math.ceil(math.log(target / self.relative) / self.log_rate))
 
     def saw(self, done: int, relative: float) -> None:
+        if done and 0.0 < relative and 0.0 < self.relative:
+            self.log_rate = math.log(relative / self.relative) / done
         self.steps += done
-        if self.previous is not None and done and relative > 0:
-            self.rate = math.log(relative / self.previous[1]) / done
-        self.previous = (self.steps, max(relative, 1e-300))
+        self.relative = relative
         self.without_gain = 0 if relative < self.best else self.without_gain + 1
         self.best = min(self.best, relative)
 
     @property
     def exhausted(self) -> bool:
         gained = self.best / self.first
-        patience = _LOOKS_WITHOUT_GAIN if not self.every_step else max(10, self.steps // 2)
+        patience = max(10, self.steps // 2) if self.every_step else _LOOKS_WITHOUT_GAIN
         return gained <= self.worth_refining or (gained <= 0.1 and self.without_gain >= patience)
