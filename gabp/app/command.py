@@ -1,7 +1,7 @@
 """The command line: ``gabp COMMAND ...``.
 
-Results go to stdout, everything else to stderr. The exit code is 0 when converged or done, 1 when not converged,
-2 for bad input, 130 when interrupted and 141 when the reader of stdout went away, as shells have it.
+Results go to stdout, everything else to stderr. The exit code is 0 when converged or done, 1 when not
+converged, 2 for bad input; as shells have it, 130 when interrupted and 141 when the reader of stdout left.
 """
 
 import argparse

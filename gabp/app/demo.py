@@ -1,8 +1,8 @@
 """The demonstration: a mountain range from one height in twenty.
 
-The model is "approximation from sparse data" of Weiss and Freeman (*Correctness of belief propagation in Gaussian
-graphical models of arbitrary topology*, Neural Computation 13, 2001) at the scale of a real map: neighbouring
-heights are close, a few heights are known.
+The model is "approximation from sparse data" of Weiss and Freeman (*Correctness of belief propagation in
+Gaussian graphical models of arbitrary topology*, Neural Computation 13, 2001) at the scale of a real map:
+neighbouring heights are close, a few heights are known.
 """
 
 from collections.abc import Callable
@@ -104,7 +104,7 @@ class Reconstruction:
 
 
 def load_terrain() -> Terrain:
-    """The elevation model of the Jacksboro fault, Tennessee, that ships inside matplotlib: 344×403 heights."""
+    """The elevation model of the Jacksboro fault, Tennessee, that ships in matplotlib: 344×403 heights."""
     with get_sample_data("jacksboro_fault_dem.npz") as data:
         latitude = 0.5 * (float(data["ymin"]) + float(data["ymax"]))
         down = float(data["dy"]) * METRES_PER_DEGREE
@@ -147,9 +147,9 @@ def _nearest_given(terrain: Terrain, given: np.ndarray) -> np.ndarray:
 def fitted_scale(y: np.ndarray, x: np.ndarray) -> float:
     """The standard deviation that a precision of 1 stands for, by restricted maximum likelihood.
 
-    The mean depends only on the ratio of the two precisions; their scale is free, and the given heights alone fix
-    it: s² = TRUST·yᵀ(y - x) / (g - 1) is the model's energy at its mean per degree of freedom (the constant that the
-    Laplacian leaves free takes one away).
+    The mean depends only on the ratio of the two precisions; their scale is free, and the given heights alone
+    fix it: s² = TRUST·yᵀ(y - x) / (g - 1) is the model's energy at its mean per degree of freedom (the
+    constant that the Laplacian leaves free takes one away).
 
     Parameters
     ----------

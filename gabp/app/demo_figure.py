@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, LightSource, LinearSegmentedColormap, Normalize
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from gabp.app.demo import Reconstruction, Terrain
 
@@ -17,6 +17,14 @@ __all__ = ["save_figure"]
 INK = "#22303c"
 PAPER = "white"
 ACCENT = "#c8321e"
+STYLE = {
+    "font.size": 12,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
 VERTICAL_EXAGGERATION = 4.0
 
 
@@ -88,9 +96,8 @@ def _draw_transect(axes: Axes, result: Reconstruction, row: int) -> None:
     axes.plot(east, mean, color=ACCENT, linewidth=1.6, label="reconstruction")
     known = result.given[row]
     axes.plot(
-        east[known], result.terrain.height[row][known], "o", color="white", markeredgecolor=INK, markersize=5.5,
-        label="given",
-    )  # fmt: skip
+        east[known], result.terrain.height[row][known], "o", color=PAPER, markeredgecolor=INK, label="given"
+    )
     axes.set(xlim=(0, wide), xlabel="km east", ylabel="height (m)")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
@@ -107,56 +114,51 @@ def _caption(result: Reconstruction) -> str:
     )
 
 
-def make_figure(result: Reconstruction) -> Figure:
-    """Draw the four maps and a transect, 16:9."""
+def _draw_maps(figure: SubFigure, result: Reconstruction, row: int) -> None:
     terrain = result.terrain
-    norm = Normalize(terrain.height.min(), terrain.height.max())
-    colours = _land_colours()
-    tall, wide = _kilometres(terrain)
-    row = terrain.height.shape[0] // 2
-    with matplotlib.rc_context({"font.size": 12, "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK,
-                                "xtick.color": INK, "ytick.color": INK}):  # fmt: skip
+    colours, norm = _land_colours(), Normalize(terrain.height.min(), terrain.height.max())
+    maps = figure.subplots(1, 4)
+    given, mean, truth, deviation = maps
+    given.set_title(f"Given: {result.given.mean():.0%} of {result.given.size:,} heights")
+    _draw_samples(given, result, norm, colours)
+    mean.set_title("Reconstruction")
+    _draw_relief(mean, terrain, result.mean, norm, colours)
+    truth.set_title("True terrain")
+    _draw_relief(truth, terrain, terrain.height, norm, colours)
+    deviation.set_title("Bethe standard deviation")
+    _draw_deviation(deviation, result)
+    given.set_ylabel("km north")
+    for axes in maps:
+        axes.set_xlabel("km east")
+    for axes in maps[1:]:
+        axes.set_yticklabels([])
+    transect_north = _kilometres(terrain)[0] - (row + 0.5) * terrain.spacing[0] / 1000
+    for axes in (mean, truth):
+        axes.axhline(transect_north, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+    figure.colorbar(
+        ScalarMappable(norm, colours), ax=[given, mean, truth], label="height (m)",
+        orientation="horizontal", aspect=60, shrink=0.6, pad=0.03,
+    )  # fmt: skip
+    figure.colorbar(
+        deviation.images[0], ax=deviation, label="standard deviation (m)", extend="both",
+        orientation="horizontal", aspect=22, shrink=0.9, pad=0.03,
+    )  # fmt: skip
+
+
+def make_figure(result: Reconstruction) -> Figure:
+    """Draw the four maps and, below them, a transect along the dashed line: 16:9."""
+    row = result.given.shape[0] // 2
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(16, 9), facecolor=PAPER, layout="constrained")
         FigureCanvasAgg(figure)
-        figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
         top, bottom = figure.subfigures(2, 1, height_ratios=[1.75, 1])
-        given_axes, mean_axes, truth_axes, deviation_axes = top.subplots(1, 4)
-
-        _draw_samples(given_axes, result, norm, colours)
-        _draw_relief(mean_axes, terrain, result.mean, norm, colours)
-        _draw_relief(truth_axes, terrain, terrain.height, norm, colours)
-        _draw_deviation(deviation_axes, result)
-
-        share = result.given.mean()
-        given_axes.set_title(f"Given: {share:.0%} of {result.given.size:,} heights")
-        mean_axes.set_title("Reconstruction")
-        truth_axes.set_title("True terrain")
-        deviation_axes.set_title("Bethe standard deviation")
-        for axes in (mean_axes, truth_axes, deviation_axes):
-            axes.set_yticklabels([])
-        for axes in (given_axes, mean_axes, truth_axes, deviation_axes):
-            axes.set_xlabel("km east")
-        given_axes.set_ylabel("km north")
-        for axes in (mean_axes, truth_axes):
-            axes.axhline(
-                tall - (row + 0.5) * terrain.spacing[0] / 1000,
-                color=INK,
-                linewidth=0.8,
-                linestyle=(0, (4, 3)),
-            )
-        top.colorbar(
-            ScalarMappable(norm, colours), ax=[given_axes, mean_axes, truth_axes], orientation="horizontal",
-            aspect=60, shrink=0.6, pad=0.03, label="height (m)",
-        )  # fmt: skip
-        top.colorbar(
-            deviation_axes.images[0], ax=deviation_axes, extend="both", orientation="horizontal", aspect=22, shrink=0.9, pad=0.03,
-            label="standard deviation (m)",
-        )  # fmt: skip
+        _draw_maps(top, result, row)
         _draw_transect(bottom.subplots(), result, row)
         figure.suptitle(
-            f"A landscape from {share:.0%} of its heights, by Gaussian belief propagation",
-            fontsize=18, fontweight="bold",
-        )  # fmt: skip
+            f"A landscape from {result.given.mean():.0%} of its heights, by Gaussian belief propagation",
+            fontsize=18,
+            fontweight="bold",
+        )
         top.suptitle(_caption(result), fontsize=13)
     return figure
 

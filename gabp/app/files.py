@@ -1,4 +1,4 @@
-"""Matrices and vectors from files and back; everything that can be wrong with a file becomes one clear line."""
+"""Matrices and vectors from files and back; whatever is wrong with a file becomes one clear line."""
 
 import gzip
 import io

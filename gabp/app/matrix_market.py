@@ -16,8 +16,7 @@ import scipy.sparse as sp
 __all__ = ["MatrixMarketError", "format_matrix_market", "parse_matrix_market"]
 
 LARGEST_DIMENSION = 2**31 - 1  # node indices are 32-bit throughout
-REFUSED_FIELDS = {"complex": "complex numbers", "double-complex": "complex numbers"}
-REFUSED_SYMMETRIES = {"skew-symmetric": "skew-symmetric matrices", "hermitian": "Hermitian matrices"}
+FIELDS = ("real", "double", "integer", "unsigned-integer", "pattern")
 NUMBER = re.compile(rb"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(inf|infinity|nan)", re.IGNORECASE)
 FORTRAN_EXPONENT = bytes.maketrans(b"dD", b"ee")  # 1.0D+02, as Fortran programs write it
 
@@ -72,16 +71,12 @@ def _parse_banner(line: bytes) -> tuple[bool, bool, bool]:
         _fail(1, f"holds a {kind!r}; only a 'matrix' can be read")
     if layout not in ("coordinate", "array"):
         _fail(1, f"unknown format {layout!r}; coordinate and array can be read")
-    if field in REFUSED_FIELDS:
-        _fail(
-            1,
-            f"field {field!r}: {REFUSED_FIELDS[field]} are not supported; real, integer and pattern can be read",
-        )
-    if field not in ("real", "double", "integer", "unsigned-integer", "pattern"):
+    if field == "complex":
+        _fail(1, "complex matrices are not supported; real, integer and pattern can be read")
+    if field not in FIELDS:
         _fail(1, f"unknown field {field!r}; real, integer and pattern can be read")
-    if symmetry in REFUSED_SYMMETRIES:
-        _fail(1, f"symmetry {symmetry!r}: {REFUSED_SYMMETRIES[symmetry]} are not supported; "
-                 "general and symmetric can be read")  # fmt: skip
+    if symmetry in ("skew-symmetric", "hermitian"):
+        _fail(1, f"{symmetry} matrices are not supported; general and symmetric can be read")
     if symmetry not in ("general", "symmetric"):
         _fail(1, f"unknown symmetry {symmetry!r}; general and symmetric can be read")
     if layout == "array" and field == "pattern":
@@ -114,13 +109,10 @@ def _parse_header(data: bytes) -> tuple[_Header, int]:
         _fail(line, f"a {rows}×{columns} matrix is too large: indices are limited to {LARGEST_DIMENSION}")
     if symmetric and rows != columns:
         _fail(line, f"a symmetric matrix must be square, not {rows}×{columns}")
-    if coordinate:
-        entries = int(words[2])
-    else:
-        entries = rows * (rows + 1) // 2 if symmetric else rows * columns
-    return _Header(coordinate, pattern, symmetric, rows, columns, entries, line), len(
-        data
-    ) if end < 0 else end + 1
+    stored = rows * (rows + 1) // 2 if symmetric else rows * columns
+    entries = int(words[2]) if coordinate else stored
+    header = _Header(coordinate, pattern, symmetric, rows, columns, entries, line)
+    return header, len(data) if end < 0 else end + 1
 
 
 def _line_of_entry(body: bytes, header: _Header, entry: int) -> int:
@@ -162,7 +154,8 @@ def _parse_body(body: bytes, header: _Header) -> np.ndarray:
     found = len(numbers)
     if found < header.entries:
         raise MatrixMarketError(
-            f"truncated: the size line (line {header.line}) promises {header.entries} entries, the file holds {found}"
+            f"truncated: the size line (line {header.line}) promises {header.entries} entries, "
+            f"the file holds {found}"
         )
     if found > header.entries:
         line = _line_of_entry(body, header, header.entries)
@@ -196,8 +189,10 @@ def _mirror(
         if twice.any():
             entry = int(twice.argmax())
             i, j = row[entry] + 1, column[entry] + 1
-            _fail(_line_of_entry(body, header, entry),
-                  f"a symmetric file stores each pair once, but ({i}, {j}) and ({j}, {i}) are both there")  # fmt: skip
+            line = _line_of_entry(body, header, entry)
+            _fail(
+                line, f"a symmetric file stores each pair once, but both ({i}, {j}) and ({j}, {i}) are there"
+            )
     off = row != column
     return sp.coo_array(
         (
@@ -214,8 +209,8 @@ def parse_matrix_market(data: bytes) -> sp.csr_array | np.ndarray:
     Parameters
     ----------
     data : bytes
-        The text: coordinate or array; real, integer or pattern (a pattern's values are 1); general or symmetric.
-        Blank lines, comments between entries and Fortran exponents (``1.0D+02``) are accepted.
+        The text: coordinate or array; real, integer or pattern (a pattern's values are 1); general or
+        symmetric. Blank lines, comments between entries and Fortran exponents (``1.0D+02``) are accepted.
 
     Returns
     -------
@@ -225,8 +220,8 @@ def parse_matrix_market(data: bytes) -> sp.csr_array | np.ndarray:
     Raises
     ------
     MatrixMarketError
-        With the line, for anything else. Nothing is guessed: a value with a tail (``1.0abc``), a surplus column or
-        a symmetric file with both triangles is refused rather than read as something it may not mean.
+        With the line, for anything else. Nothing is guessed: a value with a tail (``1.0abc``), a surplus
+        column or a symmetric file with both triangles is refused, not read as something it may not mean.
     """
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")

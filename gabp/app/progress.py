@@ -25,7 +25,7 @@ def solve_progress(rtol: float) -> Iterator[Callable[[gabp.Progress], None] | No
     Yields
     ------
     callable or None
-        The callback for `gabp.solve`; None where stderr is not a terminal, so that nothing is computed for nobody.
+        The callback for `gabp.solve`; None where stderr is not a terminal: then nothing is computed for it.
     """
     if sys.stderr is None or not sys.stderr.isatty():
         yield None

@@ -1,1 +1,1 @@
-"""The subcommands, one module each: ``HELP``, ``add_arguments(parser)`` and ``run(arguments) -> exit code``."""
+"""The subcommands, one module each: ``HELP``, ``add_arguments(parser)``, ``run(arguments) -> exit code``."""

@@ -29,7 +29,7 @@ def describe(result: Reconstruction) -> str:
             f"Terrain: {result.given.sum():,} of {result.given.size:,} heights given, the others inferred",
             f"  error, RMS         {result.rmse(result.mean):.2f} m"
             f" (nearest neighbour: {result.rmse(result.nearest):.2f} m)",
-            f"  uncertainty        {result.coverage:.1%} of the hidden heights within ± 2 Bethe standard deviations",
+            f"  uncertainty        {result.coverage:.1%} of the others within ± 2 Bethe standard deviations",
             f"  relative residual  {result.relative_residual:.2e}",
             f"  sweeps             {solution.iterations} of {solution.method} ({solution.method_reason})",
             f"  seconds            {solution.setup_seconds:.3g} set-up + {solution.solve_seconds:.3g} solve",
@@ -38,7 +38,7 @@ def describe(result: Reconstruction) -> str:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Reconstruct, print the numbers, save picture and numbers; 0 if the system was solved to 1e-8, else 1."""
+    """Reconstruct, print the numbers, save picture and numbers; 0 if the residual is at most 1e-8, else 1."""
     folder = Path(arguments.out)
     make_folder(folder)
     picture, numbers = folder / "demo.png", folder / "demo.json"

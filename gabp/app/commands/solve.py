@@ -40,10 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output is not None:
         check_writable(arguments.output, OUTPUT_SUFFIXES)
     A = read_matrix(arguments.matrix)
-    if arguments.rhs is None:
-        b = A @ np.ones(A.shape[1])
-    else:
-        b = read_right_hand_side(arguments.rhs, A.shape[0])
+    rows, columns = A.shape
+    b = A @ np.ones(columns) if arguments.rhs is None else read_right_hand_side(arguments.rhs, rows)
     with solve_progress(arguments.rtol or DEFAULT_RTOL) as show:
         try:
             solution = gabp.solve(
