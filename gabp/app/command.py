@@ -16,7 +16,7 @@ from typing import IO, NoReturn, Protocol
 import torch
 
 import gabp
-from gabp.app.commands import check, demo, solve
+from gabp.app.commands import demo, solve
 from gabp.app.errors import CommandError
 
 __all__ = ["main"]
@@ -36,7 +36,7 @@ class Command(Protocol):
         """Do it; returns the exit code."""
 
 
-COMMANDS: dict[str, Command] = {"solve": solve, "check": check, "demo": demo}
+COMMANDS: dict[str, Command] = {"solve": solve, "demo": demo}
 
 
 class _Parser(argparse.ArgumentParser):

@@ -11,9 +11,9 @@ from gabp.app.errors import CommandError
 from gabp.app.files import check_writable, read_matrix, read_right_hand_side, write_dense
 from gabp.app.json_text import dataclass_record, json_text
 from gabp.app.progress import solve_progress
+from gabp.solvers.auto import METHODS
 
 HELP = "solve A x = b"
-METHODS = ("auto", "tree", "flooding", "sequential", "double-loop", "hierarchy", "elimination")
 OUTPUT_SUFFIXES = (".mtx", ".mtx.gz")
 DEFAULT_RTOL = 1e-8  # of gabp.solve for x in float64
 
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("rhs", metavar="RHS.mtx", nargs="?", help="b, one or several columns (default: A·1)")
     parser.add_argument("-o", "--output", metavar="X.mtx", help="write x here (.mtx or .mtx.gz)")
     parser.add_argument(
-        "--method", choices=METHODS, default="auto", help="default: auto, which says why it chose"
+        "--method", choices=("auto", *METHODS), default="auto", help="default: auto, which says why it chose"
     )
     parser.add_argument(
         "--rtol", type=tolerance, metavar="R", help="‖b - A x‖ ≤ R‖b‖ ends it (default: 1e-8)"
@@ -57,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
             )
         except gabp.InvalidSystemError as error:
             message = str(error).replace("symmetric=False", "--nonsymmetric")
+            message = message.replace("needs symmetric=True", "cannot be used with --nonsymmetric")
             raise CommandError(f"{arguments.matrix}: {message}") from error
     if arguments.output is not None:
         write_dense(arguments.output, solution.x, f"x of A x = b, {solution.status.name}, by gabp")
