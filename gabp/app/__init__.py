@@ -1,0 +1,1 @@
+"""The command line, matrix files, pictures and the demonstration."""
