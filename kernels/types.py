@@ -24,10 +24,10 @@ class FixedPoint:
     belief
         ``(n,)`` the belief precisions ``J`` after the last sweep, in node order.
     coefficient
-        One number per slot, ``g_ij = A_ij sqrt(J_i / J_j) / P_{i\\j}``, in the backend's order; empty
+        One number per slot, from which the backend computes mean messages (in its own order); empty
         where not converged.
     root
-        ``sqrt(J)`` in the backend's order; empty where not converged.
+        ``sqrt(J)`` in the backend's own order; empty where not converged.
     """
 
     converged: bool
@@ -46,7 +46,7 @@ class Kernels(Protocol):
     `gabp.kernels.reference` for slots and for the equations.
     """
 
-    name: str
+    name: str  # as in `gabp.backends`
 
     def layout(self, start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor) -> Any:
         """Arrange a symmetric model for sweeping, in ``weight``'s dtype."""

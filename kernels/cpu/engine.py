@@ -109,9 +109,7 @@ def residual(layout: Layout, x: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         x = _to_positions(layout, x, 0, x.shape[1], torch.float64)
     r = torch.empty_like(b)
     norms = b.new_empty(b.shape[1])
-    _cpu.residual(
-        layout.arrays, layout.node, layout.weight, layout.diagonal, x, b, r, norms, torch.get_num_threads()
-    )
+    _cpu.residual(layout.arrays, layout.node, layout.weight, layout.diagonal, x, b, r, norms, torch.get_num_threads())
     return r, norms
 
 
@@ -165,9 +163,7 @@ def precision_fixed_point(
 def precision_messages(layout: Layout, fixed: FixedPoint) -> Tensor:
     """The messages ``P = -J g^2 / (1 - g^2)`` at the fixed point, in slot order."""
     g = fixed.coefficient.new_empty(int(layout.start[-1]))
-    _cpu.to_row_slots(
-        layout.arrays, layout.node, layout.start, fixed.coefficient, g, torch.get_num_threads()
-    )
+    _cpu.to_row_slots(layout.arrays, layout.node, layout.start, fixed.coefficient, g, torch.get_num_threads())
     belief = torch.repeat_interleave(fixed.belief, layout.start.diff())
     return -belief * g * g / (1 - g * g)
 
@@ -334,15 +330,11 @@ def _to_positions(
     if divisor is None:
         divisor = torch.empty(0, dtype=dtype)
     threads = torch.get_num_threads()
-    _cpu.to_positions(
-        layout.node, values.double().contiguous(), offset, divisor, out, filler, threads
-    )
+    _cpu.to_positions(layout.node, values.double().contiguous(), offset, divisor, out, filler, threads)
     return out
 
 
-def _to_nodes(
-    layout: Layout, parts: list[tuple[int, Tensor]], columns: int, divisor: Tensor | None = None
-) -> Tensor:
+def _to_nodes(layout: Layout, parts: list[tuple[int, Tensor]], columns: int, divisor: Tensor | None = None) -> Tensor:
     out = torch.empty((layout.n, columns), dtype=torch.float64)
     for offset, values in parts:
         over = values.new_empty(0) if divisor is None else divisor
