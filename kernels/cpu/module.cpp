@@ -1,12 +1,16 @@
 #include <nanobind/nanobind.h>
 
 namespace gabp {
+void bind_layout(nanobind::module_ &);
 void bind_sequential(nanobind::module_ &);
+void bind_sweeps(nanobind::module_ &);
 void bind_tree(nanobind::module_ &);
 }  // namespace gabp
 
 NB_MODULE(_cpu, m) {
     m.doc() = "Compiled message-passing kernels; gabp/kernels/reference.py states what they compute.";
+    gabp::bind_layout(m);
     gabp::bind_sequential(m);
+    gabp::bind_sweeps(m);
     gabp::bind_tree(m);
 }

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace gabp {
 
@@ -21,6 +23,22 @@ using Columns = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 using Offsets = Vector<const std::int64_t>;
 using Nodes = Vector<const std::int32_t>;
+
+// The array behind a Python object, exactly as it is: a wrong type or layout is an error, never a copy.
+template <class Array>
+Array take(nb::handle object) {
+    Array array;
+    if (!nb::try_cast<Array>(object, array, false)) throw std::invalid_argument("not the array this kernel expects");
+    return array;
+}
+
+// A vector handed over to torch.
+template <class T>
+nb::ndarray<nb::pytorch, T, nb::ndim<1>> give(std::vector<T> &&values) {
+    auto *owned = new std::vector<T>(std::move(values));
+    nb::capsule owner(owned, [](void *p) noexcept { delete static_cast<std::vector<T> *>(p); });
+    return nb::ndarray<nb::pytorch, T, nb::ndim<1>>(owned->data(), {owned->size()}, owner);
+}
 
 inline void require(bool condition, const char *what) {
     if (!condition) throw std::invalid_argument(what);

@@ -1,0 +1,32 @@
+// Threads that share the chunks of a loop. OpenMP's barrier waits for every thread of the team; here the
+// caller waits only for chunks that somebody has begun, so a thread that the machine is keeping busy
+// elsewhere costs its share of the work and no more. Which thread takes a chunk is left to chance:
+// bodies write disjoint places, and reductions are kept per chunk, so that results never depend on it.
+#pragma once
+
+#include <cstdint>
+
+namespace gabp {
+
+using ChunkBody = void (*)(const void *context, std::int64_t chunk);
+
+// Calls body(context, chunk) once for every chunk in [0, chunks), on at most `threads` threads.
+void run_chunks(int threads, std::int64_t chunks, ChunkBody body, const void *context);
+
+template <class Body>
+void for_chunks(int threads, std::int64_t chunks, const Body &body) {
+    run_chunks(
+        threads, chunks,
+        [](const void *context, std::int64_t chunk) { (*static_cast<const Body *>(context))(chunk); }, &body);
+}
+
+// for_chunks over [0, count) in pieces of `grain`: body(first, last).
+template <class Body>
+void for_ranges(int threads, std::int64_t count, std::int64_t grain, const Body &body) {
+    for_chunks(threads, (count + grain - 1) / grain, [&](std::int64_t chunk) {
+        const std::int64_t first = chunk * grain;
+        body(first, first + grain < count ? first + grain : count);
+    });
+}
+
+}  // namespace gabp
