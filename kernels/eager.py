@@ -94,8 +94,8 @@ def precision_fixed_point(
         change=change,
         invalid_node=invalid,
         belief=belief,
-        coefficient=(belief[layout.source] - precision[layout.reverse]) if converged else empty,
-        root=belief.sqrt() if converged else empty,
+        coefficient=(belief[layout.source] - precision[layout.reverse]) if invalid is None else empty,
+        root=belief.sqrt() if invalid is None else empty,
     )
 
 

@@ -53,7 +53,7 @@ def flood_potentials(
 
 
 def sequential_potentials(
-    b: Tensor, ratio: Tensor, start: Tensor, reverse: Tensor, potential: Tensor, sweeps: int
+    start: Tensor, reverse: Tensor, ratio: Tensor, b: Tensor, potential: Tensor, sweeps: int
 ) -> None:
     """In-place sweeps of the potential messages in row order; ``potential`` is overwritten.
 

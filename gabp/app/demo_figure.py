@@ -40,9 +40,7 @@ def _kilometres(terrain: Terrain) -> tuple[float, float]:
     return rows * terrain.spacing[0] / 1000, columns * terrain.spacing[1] / 1000
 
 
-def _draw_relief(
-    axes: Axes, terrain: Terrain, height: np.ndarray, norm: Normalize, colours: Colormap
-) -> None:
+def _draw_relief(axes: Axes, terrain: Terrain, height: np.ndarray, norm: Normalize, colours: Colormap) -> None:
     tall, wide = _kilometres(terrain)
     down, across = terrain.spacing
     shaded = LightSource(azdeg=315, altdeg=45).shade(
@@ -95,9 +93,7 @@ def _draw_transect(axes: Axes, result: Reconstruction, row: int) -> None:
     axes.plot(east, result.terrain.height[row], color=INK, linewidth=1.3, label="true terrain")
     axes.plot(east, mean, color=ACCENT, linewidth=1.6, label="reconstruction")
     known = result.given[row]
-    axes.plot(
-        east[known], result.terrain.height[row][known], "o", color=PAPER, markeredgecolor=INK, label="given"
-    )
+    axes.plot(east[known], result.terrain.height[row][known], "o", color=PAPER, markeredgecolor=INK, label="given")
     axes.set(xlim=(0, wide), xlabel="km east", ylabel="height (m)")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,15 +1,22 @@
 """Floor 2: Gaussian belief propagation itself. Precision and potential messages, schedules, the tree pass."""
 
-from gabp.messages.potential import FloodingSweeps, PotentialSweeps, SequentialSweeps
-from gabp.messages.precision import Precisions, bethe_variances, settle_precisions
+from gabp.messages.flooding import FloodingSweeps, JointFloodingSweeps
+from gabp.messages.nonsymmetric import GeneralFloodingSweeps, GeneralPrecisions, settle_general_precisions
+from gabp.messages.precision import STARTS, Precisions, Start, bethe_variances, settle_precisions
+from gabp.messages.sequential import SequentialSweeps
 from gabp.messages.tree import TreeFactor
 
 __all__ = [
+    "STARTS",
     "FloodingSweeps",
-    "PotentialSweeps",
+    "GeneralFloodingSweeps",
+    "GeneralPrecisions",
+    "JointFloodingSweeps",
     "Precisions",
     "SequentialSweeps",
+    "Start",
     "TreeFactor",
     "bethe_variances",
+    "settle_general_precisions",
     "settle_precisions",
 ]

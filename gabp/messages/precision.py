@@ -1,83 +1,103 @@
 """Precision messages: they depend on A alone, so they are settled once and serve every right-hand side."""
 
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from gabp.kernels import reference
+from gabp.kernels import dispatch
+from gabp.kernels.types import FixedPoint, Kernels
 from gabp.system import System
 
 Start = Literal["zero", "constant"]
+STARTS = ("zero", "constant")
 
 
 @dataclass(frozen=True, eq=False)
 class Precisions:
-    """The outcome of the precision iteration.
+    """The outcome of the precision iteration on a symmetric model.
 
     Attributes
     ----------
-    message : Tensor, shape (m,)
-        ``P_{k→i}`` in the slot of the message that ``i`` hears from ``k``.
-    cavity : Tensor, shape (m,)
-        ``P_{k\\i}``, the precision of the sender without the receiver's own message.
-    belief : Tensor, shape (n,)
-        ``J_i = A_ii + Σ_k P_{k→i}``; the Bethe variances are ``1 / J_i``.
-    sweeps : int
-    settled : bool
-        The messages stopped changing to rounding.
-    invalid_node : int or None
-        A node whose cavity or belief is not a positive precision: the iteration has failed there.
+    system : System
+    fixed : FixedPoint
+        In the order of the backend's own layout.
     """
 
-    message: Tensor
-    cavity: Tensor
-    belief: Tensor
-    sweeps: int
-    settled: bool
-    invalid_node: int | None
+    system: System
+    fixed: FixedPoint
+
+    @property
+    def kernels(self) -> Kernels:
+        return dispatch.choose(self.system.device, self.system.dtype)
+
+    @property
+    def belief(self) -> Tensor:
+        """``J_i = A_ii + Σ_k P_{k→i}``, shape (n,); the Bethe variances are ``1 / J_i``."""
+        return self.fixed.belief
+
+    @property
+    def sweeps(self) -> int:
+        return self.fixed.sweeps
+
+    @property
+    def settled(self) -> bool:
+        """Whether the messages stopped changing to rounding, at valid precisions."""
+        return self.fixed.converged
+
+    @property
+    def invalid_node(self) -> int | None:
+        """A node whose belief is not a positive precision: the iteration has failed there."""
+        return self.fixed.invalid_node
+
+    @cached_property
+    def message(self) -> Tensor:
+        """``P_{k→i}`` in the slot of the message that ``i`` hears from ``k``, shape (m,)."""
+        return self.kernels.precision_messages(self.system.layout, self.fixed)
+
+    @cached_property
+    def cavity(self) -> Tensor:
+        """``P_{k\\i}``, the precision of each message's sender without the receiver's own message, shape (m,)."""
+        graph = self.system.graph
+        return self.belief[graph.source.long()] - self.message[graph.reverse]
 
 
 def settle_precisions(
-    system: System, *, start: Start = "zero", scaling: Tensor | None = None, limit: int = 10_000
+    system: System, *, start: Start = "zero", scaling: Tensor | None = None, limit: int = 100_000
 ) -> Precisions:
     """Flood the precision messages to their fixed point.
 
     Parameters
     ----------
     system : System
-        With a positive diagonal, if symmetric.
+        Symmetric.
     start : {"zero", "constant"}
-        ``P = 0``, from which the messages decrease monotonically and a nonpositive cavity is a definite
-        failure; or the constant-message start ``P_{k→i} = -|A_ik|`` of Weiss and Freeman (2001), which
-        may pass through nonpositive cavities and recover.
+        ``P = 0``, from which the messages decrease monotonically and a nonpositive belief is a definite
+        failure; or the constant-message start ``P_{i→j} = -|A_ij|`` of Weiss and Freeman (Neural Computation
+        2001), which may pass through nonpositive cavities and recover.
     scaling : Tensor, shape (n,), optional
-        A ``d > 0`` with ``(D - |O|) d > 0``: the constant start becomes ``-|A_ik| d_i / d_k``, which keeps
+        A ``d > 0`` with ``(D - |O|) d > 0``: the constant start becomes ``-|A_ij| d_i / d_j``, which keeps
         every cavity positive.
     limit : int
         Sweeps to spend at most.
     """
-    graph, diagonal, weight = system.graph, system.diagonal, system.weight
-    source, destination, reverse = graph.source.long(), graph.destination, graph.reverse
-    message = _starting_messages(system, start, scaling)
-    transients_allowed = start == "constant" and scaling is None
-    still = 4 * torch.finfo(weight.dtype).eps
-    settled, invalid, sweeps = graph.edges == 0, None, 0
-    while not settled and invalid is None and sweeps < limit:
-        new, cavity = reference.flood_precisions(diagonal, weight, source, destination, reverse, message)
-        sweeps += 1
-        if not transients_allowed or not bool(torch.isfinite(new).all()):
-            invalid = _first_invalid(cavity, source, system.symmetric)
-        settled = bool(((new - message).abs() <= still * new.abs()).all())
-        message = new
-    belief = diagonal + reference.gather_messages(message, destination, graph.n)
-    cavity = belief[source] - message[reverse]
-    if invalid is None:
-        invalid = _first_invalid(cavity, source, system.symmetric)
-    if invalid is None:
-        invalid = _first_invalid(belief, torch.arange(graph.n), system.symmetric)
-    return Precisions(message, cavity, belief, sweeps, settled and invalid is None, invalid)
+    kernels: Any = dispatch.choose(system.device, system.dtype)
+    fixed = kernels.precision_fixed_point(
+        system.layout,
+        starting_scale(system, start, scaling),
+        limit=limit,
+        must_be_positive=start == "zero" or scaling is not None,
+    )
+    return Precisions(system, fixed)
+
+
+def starting_scale(system: System, start: Start, scaling: Tensor | None = None) -> Tensor | None:
+    """The ``d`` of the start ``-|A_ij| d_i / d_j``, or None for the start from zero."""
+    if start == "zero" and scaling is None:
+        return None
+    return torch.ones(system.n, dtype=torch.float64, device=system.device) if scaling is None else scaling
 
 
 def bethe_variances(system: System) -> Tensor:
@@ -93,22 +113,3 @@ def bethe_variances(system: System) -> Tensor:
         place = "" if precisions.invalid_node is None else f" at node {precisions.invalid_node}"
         raise ArithmeticError(f"the precision messages have no valid fixed point{place} (see gabp.check)")
     return 1 / precisions.belief
-
-
-def _starting_messages(system: System, start: Start, scaling: Tensor | None) -> Tensor:
-    if start == "zero":
-        return torch.zeros_like(system.weight)
-    if start != "constant":
-        raise ValueError(f"start must be 'zero' or 'constant', not {start!r}")
-    constant = -system.weight.abs()
-    if scaling is None:
-        return constant
-    d = scaling.to(constant.dtype)
-    return constant * d[system.graph.destination] / d[system.graph.source.long()]
-
-
-def _first_invalid(precision: Tensor, node: Tensor, must_be_positive: bool) -> int | None:
-    valid = precision > 0 if must_be_positive else (precision != 0) & torch.isfinite(precision)
-    if bool(valid.all()):
-        return None
-    return int(node[int(valid.logical_not().nonzero()[0])])

@@ -48,7 +48,7 @@ class DoubleLoop:
         size = r.norm(dim=0)
         scale = torch.where(size > 0, size, 1.0)
         unit = r / scale  # float32 messages must not underflow late in the outer loop
-        sweeps = FloodingSweeps(self.loaded, self.precisions, unit.to(self.loaded.dtype))
+        sweeps = FloodingSweeps(self.precisions, unit.to(self.loaded.dtype))
         for _ in range(_INNER_LIMIT // _INNER_LOOK):
             sweeps.sweep(_INNER_LOOK)
             y = sweeps.mean().double()

@@ -190,7 +190,7 @@ class _Looks:
         return min(longest, math.ceil(math.log(target / self.relative) / self.log_rate))
 
     def saw(self, done: int, relative: float) -> None:
-        if done and 0.0 < relative and 0.0 < self.relative:
+        if done and relative > 0.0 and self.relative > 0.0:
             self.log_rate = math.log(relative / self.relative) / done
         self.steps += done
         self.relative = relative

@@ -5,36 +5,58 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from gabp.messages import (
+    STARTS,
     FloodingSweeps,
-    PotentialSweeps,
+    GeneralFloodingSweeps,
+    GeneralPrecisions,
+    JointFloodingSweeps,
     Precisions,
     SequentialSweeps,
+    Start,
     TreeFactor,
+    settle_general_precisions,
     settle_precisions,
 )
-from gabp.messages.precision import Start
 from gabp.solvers.protocol import Correction
 from gabp.solvers.solution import Status
 from gabp.system import InvalidSystemError, System, require_positive_diagonal
 
 
 class SweepCorrection:
-    """Sweeps of potential messages, as a correction."""
+    """Sweeps of potential messages at settled precisions, as a correction."""
 
-    def __init__(self, sweeps: PotentialSweeps) -> None:
-        self.sweeps = sweeps
+    def __init__(self, sweeps: FloodingSweeps | GeneralFloodingSweeps | SequentialSweeps) -> None:
+        self._sweeps = sweeps
 
     def advance(self, steps: int) -> tuple[int, Status | None]:
-        self.sweeps.sweep(steps)
+        self._sweeps.sweep(steps)
         return steps, None
 
     def estimate(self) -> Tensor:
-        return self.sweeps.mean().double()
+        return self._sweeps.mean()
+
+
+class JointCorrection:
+    """Sweeps of precision and potential messages together, as a correction."""
+
+    def __init__(self, sweeps: JointFloodingSweeps) -> None:
+        self._sweeps = sweeps
+
+    def advance(self, steps: int) -> tuple[int, Status | None]:
+        done, invalid_node = self._sweeps.sweep(steps)
+        return done, None if invalid_node is None else Status.INVALID_PRECISION
+
+    def estimate(self) -> Tensor:
+        return self._sweeps.mean()
+
+
+def _settle(system: System, start: Start = "zero") -> Precisions | GeneralPrecisions:
+    return settle_precisions(system, start=start) if system.symmetric else settle_general_precisions(system)
 
 
 @dataclass(frozen=True, eq=False)
 class Flooding:
-    """Synchronous sweeps. Converges where ρ(M) < 1 (theory: walk-summability is sufficient).
+    """Synchronous sweeps. Converges where ρ(M) < 1, for which walk-summability suffices.
 
     Parameters
     ----------
@@ -44,30 +66,44 @@ class Flooding:
         Where the precision iteration starts; see `gabp.messages.settle_precisions`.
     damping : float in [0, 1)
         Share of the old potential message that is kept.
+    settle : bool
+        Settle the precision messages in the set-up, once for every right-hand side; or move both kinds of
+        messages together, as the literature states the algorithm.
     """
 
     system: System
     start: Start = "zero"
     damping: float = 0.0
-    precisions: Precisions = field(init=False)
+    settle: bool = True
+    precisions: Precisions | GeneralPrecisions | None = field(init=False)
     exact = False
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.damping < 1.0:
             raise InvalidSystemError(f"damping must be in [0, 1), not {self.damping}")
-        if self.start not in ("zero", "constant"):
-            raise InvalidSystemError(f"start must be 'zero' or 'constant', not {self.start!r}")
+        if self.start not in STARTS:
+            raise InvalidSystemError(f"start must be one of {STARTS}, not {self.start!r}")
         if self.system.symmetric:
             require_positive_diagonal(self.system, "flooding")
-        object.__setattr__(self, "precisions", settle_precisions(self.system, start=self.start))
+        elif self.start != "zero" or not self.settle:
+            raise InvalidSystemError("a nonsymmetric system has only the start 'zero' and settled precisions")
+        if self.damping and not self.settle:
+            raise InvalidSystemError("damping needs settled precisions (settle=True)")
+        object.__setattr__(self, "precisions", _settle(self.system, self.start) if self.settle else None)
 
     @property
     def failure(self) -> Status | None:
-        return None if self.precisions.invalid_node is None else Status.INVALID_PRECISION
+        if self.precisions is None or self.precisions.invalid_node is None:
+            return None
+        return Status.INVALID_PRECISION
 
     def correct(self, r: Tensor, target: Tensor) -> Correction:
         r = r.to(self.system.dtype)
-        return SweepCorrection(FloodingSweeps(self.system, self.precisions, r, self.damping))
+        if self.precisions is None:
+            return JointCorrection(JointFloodingSweeps(self.system, r, self.start))
+        if isinstance(self.precisions, Precisions):
+            return SweepCorrection(FloodingSweeps(self.precisions, r, self.damping))
+        return SweepCorrection(GeneralFloodingSweeps(self.precisions, r, self.damping))
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,20 +111,20 @@ class Sequential:
     """In-place sweeps in row order: about half the sweeps of flooding where both converge."""
 
     system: System
-    precisions: Precisions = field(init=False)
+    precisions: Precisions | GeneralPrecisions = field(init=False)
     exact = False
 
     def __post_init__(self) -> None:
         if self.system.symmetric:
             require_positive_diagonal(self.system, "sequential")
-        object.__setattr__(self, "precisions", settle_precisions(self.system))
+        object.__setattr__(self, "precisions", _settle(self.system))
 
     @property
     def failure(self) -> Status | None:
         return None if self.precisions.invalid_node is None else Status.INVALID_PRECISION
 
     def correct(self, r: Tensor, target: Tensor) -> Correction:
-        return SweepCorrection(SequentialSweeps(self.system, self.precisions, r.to(self.system.dtype)))
+        return SweepCorrection(SequentialSweeps(self.precisions, r.to(self.system.dtype)))
 
 
 class DirectCorrection:

@@ -226,7 +226,7 @@ class Solver:
             backward_error=backward.cpu().numpy().reshape(shape),
             method=choice.method,
             method_reason=reason,
-            backend=self.system.device.type,
+            backend=self.system.backend,
             history=outcome.history,
             setup_seconds=self.setup_seconds,
             solve_seconds=time.perf_counter() - began,

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from gabp.kernels import reference
+from gabp.kernels import dispatch, reference
+from gabp.kernels.types import Kernels
 from gabp.system.errors import InvalidSystemError
 from gabp.system.graph import EdgeGraph
 from gabp.system.matrix import SparseMatrix, from_triplets
@@ -55,13 +57,27 @@ class System:
         """``A + diag(loading)``."""
         return replace(self, diagonal=self.diagonal + loading)
 
-    def multiply(self, x: Tensor) -> Tensor:
-        """``A @ x`` in float64 for ``x`` of shape (n, k)."""
-        return reference.multiply(self.diagonal, self.weight, self.graph.source, self.graph.destination, x.double())
+    @cached_property
+    def layout(self) -> Any:
+        """The slots as this device's kernels want them; opaque to all but `gabp.kernels`."""
+        return self._kernels.layout(self.graph.start, self.graph.source, self.weight, self.diagonal)
+
+    @property
+    def _kernels(self) -> Kernels:
+        return dispatch.choose(self.device, self.dtype)
+
+    @property
+    def backend(self) -> str:
+        """The name of the kernels that work on this system."""
+        return self._kernels.name
 
     def residual(self, x: Tensor, b: Tensor) -> Tensor:
         """``b - A @ x`` in float64 for ``x`` and ``b`` of shape (n, k)."""
-        return b.double() - self.multiply(x)
+        return self._kernels.residual(self.layout, x, b)[0]
+
+    def multiply(self, x: Tensor) -> Tensor:
+        """``A @ x`` in float64 for ``x`` of shape (n, k)."""
+        return -self.residual(x, torch.zeros_like(x))
 
     @cached_property
     def norm(self) -> float:

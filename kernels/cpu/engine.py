@@ -145,7 +145,7 @@ def precision_fixed_point(
     belief = panel.belief[sweep % 2]
     converged = invalid < 0 and change <= tolerance
     root = coefficient = belief.new_empty(0)
-    if converged:
+    if invalid < 0:
         root = belief.sqrt()
         coefficient = panel.message[sweep % 2].clone()
         _cpu.coefficients(layout.arrays, layout.weight, root, coefficient, threads)

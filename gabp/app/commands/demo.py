@@ -16,9 +16,7 @@ WANTED_RESIDUAL = 1e-8
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``gabp demo``."""
-    parser.add_argument(
-        "--out", metavar="DIR", default=".", help="folder for demo.png and demo.json (default: here)"
-    )
+    parser.add_argument("--out", metavar="DIR", default=".", help="folder for demo.png and demo.json (default: here)")
 
 
 def describe(result: Reconstruction) -> str:
