@@ -124,7 +124,7 @@ def read_right_hand_side(path: str | os.PathLike[str], n: int) -> np.ndarray:
         raise FileError(f"{path}: the right-hand side has {rows} rows, the matrix has {n}{hint}")
     if columns == 0:
         raise FileError(f"{path}: the right-hand side has no column")
-    dense = b.toarray() if sp.issparse(b) else b
+    dense = b if isinstance(b, np.ndarray) else b.toarray()
     return dense[:, 0] if columns == 1 else dense
 
 

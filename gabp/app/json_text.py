@@ -34,7 +34,5 @@ def json_text(value: Any) -> str:
 def dataclass_record(instance: Any, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
     """The fields of a dataclass instance by name, in order."""
     return {
-        field.name: getattr(instance, field.name)
-        for field in dataclasses.fields(instance)
-        if field.name not in without
+        field.name: getattr(instance, field.name) for field in dataclasses.fields(instance) if field.name not in without
     }

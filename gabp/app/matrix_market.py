@@ -154,14 +154,11 @@ def _parse_body(body: bytes, header: _Header) -> np.ndarray:
     found = len(numbers)
     if found < header.entries:
         raise MatrixMarketError(
-            f"truncated: the size line (line {header.line}) promises {header.entries} entries, "
-            f"the file holds {found}"
+            f"truncated: the size line (line {header.line}) promises {header.entries} entries, the file holds {found}"
         )
     if found > header.entries:
         line = _line_of_entry(body, header, header.entries)
-        _fail(
-            line, f"more entries than the {header.entries} that the size line (line {header.line}) promises"
-        )
+        _fail(line, f"more entries than the {header.entries} that the size line (line {header.line}) promises")
     return numbers
 
 
@@ -178,9 +175,7 @@ def _indices(numbers: np.ndarray, body: bytes, header: _Header) -> tuple[np.ndar
     return found[0], found[1]
 
 
-def _mirror(
-    row: np.ndarray, column: np.ndarray, value: np.ndarray, body: bytes, header: _Header
-) -> sp.coo_array:
+def _mirror(row: np.ndarray, column: np.ndarray, value: np.ndarray, body: bytes, header: _Header) -> sp.coo_array:
     """The whole of a symmetric matrix of which one triangle was stored."""
     key = np.maximum(row, column) * header.rows + np.minimum(row, column)
     below, above = row > column, row < column
@@ -190,9 +185,7 @@ def _mirror(
             entry = int(twice.argmax())
             i, j = row[entry] + 1, column[entry] + 1
             line = _line_of_entry(body, header, entry)
-            _fail(
-                line, f"a symmetric file stores each pair once, but both ({i}, {j}) and ({j}, {i}) are there"
-            )
+            _fail(line, f"a symmetric file stores each pair once, but both ({i}, {j}) and ({j}, {i}) are there")
     off = row != column
     return sp.coo_array(
         (

@@ -26,9 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method", choices=("auto", *METHODS), default="auto", help="default: auto, which says why it chose"
     )
-    parser.add_argument(
-        "--rtol", type=tolerance, metavar="R", help="‖b - A x‖ ≤ R‖b‖ ends it (default: 1e-8)"
-    )
+    parser.add_argument("--rtol", type=tolerance, metavar="R", help="‖b - A x‖ ≤ R‖b‖ ends it (default: 1e-8)")
     parser.add_argument("--maxiter", type=positive_integer, metavar="N", help="most sweeps or steps")
     parser.add_argument("--device", type=device, metavar="D", help="torch device (default: cpu)")
     parser.add_argument("--nonsymmetric", action="store_true", help="A need not be symmetric")
