@@ -108,11 +108,6 @@ def _give_up_stdout() -> None:
     os.close(devnull)
 
 
-def _flush_stdout() -> None:
-    if sys.stdout is not None:
-        sys.stdout.flush()
-
-
 def _out_of_memory(error: Exception) -> bool:
     """Whether numpy, Python or torch ran out of memory (torch's CPU allocator raises a bare RuntimeError)."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
@@ -136,13 +131,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal without ‖ gets a question mark
     try:
         with _notices_on_stderr():
-            arguments = _build_parser().parse_args(argv)
-            name = f"gabp {arguments.command}"
-            code = COMMANDS[arguments.command].run(arguments)
-            _flush_stdout()
+            try:
+                arguments = _build_parser().parse_args(argv)
+            except SystemExit:  # --help and --version have been answered
+                code = 0
+            else:
+                name = f"gabp {arguments.command}"
+                code = COMMANDS[arguments.command].run(arguments)
+            if sys.stdout is not None:
+                sys.stdout.flush()
             return code
-    except SystemExit as done:  # --help and --version
-        return int(done.code or 0)
     except CommandError as error:
         _report(name, f"error: {error}")
         return BAD_INPUT

@@ -127,6 +127,7 @@ def test_nonsymmetric_systems_are_asked_for(folder, capsys):
         ("solve negative.mtx --method flooding", r"negative.mtx: A\[1, 1\] is -1"),
         ("solve a.mtx --method double-loop --nonsymmetric", "cannot be used with --nonsymmetric"),
         ("solve a.mtx -o x.csv", "x.csv: the output file must end in .mtx or .mtx.gz"),
+        ("solve a.mtx -o ./a.mtx", "a.mtx: cannot be written: it is the input"),
         ("solve a.mtx -o nowhere/x.mtx", "nowhere/x.mtx: cannot be written: there is no folder nowhere"),
         ("demo --out a.mtx", "a.mtx: cannot be made a folder: file exists"),
         ("demo now", "unrecognized arguments: now"),
