@@ -34,9 +34,12 @@ def device(text: str) -> torch.device:
     """A torch device on which something can run here."""
     try:
         found = torch.device(text)
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a torch device, such as cpu or cuda:0") from error
+    try:
         torch.zeros(1, device=found)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         # torch explains itself over many lines; the first says it
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).partition("\n")[0]
         raise argparse.ArgumentTypeError(f"device {text!r} cannot be used here: {reason}") from error
     return found

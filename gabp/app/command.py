@@ -5,6 +5,7 @@ converged, 2 for bad input; as shells have it, 130 when interrupted and 141 when
 """
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -67,11 +68,18 @@ def _report(name: str, message: object) -> None:
         print(f"{name}: {' '.join(str(message).split())}", file=sys.stderr)
 
 
+class _OneLine(logging.Formatter):
+    """A log record as ``gabp: warning: message``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"gabp: {record.levelname.lower()}: {' '.join(record.getMessage().split())}"
+
+
 @contextmanager
 def _notices_on_stderr() -> Iterator[None]:
     """Show the library's log and Python's warnings as single lines on stderr."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("gabp: %(levelname)s: %(message)s"))
+    handler.setFormatter(_OneLine())
     logger = logging.getLogger("gabp")
     logger.addHandler(handler)
 
@@ -86,7 +94,7 @@ def _notices_on_stderr() -> Iterator[None]:
         _report("gabp: warning", message)
 
     with warnings.catch_warnings():
-        warnings.showwarning = show  # type: ignore[assignment]
+        warnings.showwarning = show
         try:
             yield
         finally:
@@ -98,11 +106,6 @@ def _give_up_stdout() -> None:
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, sys.stdout.fileno())
     os.close(devnull)
-
-
-def _flush_stdout() -> None:
-    if sys.stdout is not None:
-        sys.stdout.flush()
 
 
 def _out_of_memory(error: Exception) -> bool:
@@ -124,15 +127,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     name = "gabp"
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without ‖ gets a question mark
     try:
         with _notices_on_stderr():
-            arguments = _build_parser().parse_args(argv)
-            name = f"gabp {arguments.command}"
-            code = COMMANDS[arguments.command].run(arguments)
-            _flush_stdout()
+            try:
+                arguments = _build_parser().parse_args(argv)
+            except SystemExit:  # --help and --version have been answered
+                code = 0
+            else:
+                name = f"gabp {arguments.command}"
+                code = COMMANDS[arguments.command].run(arguments)
+            if sys.stdout is not None:
+                sys.stdout.flush()
             return code
-    except SystemExit as done:  # --help and --version
-        return int(done.code or 0)
     except CommandError as error:
         _report(name, f"error: {error}")
         return BAD_INPUT

@@ -97,7 +97,7 @@ class Reconstruction:
             "relative_residual": self.relative_residual,
             "status": self.solution.status.name,
             "method": self.solution.method,
-            "sweeps": self.solution.iterations,
+            "iterations": self.solution.iterations,
             "setup_seconds": self.solution.setup_seconds,
             "solve_seconds": self.solution.solve_seconds,
         }
@@ -105,7 +105,8 @@ class Reconstruction:
 
 def load_terrain() -> Terrain:
     """The elevation model of the Jacksboro fault, Tennessee, that ships in matplotlib: 344×403 heights."""
-    with get_sample_data("jacksboro_fault_dem.npz") as data:
+    sample: Any = get_sample_data("jacksboro_fault_dem.npz")
+    with sample as data:
         latitude = 0.5 * (float(data["ymin"]) + float(data["ymax"]))
         down = float(data["dy"]) * METRES_PER_DEGREE
         across = float(data["dx"]) * METRES_PER_DEGREE * np.cos(np.radians(latitude))
@@ -187,10 +188,9 @@ def reconstruct(
     height = terrain.height
     centre, scale = height.mean(), height.std()
     standardised = (height - centre) / scale
-    given = np.zeros(height.size, dtype=bool)
     kept = max(1, round(fraction * height.size))
-    given[np.random.default_rng(seed).choice(height.size, size=kept, replace=False)] = True
-    given = given.reshape(height.shape)
+    given = np.zeros(height.shape, dtype=bool)
+    given.flat[np.random.default_rng(seed).choice(height.size, size=kept, replace=False)] = True
 
     A = smoothness_precision(given)
     b = (TRUST * given * standardised).ravel()

@@ -1,6 +1,7 @@
 """The picture of the demonstration: what was given, what was inferred, how sure, and the truth."""
 
 import os
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -17,7 +18,7 @@ __all__ = ["save_figure"]
 INK = "#22303c"
 PAPER = "white"
 ACCENT = "#c8321e"
-STYLE = {
+STYLE: Any = {
     "font.size": 12,
     "text.color": INK,
     "axes.edgecolor": INK,
@@ -100,13 +101,17 @@ def _draw_transect(axes: Axes, result: Reconstruction, row: int) -> None:
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 0.98), ncols=4, frameon=False)
 
 
+def _title(result: Reconstruction) -> str:
+    return f"A landscape from {result.given.mean():.0%} of its heights, by Gaussian belief propagation"
+
+
 def _caption(result: Reconstruction) -> str:
     solution = result.solution
     return (
         f"error {result.rmse(result.mean):.1f} m RMS (nearest neighbour {result.rmse(result.nearest):.1f} m)"
         f"  ·  {result.coverage:.0%} of the hidden heights within ± 2 Bethe standard deviations"
         f"  ·  relative residual {result.relative_residual:.0e}"
-        f"  ·  {solution.iterations} sweeps, {solution.setup_seconds + solution.solve_seconds:.2g} s"
+        f"  ·  {solution.iterations} iterations, {solution.setup_seconds + solution.solve_seconds:.2g} s"
     )
 
 
@@ -147,18 +152,15 @@ def make_figure(result: Reconstruction) -> Figure:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(16, 9), facecolor=PAPER, layout="constrained")
         FigureCanvasAgg(figure)
-        top, bottom = figure.subfigures(2, 1, height_ratios=[1.75, 1])
+        rows = figure.add_gridspec(3, 1, height_ratios=[0.27, 1.7, 1])
+        head, top, bottom = (figure.add_subfigure(rows[i]) for i in range(3))
         _draw_maps(top, result, row)
         _draw_transect(bottom.subplots(), result, row)
-        figure.suptitle(
-            f"A landscape from {result.given.mean():.0%} of its heights, by Gaussian belief propagation",
-            fontsize=18,
-            fontweight="bold",
-        )
-        top.suptitle(_caption(result), fontsize=13)
+        head.text(0.5, 0.88, _title(result), fontsize=20, fontweight="bold", ha="center", va="top")
+        head.text(0.5, 0.14, _caption(result), fontsize=13, ha="center", va="bottom")
     return figure
 
 
 def save_figure(result: Reconstruction, path: str | os.PathLike[str]) -> None:
-    """Write the picture as PNG, 3200×1800 pixels."""
-    make_figure(result).savefig(path, dpi=200, format="png")
+    """Write the picture as PNG, 2560×1440 pixels."""
+    make_figure(result).savefig(path, dpi=160, format="png")

@@ -4,7 +4,7 @@ import gzip
 import io
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -69,10 +69,11 @@ def _read_npz(path: Path) -> sp.csr_array:
         raise FileError(f"{path}: not a sparse matrix saved by scipy.sparse.save_npz ({error})") from error
     if matrix.ndim != 2:
         raise FileError(f"{path}: holds a {matrix.ndim}-dimensional array, not a matrix")
-    if matrix.dtype.kind == "c":
-        raise FileError(f"{path}: complex numbers are not supported")
-    if matrix.dtype.kind not in "fiub":
-        raise FileError(f"{path}: entries of type {matrix.dtype} are not numbers")
+    if matrix.dtype.kind not in "iub" and matrix.dtype not in (np.float32, np.float64):
+        raise FileError(
+            f"{path}: entries of type {matrix.dtype} are not supported; "
+            "float32, float64, integers and booleans can be read"
+        )
     return matrix
 
 
@@ -124,19 +125,23 @@ def read_right_hand_side(path: str | os.PathLike[str], n: int) -> np.ndarray:
         raise FileError(f"{path}: the right-hand side has {rows} rows, the matrix has {n}{hint}")
     if columns == 0:
         raise FileError(f"{path}: the right-hand side has no column")
-    dense = b.toarray() if sp.issparse(b) else b
+    dense = b if isinstance(b, np.ndarray) else b.toarray()
     return dense[:, 0] if columns == 1 else dense
 
 
-def check_writable(path: str | os.PathLike[str], suffixes: tuple[str, ...]) -> None:
+def check_writable(path: str | os.PathLike[str], suffixes: tuple[str, ...], *, spare: Sequence[str] = ()) -> None:
     """Refuse an output path now rather than after the work is done.
 
     Raises
     ------
     FileError
-        The name does not end in one of `suffixes`, or its folder is missing or not writable.
+        The name does not end in one of `suffixes`, its folder is missing or not writable, or it is one of the
+        files to `spare`.
     """
     path = Path(path)
+    for other in spare:
+        if path.exists() and Path(other).exists() and path.samefile(other):
+            raise FileError(f"{path}: cannot be written: it is the input")
     if not path.name.lower().endswith(suffixes):
         raise FileError(f"{path}: the output file must end in {' or '.join(suffixes)}")
     if path.is_dir():

@@ -134,3 +134,16 @@ def test_liberties_of_the_format(text, expected):
 def test_what_is_wrong_is_named_with_its_line(text, message):
     with pytest.raises(MatrixMarketError, match=message):
         parse_matrix_market(text.encode())
+
+
+@given(st.sampled_from([SYMMETRIC + "3 3 3\n1 1 1.5\n2 1 -2e3\n3 3 4\n", ARRAY + "2 2\n1\n2\n3\n4\n"]), st.data())
+def test_a_damaged_file_is_read_or_refused(text, data):
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, min(start + 4, len(text))))
+    damaged = text[:start] + data.draw(st.text("019.-+e%# \n\r\t\0\x0c\xff", max_size=4)) + text[end:]
+    try:
+        matrix = parse_matrix_market(damaged.encode("latin-1"))
+    except MatrixMarketError as error:
+        assert "\n" not in str(error)
+    else:
+        assert matrix.dtype == np.float64

@@ -29,7 +29,7 @@ def describe(result: Reconstruction) -> str:
             f" (nearest neighbour: {result.rmse(result.nearest):.2f} m)",
             f"  uncertainty        {result.coverage:.1%} of the others within ± 2 Bethe standard deviations",
             f"  relative residual  {result.relative_residual:.2e}",
-            f"  sweeps             {solution.iterations} of {solution.method} ({solution.method_reason})",
+            f"  sweeps or steps    {solution.iterations} of {solution.method} ({solution.method_reason})",
             f"  seconds            {solution.setup_seconds:.3g} set-up + {solution.solve_seconds:.3g} solve",
         ]
     )

@@ -36,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Solve, print what happened, write x; 0 if it converged, else 1."""
     if arguments.output is not None:
-        check_writable(arguments.output, OUTPUT_SUFFIXES)
+        inputs = [path for path in (arguments.matrix, arguments.rhs) if path is not None]
+        check_writable(arguments.output, OUTPUT_SUFFIXES, spare=inputs)
     A = read_matrix(arguments.matrix)
     rows, columns = A.shape
     b = A @ np.ones(columns) if arguments.rhs is None else read_right_hand_side(arguments.rhs, rows)
