@@ -139,7 +139,9 @@ def random_edges(n: int, count: int, rng: np.random.Generator) -> list[tuple[int
 
 def with_walk_radius(off: sp.csr_array, radius: float) -> sp.csr_array:
     """Unit diagonal plus the given off-diagonal part, scaled so that ``ρ(|R|) = radius``."""
-    return sp.csr_array(sp.eye_array(off.shape[0]) + off * (radius / np.linalg.eigvalsh(abs(off).toarray())[-1]))
+    return sp.csr_array(
+        sp.eye_array(off.shape[0]) + off * (radius / np.linalg.eigvalsh(abs(off).toarray())[-1])
+    )
 
 
 def cycle_with_chord(r: float) -> sp.csr_array:
@@ -212,7 +214,13 @@ def _indefinite_trees() -> list[Case]:
         Case("mixed_signs_tree", from_edges(80, edges, signs), b(80), **known),
         Case("zero_diagonal_path", from_edges(8, bipartite, 0.0), b(8), **known),
         # Every pivot from either end: 1, then 1 - 1 = 0.
-        Case("zero_pivots_path", from_edges(10, [(i, i + 1, 1.0) for i in range(9)], 1.0), b(10), **known, ends=tries),
+        Case(
+            "zero_pivots_path",
+            from_edges(10, [(i, i + 1, 1.0) for i in range(9)], 1.0),
+            b(10),
+            **known,
+            ends=tries,
+        ),
         Case(
             "negative_definite_tree",
             from_edges(30, [(i, i // 2, 1.0) for i in range(1, 30)], -4.0),
@@ -230,7 +238,9 @@ def _walk_summable() -> list[Case]:
     bipartite = [(i, j, -0.4) for i in (0, 1) for j in (2, 3, 4)]
     ring = [(i, (i + 1) % 20, -1.0) for i in range(20)]
     scales = 10.0 ** rng.uniform(-4, 4, 100)
-    scaled = sp.csr_array(sp.diags_array(scales) @ laplacian(100, grid_edges(10, 10), 0.3) @ sp.diags_array(scales))
+    scaled = sp.csr_array(
+        sp.diags_array(scales) @ laplacian(100, grid_edges(10, 10), 0.3) @ sp.diags_array(scales)
+    )
     disconnected = block_diagonal(
         laplacian(25, grid_edges(5, 5), 0.2),
         from_edges(4, [], 2.0),
@@ -297,7 +307,9 @@ def _singular_and_indefinite() -> list[Case]:
     grid = laplacian(36, grid_edges(6, 6))
     odd = from_edges(7, [(i, i + 1, 1.0) for i in range(6)], 0.0)
     shifted = from_edges(36, [(i, j, -w) for i, j, w in grid_edges(6, 6)], 2.1)
-    saddle = from_edges(5, [(0, 1, 1.0), (1, 2, 2.0), (0, 2, -1.0), (2, 3, 1.0), (3, 4, 1.0)], [1.0, -2.0, 0.0, 3.0, 1.0])
+    saddle = from_edges(
+        5, [(0, 1, 1.0), (1, 2, 2.0), (0, 2, -1.0), (2, 3, 1.0), (3, 4, 1.0)], [1.0, -2.0, 0.0, 3.0, 1.0]
+    )
     b = rng.standard_normal
     singular = {"spd": False, "singular": True, "walk_summable": False}
     indefinite = {"spd": False, "walk_summable": False}
@@ -306,7 +318,9 @@ def _singular_and_indefinite() -> list[Case]:
         Case("singular_grid", grid, grid @ b(36), **singular, ends=anything),
         Case("inconsistent_path", path, np.ones(12), forest=True, **singular, ends=nothing),
         Case("inconsistent_grid", grid, np.ones(36), **singular, ends=nothing),
-        Case("singular_odd_path", odd, np.array([0, 1, 0, 0, 0, 0, 1.0]), forest=True, **singular, ends=nothing),
+        Case(
+            "singular_odd_path", odd, np.array([0, 1, 0, 0, 0, 0, 1.0]), forest=True, **singular, ends=nothing
+        ),
         Case("zero_matrix", sp.csr_array((3, 3)), np.ones(3), forest=True, **singular, ends=nothing),
         Case(
             "indefinite_grid",

@@ -64,16 +64,22 @@ def _collect(A: np.ndarray, b: np.ndarray, P: np.ndarray, h: np.ndarray, smalles
 
 
 def flooding(
-    A: np.ndarray, b: np.ndarray, start: str | np.ndarray = "zero", damping: float = 0.0
+    A: np.ndarray,
+    b: np.ndarray,
+    start: str | np.ndarray = "zero",
+    damping: float = 0.0,
+    precision: np.ndarray | None = None,
 ) -> Iterator[Sweep]:
-    """Synchronous sweeps from the start on; the first item is the start itself.
+    """Synchronous sweeps; the first item is the start itself.
 
     Every message of a sweep is computed from the messages of the sweep before. ``damping`` keeps that share of
-    the old potential message; precision messages are never damped.
+    the old potential message; precision messages are never damped. With ``precision``, the precision messages
+    stay what they are given as, and only the potentials move.
     """
     A, b = np.asarray(A, dtype=float), np.asarray(b, dtype=float)
     near = neighbours(A)
-    P, h = starting_precisions(A, start), np.zeros_like(A)
+    P = starting_precisions(A, start) if precision is None else precision
+    h = np.zeros_like(A)
     yield _collect(A, b, P, h, np.inf)
     while True:
         new_P, new_h, smallest = np.zeros_like(P), np.zeros_like(h), np.inf
@@ -86,18 +92,20 @@ def flooding(
                     new_P[i, j] = -A[j, i] * A[i, j] / cavity_precision
                     message = -A[j, i] * cavity_potential / cavity_precision
                 new_h[i, j] = damping * h[i, j] + (1 - damping) * message
-        P, h = new_P, new_h
+        P, h = new_P if precision is None else precision, new_h
         yield _collect(A, b, P, h, smallest)
 
 
-def sequential(A: np.ndarray, b: np.ndarray) -> Iterator[Sweep]:
+def sequential(A: np.ndarray, b: np.ndarray, precision: np.ndarray | None = None) -> Iterator[Sweep]:
     """In-place sweeps from zero messages; the first item is the start itself.
 
-    In row order, each node sends to all its neighbours from the newest messages it has heard.
+    In row order, each node sends to all its neighbours from the newest messages it has heard. With
+    ``precision``, only the potentials move, as in `flooding`.
     """
     A, b = np.asarray(A, dtype=float), np.asarray(b, dtype=float)
     near = neighbours(A)
-    P, h = np.zeros_like(A), np.zeros_like(A)
+    P = np.zeros_like(A) if precision is None else precision.copy()
+    h = np.zeros_like(A)
     yield _collect(A, b, P, h, np.inf)
     while True:
         smallest = np.inf
@@ -107,9 +115,24 @@ def sequential(A: np.ndarray, b: np.ndarray) -> Iterator[Sweep]:
                 cavity_potential = b[i] + sum(h[k, i] for k in near[i] if k != j)
                 smallest = min(smallest, cavity_precision)
                 with np.errstate(all="ignore"):
-                    P[i, j] = -A[j, i] * A[i, j] / cavity_precision
+                    if precision is None:
+                        P[i, j] = -A[j, i] * A[i, j] / cavity_precision
                     h[i, j] = -A[j, i] * cavity_potential / cavity_precision
         yield _collect(A, b, P, h, smallest)
+
+
+def settled_precisions(A: np.ndarray, limit: int = 10_000) -> Sweep:
+    """The fixed point of the precision messages, started from zero: the sweep that changes nothing more."""
+    before = None
+    for t, sweep in enumerate(flooding(A, np.zeros(len(A)))):
+        if not sweep.valid:
+            raise ArithmeticError(f"not a precision in sweep {t}")
+        if before is not None and np.allclose(sweep.precision, before, rtol=1e-15, atol=0):
+            return sweep
+        if t == limit:
+            raise ArithmeticError("the precision messages did not converge")
+        before = sweep.precision
+    raise AssertionError("sweeps never end")
 
 
 def sweeps_until_settled(sweeps: Iterator[Sweep], tolerance: float) -> int:
@@ -137,28 +160,14 @@ def first_invalid_sweep(sweeps: Iterator[Sweep], limit: int) -> int | None:
     raise AssertionError("sweeps never end")
 
 
-def bethe_variances(A: np.ndarray, tolerance: float = 1e-14, limit: int = 10_000) -> np.ndarray:
+def bethe_variances(A: np.ndarray) -> np.ndarray:
     """``1 / J_i`` at the fixed point of the precision messages, started from zero."""
-    before = None
-    for t, sweep in enumerate(flooding(A, np.zeros(len(A)))):
-        if not sweep.valid:
-            raise ArithmeticError(f"not a precision in sweep {t}")
-        if before is not None and np.allclose(sweep.belief_precision, before, rtol=tolerance, atol=0):
-            return 1 / sweep.belief_precision
-        if t == limit:
-            raise ArithmeticError("the precision messages did not converge")
-        before = sweep.belief_precision
-    raise AssertionError("sweeps never end")
+    return 1 / settled_precisions(A).belief_precision
 
 
 def mean_operator(A: np.ndarray) -> np.ndarray:
     """``M[(i->j), (k->i)] = -A_ij / P_{i\\j}``, ``k != j``, at the precision fixed point: means converge iff ρ(M) < 1."""
-    near = neighbours(A)
-    for t, sweep in enumerate(flooding(A, np.zeros(len(A)))):
-        if not sweep.valid:
-            raise ArithmeticError(f"not a precision in sweep {t}")
-        if t == 2000:
-            break
+    near, sweep = neighbours(A), settled_precisions(A)
     edges = [(i, j) for i in range(len(A)) for j in near[i]]
     position = {edge: e for e, edge in enumerate(edges)}
     M = np.zeros((len(edges), len(edges)))

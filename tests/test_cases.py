@@ -47,7 +47,11 @@ def test_invalid_precisions_are_met_where_the_table_says_so(case, schedule):
 def test_the_schedules_reach_the_dense_solution_where_the_table_says_so(case):
     A = case.A.toarray()
     exact = oracles.solve(A, case.b)
-    runs = [oracles.flooding(A, case.b), oracles.flooding(A, case.b, damping=0.3), oracles.sequential(A, case.b)]
+    runs = [
+        oracles.flooding(A, case.b),
+        oracles.flooding(A, case.b, damping=0.3),
+        oracles.sequential(A, case.b),
+    ]
     for run in runs:
         last = next(itertools.islice(run, SWEEPS_TRIED, None))
         np.testing.assert_allclose(last.mean, exact, rtol=1e-8, atol=1e-10 * np.abs(exact).max())
