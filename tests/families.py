@@ -11,7 +11,7 @@ import torch
 
 @dataclass(frozen=True)
 class MatrixFamily:
-    """How to hold a scipy ``csr_array`` in another way; ``parts`` are the arrays that must stay as they are."""
+    """How to hold a scipy ``csr_array`` in another way; ``parts`` are the arrays that must not change."""
 
     name: str
     hold: Callable[[sp.csr_array], Any]

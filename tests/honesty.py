@@ -1,4 +1,4 @@
-"""The one promise everything else rests on: "converged" is said of a small true residual, and of nothing else."""
+"""The promise that all else rests on: "converged" is said of a small true residual, and of nothing else."""
 
 import numpy as np
 import scipy.sparse as sp

@@ -43,7 +43,7 @@ def neighbours(A: np.ndarray) -> list[list[int]]:
 
 
 def starting_precisions(A: np.ndarray, start: str | np.ndarray) -> np.ndarray:
-    """``P = 0``, the constant start ``-|A_ij|``, or for an array ``d`` the scaled start ``-|A_ij| d_i / d_j``."""
+    """``P = 0``, the constant start ``-|A_ij|``, or for an array ``d`` the scaled ``-|A_ij| d_i / d_j``."""
     if isinstance(start, np.ndarray):
         P = -np.abs(A) * start[:, None] / start[None, :]
     elif start == "constant":
@@ -72,9 +72,9 @@ def flooding(
 ) -> Iterator[Sweep]:
     """Synchronous sweeps; the first item is the start itself.
 
-    Every message of a sweep is computed from the messages of the sweep before. ``damping`` keeps that share of
-    the old potential message; precision messages are never damped. With ``precision``, the precision messages
-    stay what they are given as, and only the potentials move.
+    Every message of a sweep is computed from the messages of the sweep before. ``damping`` keeps that share
+    of the old potential message; precision messages are never damped. With ``precision``, the precision
+    messages stay what they are given as, and only the potentials move.
     """
     A, b = np.asarray(A, dtype=float), np.asarray(b, dtype=float)
     near = neighbours(A)
@@ -141,7 +141,7 @@ def sweeps_until_settled(sweeps: Iterator[Sweep], tolerance: float) -> int:
 
 
 def settled_at(means: Iterator[np.ndarray], tolerance: float) -> int:
-    """Index of the first of the means, counted from 0, that lies within ``tolerance`` of the one before it."""
+    """Index of the first of the means, counted from 0, that is within ``tolerance`` of the one before."""
     before = next(means)
     for t, mean in enumerate(means, start=1):
         if np.linalg.norm(mean - before) < tolerance * np.linalg.norm(mean):
@@ -151,7 +151,7 @@ def settled_at(means: Iterator[np.ndarray], tolerance: float) -> int:
 
 
 def first_invalid_sweep(sweeps: Iterator[Sweep], limit: int) -> int | None:
-    """The first sweep that meets a cavity or a belief that is not positive, or None within ``limit`` sweeps."""
+    """The first sweep that meets a cavity or belief that is not positive, or None within ``limit``."""
     for t, sweep in enumerate(sweeps):
         if not sweep.valid:
             return t
@@ -166,7 +166,10 @@ def bethe_variances(A: np.ndarray) -> np.ndarray:
 
 
 def mean_operator(A: np.ndarray) -> np.ndarray:
-    """``M[(i->j), (k->i)] = -A_ij / P_{i\\j}``, ``k != j``, at the precision fixed point: means converge iff ρ(M) < 1."""
+    """``M[(i->j), (k->i)] = -A_ij / P_{i\\j}``, ``k != j``, at the precision fixed point.
+
+    The means of flooding converge iff ``ρ(M) < 1``.
+    """
     near, sweep = neighbours(A), settled_precisions(A)
     edges = [(i, j) for i in range(len(A)) for j in near[i]]
     position = {edge: e for e, edge in enumerate(edges)}
@@ -185,7 +188,7 @@ def spectral_radius(M: np.ndarray) -> float:
 
 
 def walk_radius(A: np.ndarray) -> float:
-    """``ρ(|R|)`` with ``R = I - D^-1/2 A D^-1/2``: below 1 the model is walk-summable. Needs a positive diagonal."""
+    """``ρ(|R|)``, ``R = I - D^-1/2 A D^-1/2``, for a positive diagonal: walk-summable iff below 1."""
     scale = 1 / np.sqrt(np.diag(A))
     R = np.abs(np.eye(len(A)) - scale[:, None] * A * scale[None, :])
     np.fill_diagonal(R, 0.0)
