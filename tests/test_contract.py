@@ -11,7 +11,7 @@ import gabp
 import oracles
 from honesty import as_numpy, assert_honest, column_norms
 
-MAXITER = 4000  # far above what any case needs, low enough to end what never converges
+MAXITER = 8000  # far above what any case needs, low enough to end what never converges
 
 TREE = cases.BY_NAME["caterpillar"]
 GRID = cases.Case("small_grid", cases.laplacian(30, cases.grid_edges(5, 6), 1.0), np.linspace(-1, 2, 30))
@@ -30,8 +30,15 @@ def solve(A, b, method: cases.Method, **arguments) -> "gabp.Solution":
 # every method × every case ---------------------------------------------------------------------------------
 
 
-@by_label
-@pytest.mark.parametrize("case", cases.CASES, ids=repr)
+@pytest.mark.parametrize(
+    ("method", "case"),
+    [
+        pytest.param(method, case, id=f"{method.label}-{case.name}")
+        for method in cases.METHODS
+        for case in cases.CASES
+        if case.n <= method.largest
+    ],
+)
 def test_every_method_ends_as_stated_on_every_case(case, method):
     expected = case.expected(method)
     if expected == cases.REFUSED:
