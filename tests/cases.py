@@ -142,9 +142,7 @@ def random_edges(n: int, count: int, rng: np.random.Generator) -> list[tuple[int
 
 def with_walk_radius(off: sp.csr_array, radius: float) -> sp.csr_array:
     """Unit diagonal plus the given off-diagonal part, scaled so that ``ρ(|R|) = radius``."""
-    return sp.csr_array(
-        sp.eye_array(off.shape[0]) + off * (radius / np.linalg.eigvalsh(abs(off).toarray())[-1])
-    )
+    return sp.csr_array(sp.eye_array(off.shape[0]) + off * (radius / np.linalg.eigvalsh(abs(off).toarray())[-1]))
 
 
 def cycle_with_chord(r: float) -> sp.csr_array:
@@ -241,9 +239,7 @@ def _walk_summable() -> list[Case]:
     bipartite = [(i, j, -0.4) for i in (0, 1) for j in (2, 3, 4)]
     ring = [(i, (i + 1) % 20, -1.0) for i in range(20)]
     scales = 10.0 ** rng.uniform(-4, 4, 100)
-    scaled = sp.csr_array(
-        sp.diags_array(scales) @ laplacian(100, grid_edges(10, 10), 0.3) @ sp.diags_array(scales)
-    )
+    scaled = sp.csr_array(sp.diags_array(scales) @ laplacian(100, grid_edges(10, 10), 0.3) @ sp.diags_array(scales))
     disconnected = block_diagonal(
         laplacian(25, grid_edges(5, 5), 0.2),
         from_edges(4, [], 2.0),
@@ -321,9 +317,7 @@ def _singular_and_indefinite() -> list[Case]:
         Case("singular_grid", grid, grid @ b(36), **singular, ends=anything),
         Case("inconsistent_path", path, np.ones(12), forest=True, **singular, ends=nothing),
         Case("inconsistent_grid", grid, np.ones(36), **singular, ends=nothing),
-        Case(
-            "singular_odd_path", odd, np.array([0, 1, 0, 0, 0, 0, 1.0]), forest=True, **singular, ends=nothing
-        ),
+        Case("singular_odd_path", odd, np.array([0, 1, 0, 0, 0, 0, 1.0]), forest=True, **singular, ends=nothing),
         Case("zero_matrix", sp.csr_array((3, 3)), np.ones(3), forest=True, **singular, ends=nothing),
         Case(
             "indefinite_grid",

@@ -83,13 +83,13 @@ def _wide_indices(A: sp.csr_array) -> sp.csr_array:
 def torch_coo(A: sp.csr_array) -> torch.Tensor:
     coo = A.tocoo()
     place = torch.from_numpy(np.stack([coo.row, coo.col]).astype(np.int64))
-    return torch.sparse_coo_tensor(place, torch.from_numpy(coo.data.copy()), A.shape).coalesce()
+    return torch.sparse_coo_tensor(place, torch.from_numpy(coo.data.copy()), A.shape, check_invariants=True).coalesce()
 
 
 def _torch_uncoalesced(A: sp.csr_array) -> torch.Tensor:
     coo = _duplicated(A)
     place = torch.from_numpy(np.stack([coo.row, coo.col]).astype(np.int64))
-    return torch.sparse_coo_tensor(place, torch.from_numpy(coo.data.copy()), A.shape, is_coalesced=False)
+    return torch.sparse_coo_tensor(place, torch.from_numpy(coo.data.copy()), A.shape, check_invariants=True)
 
 
 def torch_csr(A: sp.csr_array, index: torch.dtype = torch.int64) -> torch.Tensor:
@@ -98,6 +98,7 @@ def torch_csr(A: sp.csr_array, index: torch.dtype = torch.int64) -> torch.Tensor
         torch.from_numpy(A.indices.copy()).to(index),
         torch.from_numpy(A.data.copy()),
         A.shape,
+        check_invariants=True,
     )
 
 
@@ -108,6 +109,7 @@ def _torch_csc(A: sp.csr_array) -> torch.Tensor:
         torch.from_numpy(csc.indices.astype(np.int64)),
         torch.from_numpy(csc.data.copy()),
         A.shape,
+        check_invariants=True,
     )
 
 

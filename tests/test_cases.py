@@ -31,9 +31,7 @@ def test_names_are_unique_and_lists_name_methods():
     assert {label for case in cases.CASES for label in case.ends} <= known
 
 
-@pytest.mark.parametrize(
-    "case", [c for c in cases.CASES if c.ends.get("flooding") == cases.INVALID], ids=repr
-)
+@pytest.mark.parametrize("case", [c for c in cases.CASES if c.ends.get("flooding") == cases.INVALID], ids=repr)
 @pytest.mark.parametrize("schedule", [oracles.flooding, oracles.sequential])
 def test_invalid_precisions_are_met_where_the_table_says_so(case, schedule):
     assert oracles.first_invalid_sweep(schedule(case.A.toarray(), case.b), SWEEPS_TRIED) is not None
