@@ -1,6 +1,7 @@
 """The house keeps its promise: imports point down, no room is in a circle, nothing is imported inside a function."""
 
 import ast
+import os
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,9 @@ FLOOR = {
     "learning": 4,
     "distributed": 4,
     "api": 5,
+    "__init__": 5,
     "app": 6,
-    "__main__": 7,
-    "__init__": 7,
+    "__main__": 6,
 }
 
 
@@ -31,7 +32,9 @@ def module_name(path: Path) -> str:
     return ".".join(("gabp", *(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)))
 
 
-MODULES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
+# `kernels` is a link in a checkout, which `Path.rglob` would not follow
+PATHS = [Path(folder, file) for folder, _, files in os.walk(ROOT, followlinks=True) for file in files]
+MODULES = {module_name(path): path for path in sorted(PATHS) if path.suffix == ".py"}
 every_module = pytest.mark.parametrize("name", MODULES)
 
 
@@ -93,7 +96,6 @@ def test_no_circle_among_rooms_or_modules():
         while free := [name for name, others in left.items() if not others & left.keys()]:
             for name in free:
                 del left[name]
-        # an `__init__` gathers its own package's modules, which may import the package's siblings through it
         assert not left
 
 

@@ -101,10 +101,8 @@ UPDATABLE = [
 ]
 
 
-def stored_values(A) -> np.ndarray:
-    if isinstance(A, torch.Tensor):
-        return A.values().numpy()
-    return A.data
+def stored_values(A) -> np.ndarray | torch.Tensor:
+    return A.values() if isinstance(A, torch.Tensor) else A.data
 
 
 @by_label

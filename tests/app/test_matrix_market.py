@@ -17,9 +17,7 @@ SYMMETRIC = "%%MatrixMarket matrix coordinate real symmetric\n"
 ARRAY = "%%MatrixMarket matrix array real general\n"
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
-dense_matrices = arrays(
-    np.float64, array_shapes(min_dims=2, max_dims=2, max_side=6), elements=finite | st.just(0.0)
-)
+dense_matrices = arrays(np.float64, array_shapes(min_dims=2, max_dims=2, max_side=6), elements=finite | st.just(0.0))
 
 
 def dense(matrix):
@@ -75,15 +73,11 @@ def test_what_is_written_comes_back(x):
         pytest.param(HEAD + "2 2 3\n1 1 1\n1 1 2\n2 2 5\n", [[3, 0], [0, 5]], id="duplicates are summed"),
         pytest.param(HEAD + "2 2 2\r\n1 1 1\r\n2 2 5\r\n", [[1, 0], [0, 5]], id="Windows line ends"),
         pytest.param(HEAD + "2 2 2\r1 1 1\r2 2 5\r", [[1, 0], [0, 5]], id="old Macintosh line ends"),
-        pytest.param(
-            HEAD + "% c\n\n2 2 2\n\n1 1 1\n% c\n 2\t2  5 \n\n", [[1, 0], [0, 5]], id="comments, blanks"
-        ),
+        pytest.param(HEAD + "% c\n\n2 2 2\n\n1 1 1\n% c\n 2\t2  5 \n\n", [[1, 0], [0, 5]], id="comments, blanks"),
         pytest.param(HEAD + "1 1 1\n1 1 -1.5D+02\n", [[-150]], id="Fortran exponent"),
         pytest.param(HEAD + "1 1 1\n1 1 +.5e+1", [[5]], id="plus signs, no last line end"),
         pytest.param(HEAD + "2 2 0\n", [[0, 0], [0, 0]], id="no entries"),
-        pytest.param(
-            HEAD.upper().replace("MATRIXMARKET", "MatrixMarket") + "1 1 1\n1 1 7\n", [[7]], id="capitals"
-        ),
+        pytest.param(HEAD.upper().replace("MATRIXMARKET", "MatrixMarket") + "1 1 1\n1 1 7\n", [[7]], id="capitals"),
         pytest.param(SYMMETRIC + "2 2 2\n1 2 3\n2 2 1\n", [[0, 3], [3, 1]], id="the upper triangle alone"),
         pytest.param(ARRAY + "2 2\n1\n2\n3\n4\n", [[1, 3], [2, 4]], id="arrays go down the columns"),
         pytest.param(ARRAY + "0 0\n", np.empty((0, 0)), id="nothing at all"),
