@@ -1,0 +1,6 @@
+"""Settings for all tests."""
+
+import torch
+
+# The systems here are small: threads would only fight for the cores, with each other and with other work.
+torch.set_num_threads(1)

@@ -1,0 +1,227 @@
+"""Every kind of object that may hold A or b, built from plain float64 data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+
+@dataclass(frozen=True)
+class MatrixFamily:
+    """How to hold a scipy ``csr_array`` in another way; ``parts`` are the arrays that must not change."""
+
+    name: str
+    hold: Callable[[sp.csr_array], Any]
+    parts: Callable[[Any], tuple]
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def _compressed(A) -> tuple:
+    return A.data, A.indices, A.indptr
+
+
+def _lists(A) -> tuple:
+    return tuple(np.array(row) for row in (*A.rows, *A.data))
+
+
+def _bsr(A: sp.csr_array) -> sp.bsr_array:
+    return sp.bsr_array(A, blocksize=(1, 1))
+
+
+def _duplicated(A: sp.csr_array) -> sp.coo_array:
+    """Every entry in two halves, which are far apart and sum to it exactly."""
+    coo = A.tocoo()
+    rows, columns = np.tile(coo.row, 2), np.tile(coo.col, 2)
+    return sp.coo_array((np.tile(coo.data / 2, 2), (rows, columns)), shape=A.shape)
+
+
+def _duplicated_csr(A: sp.csr_array) -> sp.csr_array:
+    """Rows in which every column appears twice and in descending order."""
+    data, indices = [], []
+    for i in range(A.shape[0]):
+        row = slice(A.indptr[i], A.indptr[i + 1])
+        data += [np.repeat(A.data[row][::-1] / 2, 2)]
+        indices += [np.repeat(A.indices[row][::-1], 2)]
+    return sp.csr_array((np.concatenate(data), np.concatenate(indices), 2 * A.indptr), shape=A.shape)
+
+
+def _unsorted(A: sp.csr_array) -> sp.csr_array:
+    data, indices = A.data.copy(), A.indices.copy()
+    for i in range(A.shape[0]):
+        row = slice(A.indptr[i], A.indptr[i + 1])
+        data[row], indices[row] = data[row][::-1].copy(), indices[row][::-1].copy()
+    return sp.csr_array((data, indices, A.indptr.copy()), shape=A.shape)
+
+
+def _explicit_zeros(A: sp.csr_array) -> sp.coo_array:
+    """Stored zeros on both sides of the diagonal, some of them on one side only: they are no edges."""
+    n = A.shape[0]
+    coo = A.tocoo()
+    i, j = np.array([0, n - 1, 0]), np.array([n - 1, 0, n // 2])
+    entries = (np.append(coo.data, np.zeros(3)), (np.append(coo.row, i), np.append(coo.col, j)))
+    return sp.coo_array(entries, shape=A.shape)
+
+
+def _read_only(A: sp.csr_array) -> sp.csr_array:
+    A = A.copy()
+    for part in _compressed(A):
+        part.flags.writeable = False
+    return A
+
+
+def _wide_indices(A: sp.csr_array) -> sp.csr_array:
+    A = A.copy()
+    A.indices, A.indptr = A.indices.astype(np.int64), A.indptr.astype(np.int64)
+    return A
+
+
+def torch_coo(A: sp.csr_array) -> torch.Tensor:
+    coo = A.tocoo()
+    place = torch.from_numpy(np.stack([coo.row, coo.col]).astype(np.int64))
+    return torch.sparse_coo_tensor(place, torch.from_numpy(coo.data.copy()), A.shape, check_invariants=True).coalesce()
+
+
+def _torch_uncoalesced(A: sp.csr_array) -> torch.Tensor:
+    coo = _duplicated(A)
+    place = torch.from_numpy(np.stack([coo.row, coo.col]).astype(np.int64))
+    return torch.sparse_coo_tensor(place, torch.from_numpy(coo.data.copy()), A.shape, check_invariants=True)
+
+
+def torch_csr(A: sp.csr_array, index: torch.dtype = torch.int64) -> torch.Tensor:
+    return torch.sparse_csr_tensor(
+        torch.from_numpy(A.indptr.copy()).to(index),
+        torch.from_numpy(A.indices.copy()).to(index),
+        torch.from_numpy(A.data.copy()),
+        A.shape,
+        check_invariants=True,
+    )
+
+
+def _torch_csc(A: sp.csr_array) -> torch.Tensor:
+    csc = A.tocsc()
+    return torch.sparse_csc_tensor(
+        torch.from_numpy(csc.indptr.astype(np.int64)),
+        torch.from_numpy(csc.indices.astype(np.int64)),
+        torch.from_numpy(csc.data.copy()),
+        A.shape,
+        check_invariants=True,
+    )
+
+
+def _dense(A: sp.csr_array) -> np.ndarray:
+    return np.ascontiguousarray(A.toarray())
+
+
+def _strided(A: sp.csr_array) -> np.ndarray:
+    """A view with a step in both directions into an array full of NaN."""
+    n = A.shape[0]
+    spacious = np.full((2 * n, 2 * n), np.nan, dtype=A.dtype)
+    spacious[::-2, ::2] = A.toarray()
+    return spacious[::-2, ::2]
+
+
+def _whole(A) -> tuple:
+    return (A,)
+
+
+def _torch_coo_parts(A: torch.Tensor) -> tuple:
+    return A._indices(), A._values()
+
+
+MATRIX_FAMILIES = [
+    MatrixFamily("csr_array", lambda A: A.copy(), _compressed),
+    MatrixFamily("csr_matrix", sp.csr_matrix, _compressed),
+    MatrixFamily("csr_unsorted", _unsorted, _compressed),
+    MatrixFamily("csr_duplicated", _duplicated_csr, _compressed),
+    MatrixFamily("csr_read_only", _read_only, _compressed),
+    MatrixFamily("csr_int64_indices", _wide_indices, _compressed),
+    MatrixFamily("csc_array", sp.csc_array, _compressed),
+    MatrixFamily("csc_matrix", sp.csc_matrix, _compressed),
+    MatrixFamily("coo_array", sp.coo_array, lambda A: (A.data, A.row, A.col)),
+    MatrixFamily("coo_duplicated", _duplicated, lambda A: (A.data, A.row, A.col)),
+    MatrixFamily("coo_explicit_zeros", _explicit_zeros, lambda A: (A.data, A.row, A.col)),
+    MatrixFamily("dia_array", sp.dia_array, lambda A: (A.data, A.offsets)),
+    MatrixFamily("dia_matrix", sp.dia_matrix, lambda A: (A.data, A.offsets)),
+    MatrixFamily("bsr_array", _bsr, _compressed),
+    MatrixFamily("lil_array", sp.lil_array, _lists),
+    MatrixFamily("lil_matrix", sp.lil_matrix, _lists),
+    MatrixFamily("dok_array", sp.dok_array, lambda A: (A.toarray(),)),
+    MatrixFamily("numpy", _dense, _whole),
+    MatrixFamily("numpy_fortran", lambda A: np.asfortranarray(A.toarray()), _whole),
+    MatrixFamily("numpy_strided", _strided, lambda A: (A.base,)),
+    MatrixFamily("torch_dense", lambda A: torch.from_numpy(A.toarray()), _whole),
+    MatrixFamily("torch_transposed", lambda A: torch.from_numpy(A.toarray()).T, _whole),
+    MatrixFamily("torch_coo", torch_coo, _torch_coo_parts),
+    MatrixFamily("torch_coo_uncoalesced", _torch_uncoalesced, _torch_coo_parts),
+    MatrixFamily("torch_csr", torch_csr, lambda A: (A.crow_indices(), A.col_indices(), A.values())),
+    MatrixFamily(
+        "torch_csr_int32",
+        lambda A: torch_csr(A, torch.int32),
+        lambda A: (A.crow_indices(), A.col_indices(), A.values()),
+    ),
+    MatrixFamily("torch_csc", _torch_csc, lambda A: (A.ccol_indices(), A.row_indices(), A.values())),
+]
+
+
+@dataclass(frozen=True)
+class VectorFamily:
+    """How to hold a float64 array of right-hand sides in another way."""
+
+    name: str
+    hold: Callable[[np.ndarray], Any]
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def _with_gaps(b: np.ndarray) -> np.ndarray:
+    """Every second entry of an array full of NaN, backwards."""
+    spacious = np.full((2 * len(b), *b.shape[1:]), np.nan)
+    spacious[::-2] = b
+    return spacious[::-2]
+
+
+def _frozen(b: np.ndarray) -> np.ndarray:
+    b = b.copy()
+    b.flags.writeable = False
+    return b
+
+
+def _torch_with_gaps(b: np.ndarray) -> torch.Tensor:
+    spacious = torch.full((2 * len(b), *b.shape[1:]), torch.nan, dtype=torch.float64)
+    spacious[::2] = torch.from_numpy(b)
+    return spacious[::2]
+
+
+VECTOR_FAMILIES = [
+    VectorFamily("numpy_float64", lambda b: b.copy()),
+    VectorFamily("numpy_float32", lambda b: b.astype(np.float32)),
+    VectorFamily("numpy_int64", lambda b: np.rint(10 * b).astype(np.int64)),
+    VectorFamily("numpy_int8", lambda b: np.rint(10 * b).astype(np.int8)),
+    VectorFamily("numpy_bool", lambda b: b > 0),
+    VectorFamily("numpy_fortran", np.asfortranarray),
+    VectorFamily("numpy_with_gaps", _with_gaps),
+    VectorFamily("numpy_read_only", _frozen),
+    VectorFamily("torch_float64", lambda b: torch.from_numpy(b.copy())),
+    VectorFamily("torch_float32", lambda b: torch.from_numpy(b.astype(np.float32))),
+    VectorFamily("torch_int32", lambda b: torch.from_numpy(np.rint(10 * b).astype(np.int32))),
+    VectorFamily("torch_bool", lambda b: torch.from_numpy(b > 0)),
+    VectorFamily("torch_with_gaps", _torch_with_gaps),
+]
+
+
+def expected_dtype(b) -> Any:
+    """The dtype of x: b's own when it is a float, else float64 of b's family."""
+    if isinstance(b, torch.Tensor):
+        return b.dtype if b.dtype.is_floating_point else torch.float64
+    return b.dtype if b.dtype.kind == "f" else np.dtype(np.float64)
+
+
+def snapshot(parts: tuple) -> list[bytes]:
+    """The bits of arrays and tensors, to be compared later."""
+    return [np.asarray(part).tobytes() for part in parts]

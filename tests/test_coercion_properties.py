@@ -1,0 +1,87 @@
+"""Whatever the matrix and however it is held, the same system is read, and nothing of the caller's changes."""
+
+import numpy as np
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import families
+import gabp
+from honesty import as_numpy, assert_honest
+
+examples = settings(max_examples=40, derandomize=True, deadline=None, database=None)
+
+
+@st.composite
+def dominant_systems(draw) -> tuple[sp.csr_array, np.ndarray]:
+    """A small diagonally dominant symmetric matrix of any pattern, and data."""
+    n = draw(st.integers(1, 7))
+    pairs = [(i, j) for i in range(n) for j in range(i)]
+    edges = draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
+    size = st.integers(-64, 64).filter(bool)
+    dense = np.zeros((n, n))
+    for i, j in edges:
+        dense[i, j] = dense[j, i] = draw(size) / 16
+    margins = draw(st.lists(st.integers(1, 64), min_size=n, max_size=n))
+    np.fill_diagonal(dense, np.abs(dense).sum(axis=1) + np.array(margins) / 16)
+    b = np.array(draw(st.lists(st.integers(-100, 100), min_size=n, max_size=n))) / 8
+    return sp.csr_array(dense), b
+
+
+@examples
+@given(dominant_systems(), st.sampled_from(families.MATRIX_FAMILIES), st.sampled_from(families.VECTOR_FAMILIES))
+def test_any_kind_of_matrix_with_any_kind_of_data(system, matrix_family, vector_family):
+    plain, values = system
+    A, b = matrix_family.hold(plain), vector_family.hold(values)
+    before = families.snapshot((*matrix_family.parts(A), b))
+    solution = gabp.solve(A, b)
+    assert_honest(plain, b, solution)
+    assert solution.converged
+    assert type(solution.x) is type(b)
+    assert solution.x.dtype == families.expected_dtype(b)
+    assert families.snapshot((*matrix_family.parts(A), b)) == before
+
+
+@examples
+@given(dominant_systems(), st.sampled_from(families.MATRIX_FAMILIES))
+def test_message_passing_reads_the_same_bits_from_every_kind_of_matrix(system, family):
+    plain, b = system
+    straight = gabp.solve(plain, b, method="sequential", rtol=1e-12)
+    held = gabp.solve(family.hold(plain), b, method="sequential", rtol=1e-12)
+    np.testing.assert_array_equal(held.x, straight.x)
+    assert held.iterations == straight.iterations
+
+
+@examples
+@given(dominant_systems(), st.data())
+def test_entries_split_in_any_way_and_order_are_summed(system, data):
+    plain, b = system
+    coo = plain.tocoo()
+    shares = np.array(data.draw(st.lists(st.integers(-8, 8), min_size=coo.nnz, max_size=coo.nnz))) / 4
+    rows, columns = np.tile(coo.row, 2), np.tile(coo.col, 2)
+    entries = np.concatenate([coo.data - shares, shares])
+    order = np.array(data.draw(st.permutations(range(2 * coo.nnz))), dtype=int)
+    split = sp.coo_array((entries[order], (rows[order], columns[order])), shape=plain.shape)
+    np.testing.assert_array_equal(gabp.solve(split, b, method="flooding").x, gabp.solve(plain, b, method="flooding").x)
+
+
+@examples
+@given(dominant_systems(), st.integers(1, 4), st.sampled_from(families.VECTOR_FAMILIES))
+def test_columns_come_back_where_they_were(system, columns, family):
+    plain, values = system
+    b = family.hold(np.outer(values, np.arange(columns)))
+    solution = gabp.solve(plain, b, method="double-loop")
+    assert_honest(plain, b, solution)
+    assert solution.converged
+    assert solution.x.shape == b.shape
+    assert not as_numpy(solution.x)[:, 0].any()
+
+
+@examples
+@given(dominant_systems(), st.floats(1e-12, 1e-1), st.floats(0, 10))
+def test_any_tolerance_is_kept(system, rtol, atol):
+    plain, b = system
+    for method in ("flooding", "sequential", "double-loop", "auto"):
+        solution = gabp.solve(plain, b, method=method, rtol=rtol, atol=atol)
+        assert_honest(plain, b, solution, rtol=rtol, atol=atol)
+        assert solution.converged
