@@ -72,7 +72,7 @@ def imported(module: str) -> set[str]:
 def test_there_is_something_to_judge():
     assert {"gabp.__init__", "gabp.api", "gabp.kernels", "gabp.system"} <= MODULES.keys()
     assert "gabp.system" in imported("gabp.solvers.solver")
-    assert "gabp.kernels.reference" in imported("gabp.messages.precision")
+    assert "gabp.kernels.dispatch" in imported("gabp.messages.precision")
 
 
 @every_module

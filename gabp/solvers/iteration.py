@@ -13,6 +13,7 @@ from gabp.solvers.solution import Status
 from gabp.system import System
 
 _GROWTH_OF_DIVERGENCE = 1e10
+_ROUNDING = 10 * torch.finfo(torch.float64).eps
 _FIRST_LOOK = 8  # sweeps
 _LOOKS_WITHOUT_GAIN = 3
 # a correction is good to about half its digits; past that a new one for the true residual gains more
@@ -80,8 +81,7 @@ class _Iteration:
     def run(self) -> Outcome:
         x = self._start()
         residual = self.system.residual(x, self.request.b)
-        relative = self._look(x, residual)
-        if relative is None:
+        if self._look(x, residual):
             return self._outcome(Status.CONVERGED)
         if self.prepared.failure is not None:
             return self._outcome(self.prepared.failure)
@@ -114,38 +114,40 @@ class _Iteration:
             self.iterations += done
             x = base + correction.estimate()
             residual = self.system.residual(x, request.b)
-            relative = self._look(x, residual)
-            if relative is None:
+            converged = self._look(x, residual)
+            relative = self.history[-1]
+            stopped = done > 0 and self._callback_stops(x, relative)
+            if converged:
                 return Status.CONVERGED, x, residual
-            if self._callback_stops(x, relative):
+            if stopped:
                 return Status.STOPPED_BY_CALLBACK, x, residual
             if failure is not None:
                 return failure, x, residual
             if not math.isfinite(relative) or relative > _GROWTH_OF_DIVERGENCE * max(first, self.best):
                 return Status.DIVERGED, x, residual
-            looks.saw(done, relative)
+            looks.saw(done, relative, self._at_rounding(x, residual))
             if self.prepared.exact or done < steps or looks.exhausted:
                 return None, self.best_x, self.best_residual
 
-    def _look(self, x: Tensor, residual: Tensor) -> float | None:
-        """Note the relative residual of the worst column; None where every column meets its tolerance."""
+    def _look(self, x: Tensor, residual: Tensor) -> bool:
+        """Note the relative residual of the worst column; whether every column meets its tolerance."""
         norm = residual.norm(dim=0)
-        if bool((norm <= self.request.tolerance).all()):
-            rounded = x.to(self.request.answer_dtype).double()
-            if not torch.equal(rounded, x):
-                x, residual = rounded, self.system.residual(rounded, self.request.b)
-                norm = residual.norm(dim=0)
-            relative = float((norm / self._scale()).max())
-            if bool((norm <= self.request.tolerance).all()):
-                self.best_x, self.best_residual, self.best = x, residual, relative
-                self.history.append(relative)
-                return None
-        else:
-            relative = float((norm / self._scale()).max())
+        converged = bool((norm <= self.request.tolerance).all())
+        if converged:  # what counts is what the caller gets: x in his dtype
+            x = x.to(self.request.answer_dtype).double()
+            residual = self.system.residual(x, self.request.b)
+            norm = residual.norm(dim=0)
+            converged = bool((norm <= self.request.tolerance).all())
+        relative = float((norm / self._scale()).max())
         self.history.append(relative)
-        if relative < self.best:
+        if converged or relative < self.best:
             self.best_x, self.best_residual, self.best = x, residual, relative
-        return relative
+        return converged
+
+    def _at_rounding(self, x: Tensor, residual: Tensor) -> bool:
+        """Whether the arithmetic cannot be expected to give a smaller residual."""
+        size = self.system.norm * x.abs().amax(0) + self.request.b.abs().amax(0)
+        return bool((residual.abs().amax(0) <= _ROUNDING * size).all())
 
     def _scale(self) -> Tensor:
         return torch.where(self.b_norm > 0, self.b_norm, 1.0)
@@ -180,6 +182,7 @@ class _Looks:
         self.best = first
         self.without_gain = 0
         self.log_rate = 0.0  # of the relative residual, per step
+        self.at_rounding = False
 
     def next_steps(self, target: float) -> int:
         if self.every_step:
@@ -189,16 +192,19 @@ class _Looks:
             return longest
         return min(longest, math.ceil(math.log(target / self.relative) / self.log_rate))
 
-    def saw(self, done: int, relative: float) -> None:
+    def saw(self, done: int, relative: float, at_rounding: bool) -> None:
         if done and relative > 0.0 and self.relative > 0.0:
             self.log_rate = math.log(relative / self.relative) / done
         self.steps += done
         self.relative = relative
+        self.at_rounding = at_rounding
         self.without_gain = 0 if relative < self.best else self.without_gain + 1
         self.best = min(self.best, relative)
 
     @property
     def exhausted(self) -> bool:
         gained = self.best / self.first
+        if gained <= self.worth_refining:
+            return True
         patience = max(10, self.steps // 2) if self.every_step else _LOOKS_WITHOUT_GAIN
-        return gained <= self.worth_refining or (gained <= 0.1 and self.without_gain >= patience)
+        return self.without_gain >= patience and (gained <= 0.1 or self.at_rounding)

@@ -21,7 +21,8 @@ from gabp.system import (
     make_system,
     read_columns,
     read_matrix,
-    with_values,
+    read_values,
+    times_power_of_two,
     working_dtype,
 )
 
@@ -104,13 +105,11 @@ class Solver:
             The values do not fit, or are no valid system; see `gabp.solve`.
         """
         began = time.perf_counter()
-        A = with_values(self._given, values)
-        system = make_system(read_matrix(A, self._device), self.system.symmetric)
+        system = make_system(read_values(self._given, values, self._device), self.system.symmetric)
         graph = self.system.graph
         if not (torch.equal(system.graph.start, graph.start) and torch.equal(system.graph.source, graph.source)):
             raise InvalidSystemError("the pattern differs from that of the matrix the solver was set up for")
         updated = copy.copy(self)
-        updated._given = A
         updated._set_up(replace(system, graph=graph), began)
         return updated
 
@@ -174,13 +173,15 @@ class Solver:
             raise TypeError(f"callback must be callable, not {type(callback).__name__}")
         start = None
         if x0 is not None:
-            start = read_columns(x0, self.n, "x0", self.system.device).values
-            if start.shape != columns.values.shape:
+            given = read_columns(x0, self.n, "x0", self.system.device)
+            if given.values.shape != columns.values.shape:
                 raise InvalidSystemError(f"x0 has shape {tuple(x0.shape)}, which is not that of b")
+            start = times_power_of_two(given.values, given.exponent - columns.exponent)
+        absolute = times_power_of_two(torch.full_like(columns.values[0], atol), -columns.exponent)
         return Request(
             b=columns.values,
             x0=start,
-            tolerance=torch.clamp(rtol * columns.values.norm(dim=0), min=atol),
+            tolerance=torch.maximum(rtol * columns.values.norm(dim=0), absolute),
             maxiter=int(maxiter),
             answer_dtype=columns.dtype,
             callback=callback,
@@ -213,16 +214,19 @@ class Solver:
         return _prepare(self.system, self._working, choice, {})
 
     def _solution(self, outcome: Outcome, columns: Columns, choice: Choice, reason: str, began: float) -> Solution:
-        residual, x, b = outcome.residual, outcome.x, columns.values
+        x, b, residual, status = outcome.x, columns.values, outcome.residual, outcome.status
         size = self.system.norm * x.abs().amax(0) + b.abs().amax(0)
         backward = residual.abs().amax(0) / torch.where(size > 0, size, 1.0)
+        residual_norm = times_power_of_two(residual.norm(dim=0), columns.exponent)
         shape = () if columns.single else (-1,)
+        if status is Status.CONVERGED and not columns.holds(x):
+            status = Status.STAGNATED  # x lies beyond the range of the dtype it is given back in
         return Solution(
             x=columns.restore(x),
-            converged=outcome.status is Status.CONVERGED,
-            status=outcome.status,
+            converged=status is Status.CONVERGED,
+            status=status,
             iterations=outcome.iterations,
-            residual_norm=residual.norm(dim=0).cpu().numpy().reshape(shape),
+            residual_norm=residual_norm.cpu().numpy().reshape(shape),
             backward_error=backward.cpu().numpy().reshape(shape),
             method=choice.method,
             method_reason=reason,

@@ -2,10 +2,10 @@
 
 from gabp.system.errors import InvalidSystemError
 from gabp.system.graph import EdgeGraph, Forest
-from gabp.system.matrix import SparseMatrix, read_matrix, with_values
+from gabp.system.matrix import SparseMatrix, read_matrix, read_values
 from gabp.system.model import System, asymmetry, make_system, require_positive_diagonal
 from gabp.system.scalars import working_dtype
-from gabp.system.vectors import Columns, read_columns
+from gabp.system.vectors import Columns, read_columns, times_power_of_two
 
 __all__ = [
     "Columns",
@@ -18,7 +18,8 @@ __all__ = [
     "make_system",
     "read_columns",
     "read_matrix",
+    "read_values",
     "require_positive_diagonal",
-    "with_values",
+    "times_power_of_two",
     "working_dtype",
 ]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from gabp.system.errors import InvalidSystemError
-from gabp.system.scalars import as_numbers, require_number_kind
+from gabp.system.scalars import as_numbers, require_number_kind, shared
 
-_TORCH_LAYOUTS = (torch.strided, torch.sparse_coo, torch.sparse_csr, torch.sparse_csc)
+_TORCH_SPARSE = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,57 +56,42 @@ def read_matrix(A: Any, device: Any = None) -> SparseMatrix:
     """
     if scipy.sparse.issparse(A):
         _require_square(A.shape)
-        matrix = _from_scipy(A)
-    elif isinstance(A, Tensor):
+        return _checked(_from_scipy(A), device)
+    if isinstance(A, Tensor):
         _require_square(tuple(A.shape))
-        matrix = _from_torch(A)
-    elif isinstance(A, np.ndarray) and not isinstance(A, np.ma.MaskedArray):
+        return _checked(_from_torch(A), device)
+    if isinstance(A, np.ndarray) and not isinstance(A, np.ma.MaskedArray):
         _require_square(A.shape)
-        matrix = _from_dense(as_numbers(A, "A"))
-    else:
-        raise TypeError(
-            f"A must be a scipy sparse array or matrix, a torch tensor or a 2-D numpy array, not {type(A).__name__}"
-        )
-    _require_finite(matrix)
-    if device is None:
-        return matrix
-    return SparseMatrix(matrix.n, matrix.start.to(device), matrix.column.to(device), matrix.value.to(device))
+        return _checked(_from_dense(as_numbers(A, "A")), device)
+    raise TypeError(
+        f"A must be a scipy sparse array or matrix, a torch tensor or a 2-D numpy array, not {type(A).__name__}"
+    )
 
 
-def with_values(A: Any, values: Any) -> Any:
-    """A matrix with the stored entries of ``A`` in their order, but other ``values``.
+def read_values(A: Any, values: Any, device: Any = None) -> SparseMatrix:
+    """Read other ``values`` for the stored entries of ``A``, in their order.
 
-    ``values`` is one-dimensional for the sparse formats that store a list of entries (scipy CSR, CSC and COO;
-    torch COO, CSR and CSC), or a whole matrix for any format.
+    ``values`` is one-dimensional for the formats that store a list of entries (scipy CSR, CSC and COO; torch
+    COO, CSR and CSC), or a whole matrix for any format.
 
     Raises
     ------
-    InvalidSystemError
-        The shape of ``values`` does not fit.
     TypeError
-        ``A`` has no list of stored entries, so only a whole matrix will do.
+        ``A`` has no list of stored entries, so only a whole matrix will do; or as `read_matrix`.
+    InvalidSystemError
+        The shape of ``values`` does not fit; or as `read_matrix`.
     """
     if scipy.sparse.issparse(values) or getattr(values, "ndim", 1) == 2:
-        return values
+        return read_matrix(values, device)
     if scipy.sparse.issparse(A) and A.format in ("csr", "csc", "coo"):
-        stored = A.data
-    elif isinstance(A, Tensor) and A.layout in _TORCH_LAYOUTS and A.layout != torch.strided:
-        stored = A._values() if A.layout == torch.sparse_coo else A.values()
-    else:
-        raise TypeError("the values of this kind of matrix have no order of their own; give update a whole matrix")
-    if not isinstance(values, type(stored)) or tuple(values.shape) != tuple(stored.shape):
-        raise InvalidSystemError(
-            f"values must be a {type(stored).__name__} of shape {tuple(stored.shape)}, one for each stored entry"
-        )
-    if isinstance(A, Tensor):
-        if A.layout == torch.sparse_coo:
-            return torch.sparse_coo_tensor(A._indices(), values, A.shape)
-        outer, inner = (
-            (A.crow_indices(), A.col_indices()) if A.layout == torch.sparse_csr else (A.ccol_indices(), A.row_indices())
-        )
-        return torch.sparse_compressed_tensor(outer, inner, values, A.shape, layout=A.layout)
-    place = A.coords if A.format == "coo" else (A.indices, A.indptr)
-    return type(A)((values, place) if A.format == "coo" else (values, *place), shape=A.shape)
+        _require_alike(values, A.data)
+        place = (A.coords,) if A.format == "coo" else (A.indices, A.indptr)
+        return _checked(_from_scipy(type(A)((values, *place), shape=A.shape)), device)
+    if isinstance(A, Tensor) and A.layout in _TORCH_SPARSE:
+        row, column, stored = _torch_triplets(A)
+        _require_alike(values, stored)
+        return _checked(from_triplets(A.shape[0], row, column, as_numbers(values, "values")), device)
+    raise TypeError("the values of this kind of matrix have no order of their own; give update a whole matrix")
 
 
 def from_triplets(n: int, row: Tensor, column: Tensor, value: Tensor) -> SparseMatrix:
@@ -132,27 +117,30 @@ def _from_scipy(A: Any) -> SparseMatrix:
         csr.sum_duplicates()
     return SparseMatrix(
         csr.shape[0],
-        torch.from_numpy(csr.indptr.astype(np.int64, copy=False)),
-        torch.from_numpy(csr.indices.astype(np.int32, copy=False)),
+        shared(csr.indptr.astype(np.int64, copy=False)),
+        shared(csr.indices.astype(np.int32, copy=False)),
         as_numbers(csr.data, "A"),
     )
 
 
 def _from_torch(A: Tensor) -> SparseMatrix:
-    if A.layout not in _TORCH_LAYOUTS:
-        raise TypeError(f"A has the torch layout {A.layout}; gabp takes dense, COO, CSR and CSC tensors")
     if A.layout == torch.strided:
         return _from_dense(as_numbers(A, "A"))
-    n = A.shape[0]
+    if A.layout not in _TORCH_SPARSE:
+        raise TypeError(f"A has the torch layout {A.layout}; gabp takes dense, COO, CSR and CSC tensors")
+    row, column, values = _torch_triplets(A)
+    return from_triplets(A.shape[0], row, column, as_numbers(values, "A"))
+
+
+def _torch_triplets(A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Row, column and value of each stored entry of a sparse tensor, in the order of its values."""
     if A.layout == torch.sparse_coo:
         row, column = A._indices()
-        return from_triplets(n, row, column, as_numbers(A._values(), "A"))
-    compressed, other = (
-        (A.crow_indices(), A.col_indices()) if A.layout == torch.sparse_csr else (A.ccol_indices(), A.row_indices())
-    )
-    outer = torch.repeat_interleave(torch.arange(n, device=A.device), compressed.diff())
-    row, column = (outer, other) if A.layout == torch.sparse_csr else (other, outer)
-    return from_triplets(n, row, column, as_numbers(A.values(), "A"))
+        return row, column, A._values()
+    by_row = A.layout == torch.sparse_csr
+    start, inner = (A.crow_indices(), A.col_indices()) if by_row else (A.ccol_indices(), A.row_indices())
+    outer = torch.repeat_interleave(torch.arange(len(start) - 1, device=A.device), start.diff())
+    return (outer, inner, A.values()) if by_row else (inner, outer, A.values())
 
 
 def _from_dense(A: Tensor) -> SparseMatrix:
@@ -169,9 +157,20 @@ def _require_square(shape: tuple[int, ...]) -> None:
         raise InvalidSystemError(f"A has {shape[0]} rows; node indices are 32-bit (at most {2**31 - 1})")
 
 
-def _require_finite(matrix: SparseMatrix) -> None:
-    if bool(torch.isfinite(matrix.value).all()):
-        return
-    entry = int(torch.isfinite(matrix.value).logical_not().nonzero()[0])
-    i, j = int(matrix.row[entry]), int(matrix.column[entry])
-    raise InvalidSystemError(f"A[{i}, {j}] is {float(matrix.value[entry])}; every entry must be finite")
+def _require_alike(values: Any, stored: Any) -> None:
+    if not isinstance(values, type(stored)) or tuple(values.shape) != tuple(stored.shape):
+        raise InvalidSystemError(
+            f"values must be a {type(stored).__name__} of shape {tuple(stored.shape)}, one for each stored entry"
+        )
+
+
+def _checked(matrix: SparseMatrix, device: Any) -> SparseMatrix:
+    """``matrix`` on ``device``, every entry finite."""
+    finite = torch.isfinite(matrix.value)
+    if not bool(finite.all()):
+        entry = int(finite.logical_not().nonzero()[0])
+        i, j = int(matrix.row[entry]), int(matrix.column[entry])
+        raise InvalidSystemError(f"A[{i}, {j}] is {float(matrix.value[entry])}; every entry must be finite")
+    if device is None:
+        return matrix
+    return SparseMatrix(matrix.n, matrix.start.to(device), matrix.column.to(device), matrix.value.to(device))

@@ -42,11 +42,16 @@ def as_numbers(values: np.ndarray | Tensor, name: str) -> Tensor:
         return values if values.dtype.is_floating_point else values.to(torch.float64)
     if values.dtype.kind in "biu":
         values = values.astype(np.float64)
-    if not (values.dtype.isnative and values.flags.writeable):  # torch shares neither
+    if not values.dtype.isnative:
         values = values.astype(values.dtype.newbyteorder("="))
-    if any(stride < 0 for stride in values.strides):
-        values = values.copy()
-    return torch.from_numpy(values)
+    return shared(values)
+
+
+def shared(array: np.ndarray) -> Tensor:
+    """A tensor on the memory of ``array``, or on a copy where torch cannot share it (read-only, reversed)."""
+    if not array.flags.writeable or any(stride < 0 for stride in array.strides):
+        array = array.copy()
+    return torch.from_numpy(array)
 
 
 def require_number_kind(dtype: np.dtype | torch.dtype, name: str) -> None:
