@@ -62,6 +62,9 @@ def assert_honest(A, b, solution: "gabp.Solution", rtol: float | None = None, at
         assert (residuals <= allowance(A, b, rtol, atol, x.dtype) + slack).all(), (
             f"said to be converged at residuals {residuals}, allowed {allowance(A, b, rtol, atol, x.dtype)}"
         )
+        scale = column_norms(b_array.astype(float))
+        relative = (residuals / np.where(scale > 0, scale, 1.0)).max()
+        assert abs(solution.history[-1] - relative) <= 1e-6 * relative + (slack / np.where(scale > 0, scale, 1)).max()
     said = np.atleast_1d(as_numpy(solution.residual_norm)).astype(float)
     np.testing.assert_array_less(np.abs(said - residuals), slack + 1e-6 * residuals + 1e-300)
     backward_error = np.atleast_1d(as_numpy(solution.backward_error))

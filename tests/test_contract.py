@@ -199,6 +199,17 @@ def test_maxiter_ends_a_solve_with_the_best_x_so_far(method):
     assert solution.residual_norm <= np.linalg.norm(case.b)
 
 
+@by_label
+def test_no_iterations_are_none(method):
+    case = system_for(method)
+    x0 = np.full(case.n, 0.5)
+    solution = solve(case.A, case.b, method, x0=x0, maxiter=0, throw=False)
+    assert_honest(case.A, case.b, solution)
+    assert solution.status is gabp.Status.MAX_ITERATIONS
+    assert solution.iterations == 0
+    np.testing.assert_array_equal(solution.x, x0)
+
+
 # what comes back -------------------------------------------------------------------------------------------
 
 

@@ -218,6 +218,18 @@ def test_wrong_kinds_of_data(argument, thing):
         gabp.solve(A, **{"b": B, argument: thing})
 
 
+@pytest.mark.parametrize("to", [lambda b: sp.csr_array(b[:, None]), lambda b: torch.from_numpy(b).to_sparse()])
+def test_sparse_data(to):
+    with pytest.raises(TypeError, match="b"):
+        gabp.solve(A, to(B))
+
+
+@pytest.mark.parametrize("make", [np.zeros, torch.zeros])
+def test_no_columns(make):
+    with raises("b", "empty"):
+        gabp.solve(A, make((12, 0)))
+
+
 def test_no_right_hand_side():
     with pytest.raises(TypeError, match="b"):
         gabp.solve(A, None)
