@@ -5,6 +5,7 @@
 #include <nanobind/ndarray.h>
 
 #include <cstdint>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -38,6 +39,13 @@ nb::ndarray<nb::pytorch, T, nb::ndim<1>> give(std::vector<T> &&values) {
     auto *owned = new std::vector<T>(std::move(values));
     nb::capsule owner(owned, [](void *p) noexcept { delete static_cast<std::vector<T> *>(p); });
     return nb::ndarray<nb::pytorch, T, nb::ndim<1>>(owned->data(), {owned->size()}, owner);
+}
+
+template <class T>
+nb::ndarray<nb::pytorch, T, nb::ndim<1>> give(std::unique_ptr<T[]> values, std::int64_t size) {
+    T *owned = values.release();
+    nb::capsule owner(owned, [](void *p) noexcept { delete[] static_cast<T *>(p); });
+    return nb::ndarray<nb::pytorch, T, nb::ndim<1>>(owned, {static_cast<std::size_t>(size)}, owner);
 }
 
 inline void require(bool condition, const char *what) {

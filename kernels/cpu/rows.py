@@ -1,0 +1,39 @@
+"""From compressed rows to slots, compiled: `gabp.kernels.rows` is the same in torch and states the meaning."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gabp.kernels.cpu import extension
+
+_cpu: Any = extension
+
+
+def inspect_rows(start: Tensor, column: Tensor, value: Tensor) -> tuple[int, int, bool]:
+    """See `gabp.kernels.rows.inspect_rows`."""
+    return _cpu.inspect_rows(start, column, value, torch.get_num_threads())
+
+
+def sort_rows(start: Tensor, column: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """See `gabp.kernels.rows.sort_rows`."""
+    return _cpu.sort_rows(start, column, value, torch.get_num_threads())[:3]
+
+
+def compare_mirrors(start: Tensor, column: Tensor, value: Tensor, tolerance: float) -> tuple[bool, int, int, int]:
+    """See `gabp.kernels.rows.compare_mirrors`."""
+    return _cpu.compare_mirrors(start, column, value, tolerance, torch.get_num_threads())
+
+
+def split_rows(
+    start: Tensor, column: Tensor, value: Tensor, *, exact: bool, average: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """See `gabp.kernels.rows.split_rows`."""
+    return _cpu.split_rows(start, column, value, exact, average, torch.get_num_threads())
+
+
+def reverse_slots(start: Tensor, source: Tensor) -> Tensor:
+    """See `gabp.kernels.rows.reverse_slots`."""
+    reverse = torch.empty(len(source), dtype=torch.int64)
+    _cpu.reverse_slots(start, source, reverse, torch.get_num_threads())
+    return reverse

@@ -1,0 +1,120 @@
+"""From compressed rows to slots, in torch, on any device.
+
+Compressed rows are ``start`` ``(n + 1,)``, ``column`` and ``value`` ``(nnz,)``; entry ``e`` is one of the
+``nnz`` places. *Sorted* rows have ascending columns, none twice. `inspect_rows` takes int32 and int64
+indices, all others int64 ``start`` and int32 ``column``.
+"""
+
+import torch
+from torch import Tensor
+
+
+def inspect_rows(start: Tensor, column: Tensor, value: Tensor) -> tuple[int, int, bool]:
+    """First entry that is not finite, first whose column does not exist (-1: none), whether rows are sorted."""
+    n = len(start) - 1
+    outside = (column < 0) | (column >= n)
+    place = _row(start) * n + column
+    ascending = bool((place.diff() > 0).all())
+    return _first(~value.isfinite()), _first(outside), ascending
+
+
+def sort_rows(start: Tensor, column: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Sorted rows; entries of one place are summed."""
+    n = len(start) - 1
+    place, order = torch.sort(_row(start) * n + column, stable=True)
+    place, group = torch.unique_consecutive(place, return_inverse=True)
+    total = value.new_zeros(len(place)).index_add_(0, group, value[order])
+    row = torch.div(place, n, rounding_mode="floor")
+    return _offsets(row, n), (place - row * n).to(torch.int32), total
+
+
+def compare_mirrors(start: Tensor, column: Tensor, value: Tensor, tolerance: float) -> tuple[bool, int, int, int]:
+    """Compare the entries of sorted rows with their mirrors.
+
+    Returns
+    -------
+    exact : bool
+        Every off-diagonal entry is nonzero and equals its mirror.
+    row, entry, mirror : int
+        The largest difference ``|A_ij - A_ji|`` that exceeds
+        ``tolerance * max(|A_ij|, |A_ji|, sqrt|A_ii A_jj|)``: its row, its entry and the entry of its mirror
+        (-1 where that is not stored). ``row`` is -1 where no difference exceeds it.
+    """
+    n, row = len(start) - 1, _row(start)
+    mirror = _find(row * n + column, column.long() * n + row)
+    forth = value.double()
+    back = torch.where(mirror >= 0, forth[mirror.clamp(min=0)], 0.0)
+    diagonal = forth.new_zeros(n)
+    diagonal[row[row == column]] = forth[row == column]
+    root = diagonal.abs().sqrt()
+    scale = torch.maximum(torch.maximum(forth.abs(), back.abs()), root[row] * root[column.long()])
+    difference = (forth - back).abs()
+    exact = bool(((row == column) | ((mirror >= 0) & (forth == back) & (forth != 0))).all())
+    excess = torch.where(difference > tolerance * scale, difference, 0.0)
+    if not bool(excess.any()):
+        return exact, -1, -1, -1
+    entry = int((excess == excess.max()).nonzero()[0])
+    return exact, int(row[entry]), entry, int(mirror[entry])
+
+
+def split_rows(
+    start: Tensor, column: Tensor, value: Tensor, *, exact: bool, average: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Slots and diagonal of sorted rows: ``(start, source, weight, diagonal)``.
+
+    A slot stands where ``A_ij`` or ``A_ji`` is not zero. With ``average``, the slots are those of
+    ``(A + A^T) / 2``. ``exact`` promises what `compare_mirrors` found, and saves the search for mirrors.
+    """
+    n, row = len(start) - 1, _row(start)
+    on_diagonal = row == column
+    diagonal = value.new_zeros(n)
+    diagonal[row[on_diagonal]] = value[on_diagonal]
+    row, column, value = row[~on_diagonal], column[~on_diagonal].long(), value[~on_diagonal]
+    if not exact:
+        place = torch.unique(torch.cat([row * n + column, column * n + row]))
+        stored = row * n + column
+        row = torch.div(place, n, rounding_mode="floor")
+        column = place - row * n
+        forth, back = _values_at(stored, value, place), _values_at(stored, value, column * n + row)
+        value = (forth + back) / 2 if average else forth
+        slot = value != 0 if average else (forth != 0) | (back != 0)
+        row, column, value = row[slot], column[slot], value[slot]
+    return _offsets(row, n), column.to(torch.int32), value, diagonal
+
+
+def reverse_slots(start: Tensor, source: Tensor) -> Tensor:
+    """The slot of the message that flows the other way, ``(m,)`` int64, of slots on a symmetric pattern."""
+    n, destination = len(start) - 1, _row(start)
+    by_source = torch.argsort(source.long() * n + destination)
+    reverse = torch.empty_like(by_source)
+    reverse[by_source] = torch.arange(len(source), device=source.device)
+    return reverse
+
+
+def _row(start: Tensor) -> Tensor:
+    return torch.repeat_interleave(torch.arange(len(start) - 1, device=start.device), start.diff().long())
+
+
+def _offsets(row: Tensor, n: int) -> Tensor:
+    start = torch.zeros(n + 1, dtype=torch.int64, device=row.device)
+    torch.cumsum(torch.bincount(row, minlength=n), 0, out=start[1:])
+    return start
+
+
+def _find(ascending: Tensor, wanted: Tensor) -> Tensor:
+    """Where each of ``wanted`` stands in ``ascending``, or -1."""
+    if len(ascending) == 0:
+        return torch.full_like(wanted, -1)
+    at = torch.searchsorted(ascending, wanted).clamp(max=len(ascending) - 1)
+    return torch.where(ascending[at] == wanted, at, -1)
+
+
+def _values_at(stored: Tensor, value: Tensor, place: Tensor) -> Tensor:
+    at = _find(stored, place)
+    if len(value) == 0:
+        return value.new_zeros(len(place))
+    return torch.where(at >= 0, value[at.clamp(min=0)], torch.zeros((), dtype=value.dtype, device=value.device))
+
+
+def _first(found: Tensor) -> int:
+    return int(found.nonzero()[0]) if bool(found.any()) else -1

@@ -1,0 +1,158 @@
+"""The compiled set-up passes and their torch twins against scipy."""
+
+from types import ModuleType
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from gabp.kernels import rows as in_torch
+from gabp.kernels.cpu import rows as compiled
+
+from .models import GRAPHS, slots
+
+Rows = tuple[Tensor, Tensor, Tensor]
+
+TOLERANCE = 100 * torch.finfo(torch.float64).eps
+
+
+@pytest.fixture(params=[compiled, in_torch], ids=["cpu", "torch"])
+def kernels(request: pytest.FixtureRequest) -> ModuleType:
+    return request.param
+
+
+@pytest.fixture(params=GRAPHS)
+def matrix(request: pytest.FixtureRequest) -> sp.csr_array:
+    A = slots(*GRAPHS[request.param]()).matrix
+    A.sort_indices()
+    return A
+
+
+def rows(A: sp.csr_array) -> Rows:
+    indices = torch.from_numpy(A.indices.astype(np.int32)), torch.from_numpy(A.data)
+    return torch.from_numpy(A.indptr.astype(np.int64)), *indices
+
+
+def dense(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor) -> np.ndarray:
+    n = len(diagonal)
+    arrays = (weight.numpy(), source.numpy(), start.numpy())
+    return sp.csr_array(arrays, shape=(n, n)).toarray() + np.diag(diagonal.numpy())
+
+
+def entry(A: sp.csr_array, i: int, j: int) -> int:
+    return A.indptr[i] + int(np.flatnonzero(A.indices[A.indptr[i] : A.indptr[i + 1]] == j)[0])
+
+
+class TestInspect:
+    @pytest.mark.parametrize("offset", [torch.int32, torch.int64])
+    @pytest.mark.parametrize("index", [torch.int32, torch.int64])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_sound_rows(self, kernels, matrix, offset, index, dtype):
+        start, column, value = rows(matrix)
+        assert kernels.inspect_rows(start.to(offset), column.to(index), value.to(dtype)) == (-1, -1, True)
+
+    def test_the_first_bad_entry_is_found(self, kernels):
+        start, column, value = rows(slots(*GRAPHS["random wide"]()).matrix)
+        value[[70, 40_000]] = torch.tensor([torch.inf, torch.nan], dtype=torch.float64)
+        column[[90, 40_001]] = torch.tensor([-1, 1_000_000], dtype=torch.int32)
+        assert kernels.inspect_rows(start, column, value) == (70, 90, False)
+
+    def test_disorder_and_duplicates_are_seen(self, kernels):
+        value = torch.ones(3, dtype=torch.float64)
+        start = torch.tensor([0, 2, 3, 3])
+        for column in ([1, 0, 0], [1, 1, 0]):
+            assert not kernels.inspect_rows(start, torch.tensor(column, dtype=torch.int32), value)[2]
+        assert kernels.inspect_rows(start, torch.tensor([0, 1, 0], dtype=torch.int32), value)[2]
+
+
+def test_rows_are_sorted_and_duplicates_summed(kernels, matrix):
+    rng = np.random.default_rng(0)
+    coo = sp.coo_array(matrix)
+    row, column = np.tile(coo.row, 2), np.tile(coo.col, 2)
+    value = rng.integers(-8, 8, len(row)).astype(float)
+    order = rng.permutation(len(row))
+    order = order[np.argsort(row[order], kind="stable")]
+    start = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=matrix.shape[0]))])
+    given = torch.from_numpy(start), torch.from_numpy(column[order].astype(np.int32)), torch.from_numpy(value[order])
+    copies = tuple(t.clone() for t in given)
+    start, column, value = kernels.sort_rows(*given)
+    assert kernels.inspect_rows(start, column, value) == (-1, -1, True)
+    np.testing.assert_array_equal(start, matrix.indptr)
+    np.testing.assert_array_equal(column, matrix.indices)
+    at = {place: k for k, place in enumerate(zip(*matrix.nonzero(), strict=True))}
+    expected = np.zeros(len(value))
+    np.add.at(expected, [at[place] for place in zip(np.sort(row), copies[1].tolist(), strict=True)], copies[2].numpy())
+    np.testing.assert_array_equal(value, expected)
+    assert all(torch.equal(a, b) for a, b in zip(given, copies, strict=True))
+
+
+class TestMirrors:
+    def test_a_symmetric_matrix_is_exact(self, kernels, matrix):
+        assert kernels.compare_mirrors(*rows(matrix), TOLERANCE) == (True, -1, -1, -1)
+
+    def test_rounding_is_forgiven_but_not_exact(self, kernels):
+        A = slots(*GRAPHS["grid 17x23"]()).matrix
+        A.data[entry(A, 30, 31)] *= 1 + 4e-16
+        assert kernels.compare_mirrors(*rows(A), TOLERANCE) == (False, -1, -1, -1)
+
+    def test_the_largest_asymmetry_is_named(self, kernels):
+        A = slots(*GRAPHS["random wide"]()).matrix
+        pairs = [(i, int(A.indices[A.indptr[i]])) for i in (4000, 4900, 2500)]
+        for (i, j), by in zip(pairs, (1e-6, 1e-3, 1e-4), strict=True):
+            A.data[entry(A, i, j)] += by
+        i, j = sorted(pairs[1])
+        assert kernels.compare_mirrors(*rows(A), TOLERANCE) == (False, i, entry(A, i, j), entry(A, j, i))
+
+    def test_a_missing_mirror_counts_as_zero(self, kernels):
+        A = sp.csr_array(np.array([[2.0, 0.0, 0.5], [0.0, 2.0, 0.0], [0.0, 0.0, 2.0]]))
+        assert kernels.compare_mirrors(*rows(A), TOLERANCE) == (False, 0, 1, -1)
+
+    def test_stored_zeros_are_symmetric_but_not_exact(self, kernels):
+        start, column = torch.tensor([0, 2, 3]), torch.tensor([0, 1, 1], dtype=torch.int32)
+        value = torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64)
+        assert kernels.compare_mirrors(start, column, value, TOLERANCE) == (False, -1, -1, -1)
+
+
+class TestSplit:
+    @pytest.mark.parametrize("exact", [True, False])
+    @pytest.mark.parametrize("average", [True, False])
+    def test_the_parts_are_the_whole(self, kernels, matrix, exact, average):
+        start, source, weight, diagonal = kernels.split_rows(*rows(matrix), exact=exact, average=average)
+        off_diagonal = matrix - sp.diags_array(matrix.diagonal())
+        off_diagonal.eliminate_zeros()
+        np.testing.assert_array_equal(diagonal, matrix.diagonal())
+        for actual, expected in ((start, "indptr"), (source, "indices"), (weight, "data")):
+            np.testing.assert_array_equal(actual, getattr(off_diagonal, expected))
+        assert (start.dtype, source.dtype) == (torch.int64, torch.int32)
+
+    def test_average(self, kernels):
+        A = np.array([[0.0, 1.0, 3.0, 0.0], [2.0, 5.0, -4.0, 0.0], [3.0, 4.0, 0.0, 1e-9], [0.0, 0.0, 0.0, 1.0]])
+        start, source, weight, diagonal = kernels.split_rows(*rows(sp.csr_array(A)), exact=False, average=True)
+        np.testing.assert_array_equal(dense(start, source, weight, diagonal), (A + A.T) / 2)
+        assert bool((weight != 0).all())  # -4 and 4 cancel: no slot
+
+    def test_a_nonsymmetric_matrix_gets_a_symmetric_pattern(self, kernels):
+        A = np.array([[0.0, 1.0, 3.0], [0.0, 5.0, 0.0], [3.0, 4.0, 0.0]])
+        start, source, weight, diagonal = kernels.split_rows(*rows(sp.csr_array(A)), exact=False, average=False)
+        np.testing.assert_array_equal(dense(start, source, weight, diagonal), A)
+        assert start.tolist() == [0, 2, 4, 6]
+        assert source.tolist() == [1, 2, 0, 2, 0, 1]
+        assert weight.tolist() == [1.0, 3.0, 0.0, 0.0, 3.0, 4.0]
+
+    def test_stored_zeros_are_dropped_on_both_sides(self, kernels):
+        start, column = torch.tensor([0, 2, 4]), torch.tensor([0, 1, 0, 1], dtype=torch.int32)
+        value = torch.tensor([1.0, 0.0, 0.0, 1.0], dtype=torch.float64)
+        for average in (True, False):
+            out = kernels.split_rows(start, column, value, exact=False, average=average)
+            assert out[0].tolist() == [0, 0, 0]
+            assert out[3].tolist() == [1.0, 1.0]
+
+
+def test_reverse_slots(kernels, matrix):
+    start, source, _, _ = kernels.split_rows(*rows(matrix), exact=True, average=True)
+    reverse = kernels.reverse_slots(start, source)
+    destination = torch.repeat_interleave(torch.arange(len(start) - 1), start.diff())
+    assert torch.equal(source[reverse].long(), destination)
+    assert torch.equal(destination[reverse], source.long())
