@@ -1,0 +1,190 @@
+"""`check`: every condition, asked in an order in which each answer helps the next."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gabp.conditions.definiteness import has_negative_curvature, positive_definite
+from gabp.conditions.dominance import diagonally_dominant
+from gabp.conditions.non_backtracking import NonBacktracking, certified_bound, decide_radius, real_radius
+from gabp.conditions.precision_messages import Outcome, PrecisionMessages, settle
+from gabp.conditions.report import ConvergenceReport
+from gabp.conditions.slots import Slots, Vector
+from gabp.conditions.spectra import jacobi_radius
+from gabp.conditions.trial import expected_sweeps, run_trial
+from gabp.conditions.verdict import Verdict
+from gabp.conditions.walk_sums import Bracket, MMatrixSolver
+from gabp.system import asymmetry, make_system, read_matrix
+
+_SMALL = 2_000  # unknowns up to which elimination is always the quickest
+_LITTLE_FILL = 200.0  # envelope multiplications per edge up to which elimination beats any iteration
+_CRITICAL = 0.98  # ρ(M) above which an affordable Krylov basis cannot tell it from 1 on a large graph
+_KRYLOV = 50_000  # directed edges of such a graph
+
+
+def check(A: Any, *, solver: MMatrixSolver | None = None) -> ConvergenceReport:
+    """Find out whether Gaussian belief propagation converges on ``A``, with proofs where that is possible.
+
+    Parameters
+    ----------
+    A : sparse or dense matrix, shape (n, n)
+        Anything that `gabp.solve` takes.
+    solver : callable, optional
+        Solves with the symmetric M-matrix ``I - |R|``; conjugate gradients by default.
+
+    Raises
+    ------
+    TypeError, InvalidSystemError
+        There is no real, finite, square matrix to look at. Everything else is reported, not raised.
+    """
+    matrix = read_matrix(A)
+    lopsided = asymmetry(matrix)
+    system = make_system(matrix, symmetric=lopsided is None)
+    remarks = []
+    if lopsided is not None:
+        i, j, forth, back = lopsided
+        remarks.append(f"not symmetric: A[{i}, {j}] = {forth:.6g}, A[{j}, {i}] = {back:.6g}")
+    slots = Slots.of(system)
+    positive = slots.diagonal > 0
+    if not positive.all():
+        i = int(np.flatnonzero(~positive)[0])
+        remarks.append(f"A[{i}, {i}] = {slots.diagonal[i]:.6g} is not positive: no messages from node {i}")
+    finding = _examine(slots, solver) if positive.all() else _no_messages(slots)
+    scaling = finding.scaling
+    return ConvergenceReport(
+        n=slots.n,
+        nnz=len(matrix.value),
+        components=slots.components,
+        is_forest=system.graph.is_forest,
+        symmetric=lopsided is None,
+        positive_diagonal=bool(positive.all()),
+        positive_definite=finding.positive_definite,
+        diagonally_dominant=diagonally_dominant(slots),
+        walk_summable=finding.walk_summable,
+        walk_radius=finding.walk_radius,
+        scaling=torch.from_numpy(scaling) if scaling is not None and isinstance(A, Tensor) else scaling,
+        jacobi_radius=finding.jacobi_radius,
+        precision_messages=finding.precision_messages,
+        mean_radius=finding.mean_radius,
+        mean_radius_bound=finding.mean_radius_bound,
+        flooding_converges=finding.flooding_converges,
+        expected_sweeps=finding.expected_sweeps,
+        recommended_method=_recommend(slots, bool(positive.all()), finding.positive_definite),
+        remarks=(*remarks, *finding.remarks),
+    )
+
+
+@dataclass
+class _Finding:
+    """What the questions about messages found; as it stands, the answers for a matrix that allows none."""
+
+    positive_definite: Verdict = Verdict.NO
+    walk_summable: Verdict = Verdict.NO
+    walk_radius: tuple[float, float] | None = None
+    scaling: Vector | None = None
+    jacobi_radius: float | None = None
+    precision_messages: Outcome | None = None
+    mean_radius: float | None = None
+    mean_radius_bound: float | None = None
+    flooding_converges: Verdict = Verdict.NO
+    expected_sweeps: int | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def _no_messages(slots: Slots) -> _Finding:
+    return _Finding(positive_definite=positive_definite(slots, None))
+
+
+def _examine(slots: Slots, solver: MMatrixSolver | None) -> _Finding:
+    bracket = Bracket(slots)
+    bracket.decide(solver)
+    bracket.tighten(solver)
+    finding = _Finding(
+        positive_definite=positive_definite(slots, bracket),
+        walk_summable=bracket.verdict,
+        walk_radius=(bracket.lower, bracket.upper),
+        scaling=bracket.scaling if bracket.verdict is Verdict.YES else None,
+        jacobi_radius=jacobi_radius(slots, bracket),
+    )
+    precisions = settle(slots, finding.scaling)
+    finding.precision_messages = precisions.outcome
+    if precisions.outcome == "invalid":
+        finding.flooding_converges = Verdict.NO
+    else:
+        _examine_means(slots, bracket, precisions, finding)
+    finding.remarks = tuple(_remarks(finding))
+    return finding
+
+
+def _examine_means(
+    slots: Slots, bracket: Bracket, precisions: PrecisionMessages, finding: _Finding
+) -> None:
+    operator = NonBacktracking(slots, precisions.cavity)
+    trial = run_trial(operator, precisions.belief)
+    finding.mean_radius = _mean_radius(slots, bracket, precisions, operator)
+    if finding.mean_radius is None:
+        finding.mean_radius = trial.rate
+    if precisions.floor_cavity is not None:
+        bound = certified_bound(operator, precisions.floor_cavity, finding.scaling)
+        finding.mean_radius_bound = bound if np.isfinite(bound) else None
+    finding.flooding_converges = _flooding_converges(slots, precisions, operator, finding)
+    if finding.flooding_converges is not Verdict.NO:
+        finding.expected_sweeps = expected_sweeps(slots, trial, finding.mean_radius)
+
+
+def _mean_radius(
+    slots: Slots, bracket: Bracket, precisions: PrecisionMessages, operator: NonBacktracking
+) -> float | None:
+    attractive = slots.symmetric and slots.signature is not None and len(operator.core) > 0
+    if attractive and bracket.witness is not None and operator.dense() is None:
+        real = real_radius(operator, precisions.belief, slots.signature * bracket.witness)
+        if real > _CRITICAL and len(operator.core) > _KRYLOV:
+            return real
+        return max(real, operator.radius() or 0.0) or None
+    return operator.radius()
+
+
+def _flooding_converges(
+    slots: Slots, precisions: PrecisionMessages, operator: NonBacktracking, finding: _Finding
+) -> Verdict:
+    if finding.walk_summable is Verdict.YES:
+        return Verdict.YES
+    if finding.positive_definite is Verdict.NO:
+        # A is congruent to B(1); where that is not positive definite M has a real eigenvalue >= 1
+        return Verdict.NO
+    if precisions.floor_cavity is not None:
+        if finding.mean_radius_bound is not None and finding.mean_radius_bound < 1:
+            return Verdict.YES
+        proven = decide_radius(operator, precisions.floor_cavity)
+        if proven is not Verdict.UNDECIDED:
+            return proven
+    if slots.symmetric and finding.mean_radius is not None and finding.mean_radius >= 1:
+        # D - O is congruent to B(-1): the same for a real eigenvalue <= -1
+        return Verdict.NO if has_negative_curvature(slots, sign=-1.0) else Verdict.UNDECIDED
+    return Verdict.UNDECIDED
+
+
+def _remarks(finding: _Finding) -> list[str]:
+    remarks = []
+    if finding.positive_definite is Verdict.NO:
+        remarks.append("not the precision of a Gaussian: some direction p has pᵀAp <= 0")
+    if finding.walk_summable is Verdict.UNDECIDED:
+        remarks.append("the bounds of ρ(|R|) enclose 1: walk-summability is not decided")
+    if finding.precision_messages == "invalid":
+        remarks.append("a cavity or belief precision turned nonpositive: flooding from P = 0 fails")
+    if finding.walk_summable is Verdict.NO and finding.flooding_converges is Verdict.YES:
+        remarks.append("flooding converges although the model is not walk-summable")
+    return remarks
+
+
+def _recommend(slots: Slots, positive_diagonal: bool, definite: Verdict) -> str:
+    if not slots.symmetric:
+        return "elimination"
+    if slots.system.graph.is_forest:
+        return "tree"
+    if not positive_diagonal or definite is Verdict.NO or slots.n <= _SMALL:
+        return "elimination"
+    return "elimination" if slots.envelope_work <= _LITTLE_FILL * slots.edges else "hierarchy"
