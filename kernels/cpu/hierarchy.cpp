@@ -1,0 +1,204 @@
+#include "hierarchy.hpp"
+
+#include "clustering.hpp"
+#include "elimination_sweep.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace gabp {
+namespace {
+
+constexpr std::int32_t always_exact = 200;         // models up to this size are solved by elimination, ...
+constexpr std::int32_t sometimes_exact = 4000;     // ... and up to this size if the factor has no more numbers than
+constexpr std::int64_t exact_numbers = 40000;      // this
+constexpr double least_contraction = 0.8;          // coarse n / fine n above which coarser models are not worth it
+constexpr double least_inner = 0.12;               // couplings within clusters below which the graph is no mesh
+constexpr double second_step = 0.25;               // residual left by the first coarse step that calls for a second
+
+}  // namespace
+
+template <class W>
+Hierarchy::Hierarchy(const RowsView<W> &rows, int threads) {
+    Team team(rows.n < 10000 ? 1 : threads);
+    const std::vector<std::int32_t> block = row_blocks(rows.n);
+    std::vector<double> largest(block.size());
+    team.each(static_cast<std::int64_t>(block.size()) - 1, [&](std::int64_t k) {
+        for (std::int32_t i = block[k]; i < block[k + 1]; ++i) {
+            double sum = rows.diagonal[i];
+            for (std::int64_t e = rows.start[i]; e < rows.start[i + 1]; ++e)
+                sum += std::abs(static_cast<double>(rows.weight[e]));
+            largest[k] = std::max(largest[k], sum);
+        }
+    });
+    norm_bound_ = *std::max_element(largest.begin(), largest.end());
+    build(rows, true, team);
+}
+
+template <class W>
+void Hierarchy::build(const RowsView<W> &rows, bool finest, Team &team) {
+    Level level;
+    level.matrix = lay_out(rows, finest, team);
+    if (rows.n <= sometimes_exact &&
+        level.exact.factor(rows, rows.n <= always_exact ? std::int64_t(rows.n) * rows.n : exact_numbers)) {
+        level_.push_back(std::move(level));
+        return;
+    }
+    Clusters clusters = find_clusters(rows, level.matrix.block, team);
+    double inner = 0.0;
+    Rows coarse;
+    bool last = clusters.count() == 0 || clusters.count() > least_contraction * rows.n;
+    if (!last) {
+        coarse = contract(rows, level.matrix.block, clusters, team, inner);
+        last = inner < least_inner;
+    }
+    if (last) {
+        set_pivots(rows, whole_sweep, level.matrix, team);
+        level_.push_back(std::move(level));
+        return;
+    }
+    set_pivots(rows, half_sweep, level.matrix, team);
+    level.matrix.cluster = std::move(clusters.of);
+    level_.push_back(std::move(level));
+    build(coarse.view(), false, team);
+}
+
+std::int64_t Hierarchy::bytes() const {
+    std::int64_t sum = 0;
+    for (const Level &level : level_) sum += level.matrix.bytes() + level.exact.size() * 8;
+    return sum;
+}
+
+template Hierarchy::Hierarchy(const RowsView<float> &, int);
+template Hierarchy::Hierarchy(const RowsView<double> &, int);
+
+Passage::Passage(const Hierarchy &hierarchy, int columns, Cycle cycle, Team &team)
+    : hierarchy_(hierarchy), columns_(columns), kind_(cycle), team_(team), kernel_(sweep_kernels(columns)) {
+    std::size_t blocks = 1;
+    for (std::size_t l = 0; l < hierarchy.levels().size(); ++l) {
+        const LevelMatrix &m = hierarchy.levels()[l].matrix;
+        const std::int64_t size = std::int64_t(m.n) * columns;
+        Vectors v;
+        v.x = Array<float>(size);
+        if (l > 0) {
+            v.b = Array<float>(size);
+            v.c = Array<float>(size);
+            if (cycle == Cycle::k) {
+                v.image = Array<float>(size);
+                v.d = Array<float>(size);
+            }
+        }
+        vector_.push_back(std::move(v));
+        blocks = std::max(blocks, m.block.size());
+        if (!hierarchy.levels()[l].exact.empty()) work_.resize(static_cast<std::size_t>(size));
+    }
+    dots_.resize(blocks * product_dots * static_cast<std::size_t>(columns));
+}
+
+void Passage::cycle(std::size_t l, const float *b, float *out) {
+    const Level &level = hierarchy_.levels()[l];
+    if (!level.exact.empty()) {
+        level.exact.solve(b, out, columns_, work_.data());
+        return;
+    }
+    const LevelMatrix &m = level.matrix;
+    const SweepView view = m.view();
+    float *x = vector_[l].x.data();
+    team_.each(m.blocks(), [&](std::int64_t k) { kernel_.forward(view, m.block_run[k], m.block_run[k + 1], b, x); });
+    after_forward(l, b, out);
+}
+
+void Passage::after_forward(std::size_t l, const float *b, float *out) {
+    const LevelMatrix &m = hierarchy_.levels()[l].matrix;
+    const SweepView view = m.view();
+    float *x = vector_[l].x.data();
+    if (m.cluster.size() == 0) {
+        team_.each(m.blocks(), [&](std::int64_t k) {
+            std::copy(x + std::int64_t(m.block[k]) * columns_, x + std::int64_t(m.block[k + 1]) * columns_,
+                      out + std::int64_t(m.block[k]) * columns_);
+            kernel_.backward(view, m.block_run[k], m.block_run[k + 1], out);
+        });
+        return;
+    }
+    Vectors &coarse = vector_[l + 1];
+    std::fill(coarse.b.data(), coarse.b.data() + coarse.b.size(), 0.0f);
+    team_.each(m.blocks(), [&](std::int64_t k) {
+        kernel_.restrict_residual(view, m.block_run[k], m.block_run[k + 1], x, coarse.b.data());
+    });
+    if (kind_ == Cycle::k && hierarchy_.levels()[l + 1].exact.empty())
+        accelerate(l + 1);
+    else
+        cycle(l + 1, coarse.b.data(), coarse.c.data());
+    team_.each(m.blocks(), [&](std::int64_t k) { kernel_.prolong(view, m.block[k], m.block[k + 1], coarse.c.data(), x); });
+    team_.each(m.blocks(), [&](std::int64_t k) {
+        kernel_.correct_backward(view, m.block_run[k], m.block_run[k + 1], b, x, out);
+    });
+}
+
+void Passage::product(std::size_t l, const float *c, const float *r, float *image, double *dots) {
+    const LevelMatrix &m = hierarchy_.levels()[l].matrix;
+    const SweepView view = m.view();
+    const std::int64_t count = product_dots * columns_;
+    team_.each(m.blocks(), [&](std::int64_t k) {
+        kernel_.product(view, m.block_run[k], m.block_run[k + 1], c, r, image, dots_.data() + k * count);
+    });
+    std::fill(dots, dots + count, 0.0);
+    for (int k = 0; k < m.blocks(); ++k)
+        for (std::int64_t d = 0; d < count; ++d) dots[d] += dots_[static_cast<std::size_t>(k * count + d)];
+}
+
+// At most two steps of flexible conjugate gradients on the coarse model (Notay 2010, algorithm 3.2):
+// c of the level becomes an approximation to A^-1 b; b is overwritten.
+void Passage::accelerate(std::size_t l) {
+    Vectors &v = vector_[l];
+    const LevelMatrix &m = hierarchy_.levels()[l].matrix;
+    float *b = v.b.data(), *c = v.c.data(), *d = v.d.data(), *image = v.image.data();
+    double first[product_dots * 8], second[product_dots * 8];
+    float step[8], one[8], other[8];
+    cycle(l, b, c);
+    product(l, c, b, image, first);
+    bool enough = true;
+    for (int k = 0; k < columns_; ++k) {
+        const double energy = first[k], match = first[columns_ + k];
+        const double a = energy > 0.0 ? match / energy : 0.0;
+        const double left = first[4 * columns_ + k] - 2.0 * a * first[2 * columns_ + k] + a * a * first[3 * columns_ + k];
+        if (left > second_step * second_step * first[4 * columns_ + k]) enough = false;
+        step[k] = static_cast<float>(a);
+        other[k] = 0.0f;
+    }
+    if (enough) {
+        team_.each(m.blocks(), [&](std::int64_t k) { kernel_.combine(m.block[k], m.block[k + 1], step, c, other, c, c); });
+        return;
+    }
+    team_.each(m.blocks(), [&](std::int64_t k) { kernel_.subtract(m.block[k], m.block[k + 1], step, image, b); });
+    cycle(l, b, d);
+    // d'Ac is needed beside the sums with Ad: a product with c in the place of r gives it as c'Ad.
+    product(l, d, b, image, second);
+    std::vector<double> cross(static_cast<std::size_t>(columns_), 0.0);
+    {
+        const std::int64_t count = columns_;
+        const SweepView view = m.view();
+        (void)view;
+        team_.each(m.blocks(), [&](std::int64_t k) {
+            double *sum = dots_.data() + k * count;
+            std::fill(sum, sum + count, 0.0);
+            for (std::int64_t i = m.block[k]; i < m.block[k + 1]; ++i)
+                for (int j = 0; j < columns_; ++j)
+                    sum[j] += static_cast<double>(c[i * columns_ + j]) * static_cast<double>(image[i * columns_ + j]);
+        });
+        for (int k = 0; k < m.blocks(); ++k)
+            for (int j = 0; j < columns_; ++j) cross[j] += dots_[static_cast<std::size_t>(k * count + j)];
+    }
+    for (int k = 0; k < columns_; ++k) {
+        const double rho1 = first[k], alpha1 = first[columns_ + k], gamma = cross[k];
+        const double beta = second[k], alpha2 = second[columns_ + k];
+        const double rho2 = rho1 > 0.0 ? beta - gamma * gamma / rho1 : beta;
+        const bool usable = rho2 > 1e-7 * beta;
+        const double a2 = usable ? alpha2 / rho2 : 0.0;
+        one[k] = static_cast<float>(rho1 > 0.0 ? (alpha1 - gamma * a2) / rho1 : 0.0);
+        other[k] = static_cast<float>(a2);
+    }
+    team_.each(m.blocks(), [&](std::int64_t k) { kernel_.combine(m.block[k], m.block[k + 1], one, c, other, d, c); });
+}
+
+}  // namespace gabp
