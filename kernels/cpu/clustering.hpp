@@ -6,8 +6,8 @@
 namespace gabp {
 
 struct Clusters {
-    Array<std::int32_t> of;                // cluster of each row; -1 where the row's own sweep is enough
-    std::vector<std::int32_t> first;       // clusters [first[k], first[k + 1]) lie in row block k
+    Array<std::int32_t> of;           // cluster of each row; -1 where the row's own sweep is enough
+    std::vector<std::int32_t> first;  // clusters [first[k], first[k + 1]) lie in row block k
     std::int32_t count() const { return first.back(); }
 };
 

@@ -8,15 +8,13 @@ namespace {
 
 constexpr double rounding = 1e-14;  // curvature below this share of |A||p|^2 is noise
 
-int padded(int columns) { return columns <= 1 ? 1 : columns <= 2 ? 2 : columns <= 4 ? 4 : 8; }
-
 }  // namespace
 
 ConjugateGradients::ConjugateGradients(const Hierarchy &hierarchy, const double *residual, std::int64_t stride,
                                        int columns, Cycle cycle, Team &team)
     : hierarchy_(hierarchy),
       columns_(columns),
-      width_(padded(columns)),
+      width_(padded_columns(columns)),
       team_(team),
       kernel_(sweep_kernels(width_)),
       passage_(hierarchy, width_, cycle, team) {
@@ -35,16 +33,31 @@ ConjugateGradients::ConjugateGradients(const Hierarchy &hierarchy, const double 
     const LevelMatrix &m = hierarchy.levels().front().matrix;
     dots_.resize(static_cast<std::size_t>(m.blocks()) * direction_dots * width);
     team_.each(m.blocks(), [&](std::int64_t k) {
-        double *sum = dots_.data() + k * width_;
-        std::fill(sum, sum + width_, 0.0);
         for (std::int64_t i = m.block[k]; i < m.block[k + 1]; ++i)
             for (int c = 0; c < width_; ++c) {
                 const std::int64_t at = i * width_ + c;
-                residual_[at] = c < columns_ ? residual[i * stride + c] : 0.0;
+                residual_[at] = c < columns_ ? hierarchy_.scale(i) * residual[hierarchy_.place(i) * stride + c] : 0.0;
                 solution_[at] = direction_[at] = image_[at] = 0.0;
-                sum[c] += residual_[at] * residual_[at];
             }
     });
+    measure();
+}
+
+// The norms of the residuals in the user's units.
+void ConjugateGradients::measure() {
+    const LevelMatrix &m = hierarchy_.levels().front().matrix;
+    team_.each(m.blocks(), [&](std::int64_t k) {
+        double *sum = dots_.data() + k * width_;
+        std::fill(sum, sum + width_, 0.0);
+        for (std::int64_t i = m.block[k]; i < m.block[k + 1]; ++i) {
+            const double unit = 1.0 / hierarchy_.scale(i);
+            for (int c = 0; c < width_; ++c) {
+                const double r = unit * residual_[i * width_ + c];
+                sum[c] += r * r;
+            }
+        }
+    });
+    std::fill(norm_.begin(), norm_.end(), 0.0);
     for (int k = 0; k < m.blocks(); ++k)
         for (int c = 0; c < width_; ++c) norm_[c] += dots_[static_cast<std::size_t>(k * width_ + c)];
     for (double &norm : norm_) norm = std::sqrt(norm);
@@ -66,7 +79,8 @@ Failure ConjugateGradients::step() {
                                     dots_.data() + k * w);
         });
         sum_blocks(1);
-        for (int c = 0; c < w; ++c) norm_[c] = std::sqrt(dots_[c]);
+        if (!hierarchy_.scaled())
+            for (int c = 0; c < w; ++c) norm_[c] = std::sqrt(dots_[c]);
         passage_.finish(b_.data(), z);
     } else {
         settle();
@@ -100,6 +114,10 @@ Failure ConjugateGradients::step() {
         const double left = norm_[c] * norm_[c] - 2.0 * alpha_[c] * overlap + alpha_[c] * alpha_[c] * image2;
         norm_[c] = std::sqrt(std::max(left, 0.0));
     }
+    if (hierarchy_.scaled()) {
+        settle();
+        measure();
+    }
     return failure;
 }
 
@@ -122,8 +140,14 @@ void ConjugateGradients::write_solution(double *out, std::int64_t stride) {
     const LevelMatrix &m = hierarchy_.levels().front().matrix;
     team_.each(m.blocks(), [&](std::int64_t k) {
         for (std::int64_t i = m.block[k]; i < m.block[k + 1]; ++i)
-            for (int c = 0; c < columns_; ++c) out[i * stride + c] = solution_[i * width_ + c];
+            for (int c = 0; c < columns_; ++c)
+                out[hierarchy_.place(i) * stride + c] = hierarchy_.scale(i) * solution_[i * width_ + c];
     });
+}
+
+void ConjugateGradients::write_direction(int column, double *out) const {
+    for (std::int64_t i = 0; i < hierarchy_.n(); ++i)
+        out[hierarchy_.place(i)] = hierarchy_.scale(i) * direction_[i * width_ + column];
 }
 
 }  // namespace gabp

@@ -22,11 +22,11 @@ public:
     void write_solution(double *out, std::int64_t stride);
     int columns() const { return columns_; }
     int failed_column() const { return failed_column_; }
-    const double *direction() const { return direction_.data(); }  // (n, width) by rows
-    int width() const { return width_; }
+    void write_direction(int column, double *out) const;
 
 private:
     void settle();
+    void measure();
 
     const Hierarchy &hierarchy_;
     const int columns_, width_;  // width: columns padded to 1, 2, 4 or 8

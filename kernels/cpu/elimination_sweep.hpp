@@ -15,8 +15,9 @@ struct Loading {
 // The whole operator is positive definite for any positive pivots; loading keeps it well scaled.
 constexpr Loading whole_sweep{0.05, 0.0};
 // Half a sweep on the way down and the other half on the way up contract the error in the energy norm of any
-// positive definite A if 2 D > diag(A) + |couplings across blocks|.
-constexpr Loading half_sweep{0.52, 0.52};
+// positive definite A if 2 D > diag(A) + |couplings across blocks|. Pivots near half the diagonal would satisfy
+// that and yet hardly smooth where the strong couplings form chains: 0.8 is measured.
+constexpr Loading half_sweep{0.8, 0.5};
 
 // J_i = A_ii - sum_{k < i} A_ik^2 / J_k within each block, loaded where it falls too low.
 template <class W>

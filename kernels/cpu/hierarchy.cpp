@@ -19,8 +19,8 @@ constexpr double second_step = 0.25;               // residual left by the first
 }  // namespace
 
 template <class W>
-Hierarchy::Hierarchy(const RowsView<W> &rows, int threads) {
-    Team team(rows.n < 10000 ? 1 : threads);
+Hierarchy::Hierarchy(Preparation<W> &&prepared, Team &team) {
+    const RowsView<W> rows = prepared.rows();
     const std::vector<std::int32_t> block = row_blocks(rows.n);
     std::vector<double> largest(block.size());
     team.each(static_cast<std::int64_t>(block.size()) - 1, [&](std::int64_t k) {
@@ -32,11 +32,13 @@ Hierarchy::Hierarchy(const RowsView<W> &rows, int threads) {
         }
     });
     norm_bound_ = *std::max_element(largest.begin(), largest.end());
-    build(rows, true, team);
+    build(rows, true, prepared.is_mesh(), team);
+    order_ = prepared.take_order();
+    scale_ = prepared.take_scale();
 }
 
 template <class W>
-void Hierarchy::build(const RowsView<W> &rows, bool finest, Team &team) {
+void Hierarchy::build(const RowsView<W> &rows, bool finest, bool contract_further, Team &team) {
     Level level;
     level.matrix = lay_out(rows, finest, team);
     if (rows.n <= sometimes_exact &&
@@ -44,10 +46,14 @@ void Hierarchy::build(const RowsView<W> &rows, bool finest, Team &team) {
         level_.push_back(std::move(level));
         return;
     }
-    Clusters clusters = find_clusters(rows, level.matrix.block, team);
+    Clusters clusters;
     double inner = 0.0;
     Rows coarse;
-    bool last = clusters.count() == 0 || clusters.count() > least_contraction * rows.n;
+    bool last = !contract_further;
+    if (!last) {
+        clusters = find_clusters(rows, level.matrix.block, team);
+        last = clusters.count() == 0 || clusters.count() > least_contraction * rows.n;
+    }
     if (!last) {
         coarse = contract(rows, level.matrix.block, clusters, team, inner);
         last = inner < least_inner;
@@ -60,17 +66,17 @@ void Hierarchy::build(const RowsView<W> &rows, bool finest, Team &team) {
     set_pivots(rows, half_sweep, level.matrix, team);
     level.matrix.cluster = std::move(clusters.of);
     level_.push_back(std::move(level));
-    build(coarse.view(), false, team);
+    build(coarse.view(), false, true, team);
 }
 
 std::int64_t Hierarchy::bytes() const {
-    std::int64_t sum = 0;
+    std::int64_t sum = order_.bytes() + scale_.bytes();
     for (const Level &level : level_) sum += level.matrix.bytes() + level.exact.size() * 8;
     return sum;
 }
 
-template Hierarchy::Hierarchy(const RowsView<float> &, int);
-template Hierarchy::Hierarchy(const RowsView<double> &, int);
+template Hierarchy::Hierarchy(Preparation<float> &&, Team &);
+template Hierarchy::Hierarchy(Preparation<double> &&, Team &);
 
 Passage::Passage(const Hierarchy &hierarchy, int columns, Cycle cycle, Team &team)
     : hierarchy_(hierarchy), columns_(columns), kind_(cycle), team_(team), kernel_(sweep_kernels(columns)) {

@@ -4,6 +4,7 @@
 
 #include "envelope.hpp"
 #include "level_matrix.hpp"
+#include "preparation.hpp"
 
 #include <memory>
 #include <vector>
@@ -21,7 +22,7 @@ enum class Cycle { v, k };
 class Hierarchy {
 public:
     template <class W>
-    Hierarchy(const RowsView<W> &rows, int threads);
+    Hierarchy(Preparation<W> &&prepared, Team &team);
     Hierarchy(const Hierarchy &) = delete;
     Hierarchy &operator=(const Hierarchy &) = delete;
 
@@ -29,12 +30,19 @@ public:
     const std::vector<Level> &levels() const { return level_; }
     double norm_bound() const { return norm_bound_; }  // of A: the largest absolute row sum
     std::int64_t bytes() const;
+    // What turns the user's vectors into the hierarchy's: row i is scale(i) times the user's row place(i).
+    std::int64_t place(std::int64_t i) const { return order_.data() ? order_[i] : i; }
+    double scale(std::int64_t i) const { return scale_.data() ? scale_[i] : 1.0; }
+    bool scaled() const { return scale_.data() != nullptr; }
+    bool reordered() const { return order_.data() != nullptr; }
 
 private:
     template <class W>
-    void build(const RowsView<W> &rows, bool finest, Team &team);
+    void build(const RowsView<W> &rows, bool finest, bool contract_further, Team &team);
 
     std::vector<Level> level_;
+    Array<std::int32_t> order_;
+    Array<double> scale_;
     double norm_bound_ = 0.0;
 };
 

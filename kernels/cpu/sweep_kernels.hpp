@@ -73,6 +73,9 @@ struct SweepKernels {
     void (*combine)(int begin, int end, const float *a, const float *x, const float *b, const float *z, float *y);
 };
 
+// The number of columns that the loops are made for: 1, 2, 4 or 8.
+inline int padded_columns(int columns) { return columns <= 1 ? 1 : columns <= 2 ? 2 : columns <= 4 ? 4 : 8; }
+
 // Loops for K = 1, 2, 4 or 8 columns, for the instructions this processor has.
 const SweepKernels &sweep_kernels(int columns);
 
