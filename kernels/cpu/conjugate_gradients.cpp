@@ -6,7 +6,8 @@
 namespace gabp {
 namespace {
 
-constexpr double rounding = 1e-14;  // curvature below this share of |A||p|^2 is noise
+constexpr double rounding = 1e-14;   // curvature below this share of |A||p|^2 is noise
+constexpr double cancelled = 1e-10;  // a norm that falls so far in one step is not known from sums before it
 
 }  // namespace
 
@@ -84,6 +85,7 @@ Failure ConjugateGradients::step() {
         passage_.finish(b_.data(), z);
     } else {
         settle();
+        measure();
         for (std::int64_t i = 0; i < residual_.size(); ++i) b_[i] = static_cast<float>(residual_[i]);
         passage_.apply(b_.data(), z);
     }
@@ -97,6 +99,7 @@ Failure ConjugateGradients::step() {
     });
     sum_blocks(direction_dots);
     Failure failure = Failure::none;
+    bool uncertain = false;
     for (int c = 0; c < w; ++c) {
         const double energy = dots_[c], match = dots_[w + c], length2 = dots_[2 * w + c];
         const double image2 = dots_[3 * w + c], overlap = dots_[4 * w + c];
@@ -112,9 +115,10 @@ Failure ConjugateGradients::step() {
         }
         alpha_[c] = match / energy;
         const double left = norm_[c] * norm_[c] - 2.0 * alpha_[c] * overlap + alpha_[c] * alpha_[c] * image2;
+        if (!(left > cancelled * norm_[c] * norm_[c])) uncertain = true;
         norm_[c] = std::sqrt(std::max(left, 0.0));
     }
-    if (hierarchy_.scaled()) {
+    if (uncertain || hierarchy_.scaled()) {
         settle();
         measure();
     }

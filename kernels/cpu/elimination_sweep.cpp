@@ -4,6 +4,11 @@
 #include <cmath>
 
 namespace gabp {
+namespace {
+
+constexpr double pivot_rounding = 1e-5;  // of inverse pivots held in float32
+
+}  // namespace
 
 template <class W>
 void set_pivots(const RowsView<W> &rows, const Loading &loading, LevelMatrix &m, Team &team) {
@@ -14,7 +19,7 @@ void set_pivots(const RowsView<W> &rows, const Loading &loading, LevelMatrix &m,
         const std::int32_t begin = m.block[k], end = m.block[k + 1];
         for (std::int32_t i = begin; i < end; ++i) {
             const double diagonal = rows.diagonal[i];
-            double pivot = diagonal, cross = 0.0;
+            double pivot = diagonal, cross = 0.0, later = 0.0;
             for (std::int64_t e = rows.start[i]; e < rows.start[i + 1]; ++e) {
                 const std::int32_t j = rows.column[e];
                 const double a = rows.weight[e];
@@ -22,9 +27,12 @@ void set_pivots(const RowsView<W> &rows, const Loading &loading, LevelMatrix &m,
                     cross += std::abs(a);
                 else if (j < i)
                     pivot -= a * a * static_cast<double>(m.inverse_pivot[j]);
+                else
+                    later += std::abs(a);
             }
-            const double floor = loading.diagonal * diagonal + loading.cross * cross;
-            if (!(pivot >= floor)) {
+            const double floor =
+                std::max(loading.diagonal * diagonal + loading.cross * cross, loading.later * later);
+            if (!(pivot >= (1.0 - pivot_rounding) * floor)) {
                 pivot = floor;
                 ++loaded[k];
             }

@@ -9,9 +9,9 @@
 namespace gabp {
 namespace {
 
-constexpr std::int32_t always_exact = 200;         // models up to this size are solved by elimination, ...
-constexpr std::int32_t sometimes_exact = 4000;     // ... and up to this size if the factor has no more numbers than
-constexpr std::int64_t exact_numbers = 40000;      // this
+// A model is solved by elimination if the factor has no more numbers than this; coarse ones are visited often.
+constexpr std::int64_t exact_numbers_finest = 300000, exact_numbers_coarse = 40000;
+constexpr std::int32_t largest_exact = 10000;
 constexpr double least_contraction = 0.8;          // coarse n / fine n above which coarser models are not worth it
 constexpr double least_inner = 0.12;               // couplings within clusters below which the graph is no mesh
 constexpr double second_step = 0.25;               // residual left by the first coarse step that calls for a second
@@ -41,8 +41,7 @@ template <class W>
 void Hierarchy::build(const RowsView<W> &rows, bool finest, bool contract_further, Team &team) {
     Level level;
     level.matrix = lay_out(rows, finest, team);
-    if (rows.n <= sometimes_exact &&
-        level.exact.factor(rows, rows.n <= always_exact ? std::int64_t(rows.n) * rows.n : exact_numbers)) {
+    if (rows.n <= largest_exact && level.exact.factor(rows, finest ? exact_numbers_finest : exact_numbers_coarse)) {
         level_.push_back(std::move(level));
         return;
     }

@@ -7,6 +7,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 
 namespace gabp {
@@ -65,13 +66,14 @@ void apply_cycle(const Hierarchy &hierarchy, Columns<const double> b, Columns<do
 class EliminationSweep {
 public:
     template <class W>
-    EliminationSweep(Offsets start, Nodes source, Vector<const W> weight, Vector<const W> diagonal, double floor) {
+    EliminationSweep(Offsets start, Nodes source, Vector<const W> weight, Vector<const W> diagonal, double floor,
+                     double later) {
         const std::int32_t n = check_input(start, source, weight, diagonal);
         Team team(1);
         std::vector<double> exact(diagonal.data(), diagonal.data() + n);
         const RowsView<W> rows{n, start.data(), source.data(), weight.data(), exact.data(), nullptr};
         matrix_ = lay_out(rows, false, team);
-        set_pivots(rows, Loading{floor, 0.0}, matrix_, team);
+        set_pivots(rows, Loading{floor, 0.0, later}, matrix_, team);
     }
 
     void apply(Columns<const float> b, Columns<float> out) const {
@@ -114,20 +116,22 @@ public:
                                                                   Cycle::k, team_));
     }
 
-    // Up to `steps` steps, until every column's norm is within its target: (done, failure, column).
-    nb::tuple advance(std::int64_t steps, Vector<const double> target) {
+    // Up to `steps` steps, until every column's norm is within its target or none has seen a new lowest norm for
+    // `patience` steps: (done, failure, column).
+    nb::tuple advance(std::int64_t steps, Vector<const double> target, std::int64_t patience) {
         require(static_cast<std::int64_t>(target.shape(0)) == columns_, "target must have one entry per column");
         std::int64_t done = 0;
         Failure failure = Failure::none;
         std::int64_t column = -1;
         {
             nb::gil_scoped_release release;
-            for (; done < steps && failure == Failure::none; ++done) {
-                bool all = true;
+            for (; done < steps && failure == Failure::none && idle_ < patience; ++done) {
+                bool all = true, gained = false;
                 for (std::size_t g = 0; g < group_.size(); ++g) {
                     if (reached(g, target.data())) continue;
                     all = false;
                     const Failure f = group_[g]->step();
+                    gained = lowered(g) || gained;
                     if (f != Failure::none) {
                         failure = f;
                         column = static_cast<std::int64_t>(g) * 8 + group_[g]->failed_column();
@@ -135,6 +139,7 @@ public:
                     }
                 }
                 if (all) break;
+                idle_ = gained ? 0 : idle_ + 1;
             }
         }
         return nb::make_tuple(done, static_cast<int>(failure), column);
@@ -160,6 +165,20 @@ public:
     }
 
 private:
+    bool lowered(std::size_t g) {
+        bool any = false;
+        lowest_.resize(static_cast<std::size_t>(columns_), INFINITY);
+        for (int c = 0; c < group_[g]->columns(); ++c) {
+            double &lowest = lowest_[8 * g + static_cast<std::size_t>(c)];
+            const double norm = group_[g]->norms()[static_cast<std::size_t>(c)];
+            if (norm < lowest) {
+                lowest = norm;
+                any = true;
+            }
+        }
+        return any;
+    }
+
     bool reached(std::size_t g, const double *target) const {
         for (int c = 0; c < group_[g]->columns(); ++c)
             if (!(group_[g]->norms()[static_cast<std::size_t>(c)] <= target[8 * g + static_cast<std::size_t>(c)])) return false;
@@ -171,6 +190,8 @@ private:
     Team team_;
     std::vector<std::unique_ptr<ConjugateGradients>> group_;
     std::size_t failed_ = 0;
+    std::vector<double> lowest_;
+    std::int64_t idle_ = 0;
 };
 
 }  // namespace
@@ -193,8 +214,8 @@ void bind_hierarchy(nb::module_ &m) {
             return all;
         });
     nb::class_<EliminationSweep>(m, "EliminationSweep")
-        .def(nb::init<Offsets, Nodes, Vector<const double>, Vector<const double>, double>())
-        .def(nb::init<Offsets, Nodes, Vector<const float>, Vector<const float>, double>())
+        .def(nb::init<Offsets, Nodes, Vector<const double>, Vector<const double>, double, double>())
+        .def(nb::init<Offsets, Nodes, Vector<const float>, Vector<const float>, double, double>())
         .def("apply", &EliminationSweep::apply)
         .def_prop_ro("pivots", &EliminationSweep::pivots)
         .def_prop_ro("blocks", &EliminationSweep::blocks)
