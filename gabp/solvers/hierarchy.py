@@ -140,6 +140,7 @@ class HierarchyCorrection:
         if status is Status.NOT_POSITIVE_DEFINITE:
             self.witness = torch.empty(self.shape[0], dtype=torch.float64)
             self._solve.witness(self.witness)
+            self.witness /= self.witness.norm()
         return done, status
 
     def estimate(self) -> Tensor:

@@ -6,7 +6,7 @@
 namespace gabp {
 namespace {
 
-constexpr double singular = 1e-13;  // a pivot below this share of its diagonal is loaded up to the diagonal
+constexpr double singular = 1e-12;  // a pivot below this share of its diagonal is rounding
 
 template <class W>
 std::vector<std::int32_t> reverse_cuthill_mckee(const RowsView<W> &rows) {
@@ -72,6 +72,9 @@ bool Envelope::factor(const RowsView<W> &rows, std::int64_t most) {
             row[j] = s / other[j];
             pivot -= row[j] * row[j];
         }
+        // A pivot at rounding level closes a floating component, and any value grounds it; a negative one means
+        // that no Cholesky factor exists, and the row is cut off before it can blow up the others.
+        if (!(pivot > -singular * diagonal)) std::fill(row + first[k], row + k, 0.0);
         row[k] = std::sqrt(pivot > singular * diagonal ? pivot : diagonal);
     }
     order_ = std::move(order);
