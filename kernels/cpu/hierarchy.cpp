@@ -15,6 +15,7 @@ constexpr std::int32_t largest_exact = 10000;
 constexpr double least_contraction = 0.8;          // coarse n / fine n above which coarser models are not worth it
 constexpr double least_inner = 0.12;               // couplings within clusters below which the graph is no mesh
 constexpr double second_step = 0.25;               // residual left by the first coarse step that calls for a second
+constexpr double parallel = 1e-7;                  // the second direction adds nothing below this share of its energy
 
 }  // namespace
 
@@ -140,12 +141,14 @@ void Passage::after_forward(std::size_t l, const float *b, float *out) {
     });
 }
 
-void Passage::product(std::size_t l, const float *c, const float *r, float *image, double *dots) {
+// image of the level = A c, and the sums over all blocks.
+void Passage::product(std::size_t l, const float *c, const float *r, const float *o, double *dots) {
     const LevelMatrix &m = hierarchy_.levels()[l].matrix;
     const SweepView view = m.view();
     const std::int64_t count = product_dots * columns_;
     team_.each(m.blocks(), [&](std::int64_t k) {
-        kernel_.product(view, m.block_run[k], m.block_run[k + 1], c, r, image, dots_.data() + k * count);
+        kernel_.product(view, m.block_run[k], m.block_run[k + 1], c, r, o, vector_[l].image.data(),
+                        dots_.data() + k * count);
     });
     std::fill(dots, dots + count, 0.0);
     for (int k = 0; k < m.blocks(); ++k)
@@ -157,53 +160,41 @@ void Passage::product(std::size_t l, const float *c, const float *r, float *imag
 void Passage::accelerate(std::size_t l) {
     Vectors &v = vector_[l];
     const LevelMatrix &m = hierarchy_.levels()[l].matrix;
-    float *b = v.b.data(), *c = v.c.data(), *d = v.d.data(), *image = v.image.data();
+    float *b = v.b.data(), *c = v.c.data(), *d = v.d.data();
+    const int w = columns_;
     double first[product_dots * 8], second[product_dots * 8];
-    float step[8], one[8], other[8];
+    float along_c[8], along_d[8];
     cycle(l, b, c);
-    product(l, c, b, image, first);
+    product(l, c, b, b, first);
     bool enough = true;
-    for (int k = 0; k < columns_; ++k) {
-        const double energy = first[k], match = first[columns_ + k];
-        const double a = energy > 0.0 ? match / energy : 0.0;
-        const double left = first[4 * columns_ + k] - 2.0 * a * first[2 * columns_ + k] + a * a * first[3 * columns_ + k];
-        if (left > second_step * second_step * first[4 * columns_ + k]) enough = false;
-        step[k] = static_cast<float>(a);
-        other[k] = 0.0f;
+    for (int k = 0; k < w; ++k) {
+        const double energy = first[k], match = first[w + k], overlap = first[2 * w + k], image2 = first[3 * w + k];
+        const double before = first[4 * w + k];
+        const double step = energy > 0.0 ? match / energy : 0.0;
+        if (before - 2.0 * step * overlap + step * step * image2 > second_step * second_step * before) enough = false;
+        along_c[k] = static_cast<float>(step);
+        along_d[k] = 0.0f;
     }
-    if (enough) {
-        team_.each(m.blocks(), [&](std::int64_t k) { kernel_.combine(m.block[k], m.block[k + 1], step, c, other, c, c); });
-        return;
-    }
-    team_.each(m.blocks(), [&](std::int64_t k) { kernel_.subtract(m.block[k], m.block[k + 1], step, image, b); });
-    cycle(l, b, d);
-    // d'Ac is needed beside the sums with Ad: a product with c in the place of r gives it as c'Ad.
-    product(l, d, b, image, second);
-    std::vector<double> cross(static_cast<std::size_t>(columns_), 0.0);
-    {
-        const std::int64_t count = columns_;
-        const SweepView view = m.view();
-        (void)view;
+    if (!enough) {
         team_.each(m.blocks(), [&](std::int64_t k) {
-            double *sum = dots_.data() + k * count;
-            std::fill(sum, sum + count, 0.0);
-            for (std::int64_t i = m.block[k]; i < m.block[k + 1]; ++i)
-                for (int j = 0; j < columns_; ++j)
-                    sum[j] += static_cast<double>(c[i * columns_ + j]) * static_cast<double>(image[i * columns_ + j]);
+            kernel_.subtract(m.block[k], m.block[k + 1], along_c, v.image.data(), b);
         });
-        for (int k = 0; k < m.blocks(); ++k)
-            for (int j = 0; j < columns_; ++j) cross[j] += dots_[static_cast<std::size_t>(k * count + j)];
+        cycle(l, b, d);
+        product(l, d, b, c, second);
+        for (int k = 0; k < w; ++k) {
+            const double energy = first[k], match = first[w + k], coupling = second[2 * w + k];
+            double rest = second[k];  // the energy of d once its part along c is taken off
+            if (energy > 0.0) rest -= coupling * coupling / energy;
+            const double step = rest > parallel * second[k] ? second[w + k] / rest : 0.0;
+            along_d[k] = static_cast<float>(step);
+            along_c[k] = static_cast<float>(energy > 0.0 ? (match - coupling * step) / energy : 0.0);
+        }
+    } else {
+        d = c;
     }
-    for (int k = 0; k < columns_; ++k) {
-        const double rho1 = first[k], alpha1 = first[columns_ + k], gamma = cross[k];
-        const double beta = second[k], alpha2 = second[columns_ + k];
-        const double rho2 = rho1 > 0.0 ? beta - gamma * gamma / rho1 : beta;
-        const bool usable = rho2 > 1e-7 * beta;
-        const double a2 = usable ? alpha2 / rho2 : 0.0;
-        one[k] = static_cast<float>(rho1 > 0.0 ? (alpha1 - gamma * a2) / rho1 : 0.0);
-        other[k] = static_cast<float>(a2);
-    }
-    team_.each(m.blocks(), [&](std::int64_t k) { kernel_.combine(m.block[k], m.block[k + 1], one, c, other, d, c); });
+    team_.each(m.blocks(), [&](std::int64_t k) {
+        kernel_.combine(m.block[k], m.block[k + 1], along_c, c, along_d, d, c);
+    });
 }
 
 }  // namespace gabp

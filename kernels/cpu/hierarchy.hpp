@@ -55,7 +55,7 @@ public:
     void apply(const float *b, float *out) { cycle(0, b, out); }
     // The same where x = (D + L)^-1 b has been computed on the finest level (into half()).
     void finish(const float *b, float *out) { after_forward(0, b, out); }
-    bool splits() const { return !hierarchy_.levels().front().exact.empty() ? false : true; }
+    bool splits() const { return hierarchy_.levels().front().exact.empty(); }
     float *half() { return vector_.front().x.data(); }
 
 private:
@@ -65,7 +65,7 @@ private:
     void cycle(std::size_t l, const float *b, float *out);
     void after_forward(std::size_t l, const float *b, float *out);
     void accelerate(std::size_t l);
-    void product(std::size_t l, const float *c, const float *r, float *image, double *dots);
+    void product(std::size_t l, const float *c, const float *r, const float *o, double *dots);
 
     const Hierarchy &hierarchy_;
     const int columns_;

@@ -41,7 +41,7 @@ struct GradientStep {
     const double *alpha, *beta;
 };
 
-constexpr int product_dots = 5;  // c'Ac, c'r, r'Ac, |Ac|^2, |r|^2
+constexpr int product_dots = 5;    // c'Ac, c'r, o'Ac, |Ac|^2, |r|^2
 constexpr int direction_dots = 5;  // p'Ap, p'r, |p|^2, |Ap|^2, r'Ap
 
 // Each works on the runs [first, last) of one block; sums are per column and start from zero.
@@ -60,8 +60,8 @@ struct SweepKernels {
     // z = x + (D + L')^-1 (b - A x)
     void (*correct_backward)(const SweepView &, int first, int last, const float *b, const float *x, float *z);
     // image = A c and product_dots sums
-    void (*product)(const SweepView &, int first, int last, const float *c, const float *r, float *image,
-                    double *dots);
+    void (*product)(const SweepView &, int first, int last, const float *c, const float *r, const float *o,
+                    float *image, double *dots);
     // Ap = A z + beta Ap, p = z + beta p and direction_dots sums
     void (*advance_direction)(const SweepView &, int first, int last, const GradientStep &, const float *z,
                               double *dots);
