@@ -1,6 +1,7 @@
 #include <nanobind/nanobind.h>
 
 namespace gabp {
+void bind_hierarchy(nanobind::module_ &);
 void bind_layout(nanobind::module_ &);
 void bind_rows(nanobind::module_ &);
 void bind_sequential(nanobind::module_ &);
@@ -10,6 +11,7 @@ void bind_tree(nanobind::module_ &);
 
 NB_MODULE(_cpu, m) {
     m.doc() = "Compiled message-passing kernels; gabp/kernels/reference.py states what they compute.";
+    gabp::bind_hierarchy(m);
     gabp::bind_layout(m);
     gabp::bind_rows(m);
     gabp::bind_sequential(m);

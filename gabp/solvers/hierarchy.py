@@ -1,0 +1,149 @@
+"""Conjugate gradients on a hierarchy of Gaussian models: every symmetric positive definite system."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gabp.kernels import cpu
+from gabp.solvers.protocol import Correction
+from gabp.solvers.solution import Status
+from gabp.system import System, require_positive_diagonal
+
+_SAFETY = 0.7  # the recurrence's residual norm is met a little below the target, since rounding sets it apart
+_STALLED_STEPS = 400  # without a new lowest residual norm
+_FAILURES = {0: None, 1: Status.NOT_POSITIVE_DEFINITE, 2: Status.SINGULAR}
+
+
+@dataclass(frozen=True)
+class Level:
+    """One model of a hierarchy.
+
+    Attributes
+    ----------
+    n : int
+        Variables.
+    edges : int
+        Directed edges.
+    blocks : int
+        Row blocks that are swept independently of each other.
+    loaded : int
+        Rows whose precision pivot fell too low and was raised.
+    exact : bool
+        Solved by elimination; only ever the last level.
+    """
+
+    n: int
+    edges: int
+    blocks: int
+    loaded: int
+    exact: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Hierarchy:
+    """Elimination sweeps on a hierarchy of contracted models, inside flexible conjugate gradients.
+
+    Strongly coupled variables are clustered by double pairwise matching and tied together; the coarse model
+    ``PᵀAP`` is a Gaussian model again. On the way down a level's forward elimination sweep, on the way up its
+    backward sweep; coarse models are accelerated by up to two steps of conjugate gradients (the K-cycle of
+    Notay 2010), the coarsest is eliminated exactly.
+
+    Parameters
+    ----------
+    system : System
+        Symmetric, with a positive diagonal.
+
+    Raises
+    ------
+    InvalidSystemError
+        A diagonal entry is not positive.
+    ModuleNotFoundError
+        The compiled kernels are not there.
+    """
+
+    system: System
+    _models: Any = field(init=False, repr=False)
+    exact = False
+    failure = None
+
+    def __post_init__(self) -> None:
+        require_positive_diagonal(self.system, "hierarchy")
+        if cpu.extension is None:
+            raise ModuleNotFoundError(f"method 'hierarchy' needs the compiled kernels: {cpu.missing_because}")
+        graph = self.system.graph
+        models = cpu.extension.Hierarchy(
+            graph.start.cpu(),
+            graph.source.cpu(),
+            self.system.weight.detach().cpu(),
+            self.system.diagonal.detach().cpu(),
+            torch.get_num_threads(),
+        )
+        object.__setattr__(self, "_models", models)
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The models, finest first."""
+        return tuple(
+            Level(n, edges, blocks, loaded, exact)
+            for n, edges, blocks, _, _, loaded, exact in self._models.levels()
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held by the set-up, in bytes, beside the system itself."""
+        return self._models.bytes
+
+    def correct(self, r: Tensor, target: Tensor) -> Correction:
+        return HierarchyCorrection(self, r, target)
+
+    def precondition(self, r: Tensor) -> Tensor:
+        """One V-cycle: a fixed symmetric positive definite approximation of ``A⁻¹`` times ``r``, shape (n, k)."""
+        right = r.detach().double().cpu().contiguous()
+        out = torch.empty_like(right)
+        self._models.apply(right, out, torch.get_num_threads())
+        return out.to(r.device)
+
+    def __repr__(self) -> str:
+        lines = [f"Hierarchy: {len(self.levels)} levels, {self.nbytes / 1e6:.3g} MB"]
+        for level, size in enumerate(self.levels):
+            solved = "elimination" if size.exact else f"sweeps in {size.blocks} row blocks, {size.loaded} rows loaded"
+            lines.append(f"  {level}  {size.n:>11} variables  {size.edges:>12} directed edges  {solved}")
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple:  # the models are made again: as fast as reading them back
+        return Hierarchy, (self.system,)
+
+
+class HierarchyCorrection:
+    """Flexible conjugate gradients at work on ``A y = r``; see `gabp.solvers.protocol.Correction`.
+
+    Attributes
+    ----------
+    witness : Tensor, shape (n,), or None
+        After NOT_POSITIVE_DEFINITE a direction ``p`` with ``pᵀAp < 0``.
+    """
+
+    def __init__(self, hierarchy: Hierarchy, r: Tensor, target: Tensor) -> None:
+        assert cpu.extension is not None
+        self.shape, self.device = r.shape, r.device
+        self.target = (_SAFETY * target).double().cpu().contiguous()
+        self.witness: Tensor | None = None
+        self._solve = cpu.extension.HierarchyCorrection(
+            hierarchy._models, r.detach().double().cpu().contiguous(), torch.get_num_threads()
+        )
+
+    def advance(self, steps: int) -> tuple[int, Status | None]:
+        done, failure, _ = self._solve.advance(steps, self.target, _STALLED_STEPS)
+        status = _FAILURES[failure]
+        if status is Status.NOT_POSITIVE_DEFINITE:
+            self.witness = torch.empty(self.shape[0], dtype=torch.float64)
+            self._solve.witness(self.witness)
+            self.witness /= self.witness.norm()
+        return done, status
+
+    def estimate(self) -> Tensor:
+        out = torch.empty(self.shape, dtype=torch.float64)
+        self._solve.estimate(out)
+        return out.to(self.device)

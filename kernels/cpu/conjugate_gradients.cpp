@@ -1,0 +1,157 @@
+#include "conjugate_gradients.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace gabp {
+namespace {
+
+constexpr double rounding = 1e-14;   // curvature below this share of |A||p|^2 is noise
+constexpr double cancelled = 1e-10;  // a norm that falls so far in one step is not known from sums before it
+
+}  // namespace
+
+ConjugateGradients::ConjugateGradients(const Hierarchy &hierarchy, const double *residual, std::int64_t stride,
+                                       int columns, Cycle cycle, Team &team)
+    : hierarchy_(hierarchy),
+      columns_(columns),
+      width_(padded_columns(columns)),
+      team_(team),
+      kernel_(sweep_kernels(width_)),
+      passage_(hierarchy, width_, cycle, team) {
+    const std::int64_t size = std::int64_t(hierarchy.n()) * width_;
+    solution_ = Array<double>(size);
+    residual_ = Array<double>(size);
+    direction_ = Array<double>(size);
+    image_ = Array<double>(size);
+    b_ = Array<float>(size);
+    z_ = Array<float>(size);
+    const auto width = static_cast<std::size_t>(width_);
+    alpha_.assign(width, 0.0);
+    beta_.assign(width, 0.0);
+    energy_.assign(width, 0.0);
+    norm_.assign(width, 0.0);
+    const LevelMatrix &m = hierarchy.levels().front().matrix;
+    dots_.resize(static_cast<std::size_t>(m.blocks()) * direction_dots * width);
+    team_.each(m.blocks(), [&](std::int64_t k) {
+        for (std::int64_t i = m.block[k]; i < m.block[k + 1]; ++i)
+            for (int c = 0; c < width_; ++c) {
+                const std::int64_t at = i * width_ + c;
+                residual_[at] = c < columns_ ? hierarchy_.scale(i) * residual[hierarchy_.place(i) * stride + c] : 0.0;
+                solution_[at] = direction_[at] = image_[at] = 0.0;
+            }
+    });
+    measure();
+}
+
+// The norms of the residuals in the user's units.
+void ConjugateGradients::measure() {
+    const LevelMatrix &m = hierarchy_.levels().front().matrix;
+    team_.each(m.blocks(), [&](std::int64_t k) {
+        double *sum = dots_.data() + k * width_;
+        std::fill(sum, sum + width_, 0.0);
+        for (std::int64_t i = m.block[k]; i < m.block[k + 1]; ++i) {
+            const double unit = 1.0 / hierarchy_.scale(i);
+            for (int c = 0; c < width_; ++c) {
+                const double r = unit * residual_[i * width_ + c];
+                sum[c] += r * r;
+            }
+        }
+    });
+    std::fill(norm_.begin(), norm_.end(), 0.0);
+    for (int k = 0; k < m.blocks(); ++k)
+        for (int c = 0; c < width_; ++c) norm_[c] += dots_[static_cast<std::size_t>(k * width_ + c)];
+    for (double &norm : norm_) norm = std::sqrt(norm);
+}
+
+Failure ConjugateGradients::step() {
+    const LevelMatrix &m = hierarchy_.levels().front().matrix;
+    const SweepView view = m.view();
+    const GradientStep g{solution_.data(), residual_.data(), direction_.data(), image_.data(), alpha_.data(), beta_.data()};
+    const int blocks = m.blocks(), w = width_;
+    float *z = z_.data();
+    const auto sum_blocks = [&](int count) {
+        for (int k = 1; k < blocks; ++k)
+            for (int d = 0; d < count * w; ++d) dots_[d] += dots_[static_cast<std::size_t>(k * count * w + d)];
+    };
+    if (passage_.splits()) {
+        team_.each(blocks, [&](std::int64_t k) {
+            kernel_.advance_forward(view, m.block_run[k], m.block_run[k + 1], g, b_.data(), passage_.half(),
+                                    dots_.data() + k * w);
+        });
+        sum_blocks(1);
+        if (!hierarchy_.scaled())
+            for (int c = 0; c < w; ++c) norm_[c] = std::sqrt(dots_[c]);
+        passage_.finish(b_.data(), z);
+    } else {
+        settle();
+        measure();
+        for (std::int64_t i = 0; i < residual_.size(); ++i) b_[i] = static_cast<float>(residual_[i]);
+        passage_.apply(b_.data(), z);
+    }
+    team_.each(blocks, [&](std::int64_t k) {
+        kernel_.dot(m.block[k], m.block[k + 1], z, image_.data(), dots_.data() + k * w);
+    });
+    sum_blocks(1);
+    for (int c = 0; c < w; ++c) beta_[c] = energy_[c] > 0.0 ? -dots_[c] / energy_[c] : 0.0;
+    team_.each(blocks, [&](std::int64_t k) {
+        kernel_.advance_direction(view, m.block_run[k], m.block_run[k + 1], g, z, dots_.data() + k * direction_dots * w);
+    });
+    sum_blocks(direction_dots);
+    Failure failure = Failure::none;
+    bool uncertain = false;
+    for (int c = 0; c < w; ++c) {
+        const double energy = dots_[c], match = dots_[w + c], length2 = dots_[2 * w + c];
+        const double image2 = dots_[3 * w + c], overlap = dots_[4 * w + c];
+        const double noise = rounding * hierarchy_.norm_bound() * length2;
+        alpha_[c] = 0.0;
+        energy_[c] = energy;
+        if (length2 == 0.0) continue;
+        if (!(energy > noise)) {
+            failure = energy < -noise ? Failure::not_positive_definite : Failure::breakdown;
+            failed_column_ = c;
+            energy_[c] = 0.0;
+            if (!(energy > 0.0)) continue;
+        }
+        alpha_[c] = match / energy;
+        const double left = norm_[c] * norm_[c] - 2.0 * alpha_[c] * overlap + alpha_[c] * alpha_[c] * image2;
+        if (!(left > cancelled * norm_[c] * norm_[c])) uncertain = true;
+        norm_[c] = std::sqrt(std::max(left, 0.0));
+    }
+    if (uncertain || hierarchy_.scaled()) {
+        settle();
+        measure();
+    }
+    return failure;
+}
+
+// Applies the last step to the solution and the residual, which otherwise waits for the next forward sweep.
+void ConjugateGradients::settle() {
+    const LevelMatrix &m = hierarchy_.levels().front().matrix;
+    team_.each(m.blocks(), [&](std::int64_t k) {
+        for (std::int64_t i = m.block[k]; i < m.block[k + 1]; ++i)
+            for (int c = 0; c < width_; ++c) {
+                const std::int64_t at = i * width_ + c;
+                solution_[at] += alpha_[c] * direction_[at];
+                residual_[at] -= alpha_[c] * image_[at];
+            }
+    });
+    std::fill(alpha_.begin(), alpha_.end(), 0.0);
+}
+
+void ConjugateGradients::write_solution(double *out, std::int64_t stride) {
+    settle();
+    const LevelMatrix &m = hierarchy_.levels().front().matrix;
+    team_.each(m.blocks(), [&](std::int64_t k) {
+        for (std::int64_t i = m.block[k]; i < m.block[k + 1]; ++i)
+            for (int c = 0; c < columns_; ++c)
+                out[hierarchy_.place(i) * stride + c] = hierarchy_.scale(i) * solution_[i * width_ + c];
+    });
+}
+
+void ConjugateGradients::write_direction(int column, double *out) const {
+    for (std::int64_t i = 0; i < hierarchy_.n(); ++i)
+        out[hierarchy_.place(i)] = hierarchy_.scale(i) * direction_[i * width_ + column];
+}
+
+}  // namespace gabp

@@ -1,0 +1,200 @@
+#include "hierarchy.hpp"
+
+#include "clustering.hpp"
+#include "elimination_sweep.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace gabp {
+namespace {
+
+// A model is solved by elimination if the factor has no more numbers than this; coarse ones are visited often.
+constexpr std::int64_t exact_numbers_finest = 300000, exact_numbers_coarse = 40000;
+constexpr std::int32_t largest_exact = 10000;
+constexpr double least_contraction = 0.8;          // coarse n / fine n above which coarser models are not worth it
+constexpr double least_inner = 0.12;               // couplings within clusters below which the graph is no mesh
+constexpr double second_step = 0.25;               // residual left by the first coarse step that calls for a second
+constexpr double parallel = 1e-7;                  // the second direction adds nothing below this share of its energy
+
+}  // namespace
+
+template <class W>
+Hierarchy::Hierarchy(Preparation<W> &&prepared, Team &team) {
+    const RowsView<W> rows = prepared.rows();
+    const std::vector<std::int32_t> block = row_blocks(rows.n);
+    std::vector<double> largest(block.size());
+    team.each(static_cast<std::int64_t>(block.size()) - 1, [&](std::int64_t k) {
+        for (std::int32_t i = block[k]; i < block[k + 1]; ++i) {
+            double sum = rows.diagonal[i];
+            for (std::int64_t e = rows.start[i]; e < rows.start[i + 1]; ++e)
+                sum += std::abs(static_cast<double>(rows.weight[e]));
+            largest[k] = std::max(largest[k], sum);
+        }
+    });
+    norm_bound_ = *std::max_element(largest.begin(), largest.end());
+    build(rows, true, prepared.is_mesh(), team);
+    order_ = prepared.take_order();
+    scale_ = prepared.take_scale();
+}
+
+template <class W>
+void Hierarchy::build(const RowsView<W> &rows, bool finest, bool contract_further, Team &team) {
+    Level level;
+    level.matrix = lay_out(rows, finest, team);
+    if (rows.n <= largest_exact && level.exact.factor(rows, finest ? exact_numbers_finest : exact_numbers_coarse)) {
+        level_.push_back(std::move(level));
+        return;
+    }
+    Clusters clusters;
+    double inner = 0.0;
+    Rows coarse;
+    bool last = !contract_further;
+    if (!last) {
+        clusters = find_clusters(rows, level.matrix.block, team);
+        last = clusters.count() == 0 || clusters.count() > least_contraction * rows.n;
+    }
+    if (!last) {
+        coarse = contract(rows, level.matrix.block, clusters, team, inner);
+        last = inner < least_inner;
+    }
+    if (last) {
+        set_pivots(rows, whole_sweep, level.matrix, team);
+        level_.push_back(std::move(level));
+        return;
+    }
+    set_pivots(rows, half_sweep, level.matrix, team);
+    level.matrix.cluster = std::move(clusters.of);
+    level_.push_back(std::move(level));
+    build(coarse.view(), false, true, team);
+}
+
+std::int64_t Hierarchy::bytes() const {
+    std::int64_t sum = order_.bytes() + scale_.bytes();
+    for (const Level &level : level_) sum += level.matrix.bytes() + level.exact.size() * 8;
+    return sum;
+}
+
+template Hierarchy::Hierarchy(Preparation<float> &&, Team &);
+template Hierarchy::Hierarchy(Preparation<double> &&, Team &);
+
+Passage::Passage(const Hierarchy &hierarchy, int columns, Cycle cycle, Team &team)
+    : hierarchy_(hierarchy), columns_(columns), kind_(cycle), team_(team), kernel_(sweep_kernels(columns)) {
+    std::size_t blocks = 1;
+    for (std::size_t l = 0; l < hierarchy.levels().size(); ++l) {
+        const LevelMatrix &m = hierarchy.levels()[l].matrix;
+        const std::int64_t size = std::int64_t(m.n) * columns;
+        Vectors v;
+        v.x = Array<float>(size);
+        if (l > 0) {
+            v.b = Array<float>(size);
+            v.c = Array<float>(size);
+            if (cycle == Cycle::k) {
+                v.image = Array<float>(size);
+                v.d = Array<float>(size);
+            }
+        }
+        vector_.push_back(std::move(v));
+        blocks = std::max(blocks, m.block.size());
+        if (!hierarchy.levels()[l].exact.empty()) work_.resize(static_cast<std::size_t>(size));
+    }
+    dots_.resize(blocks * product_dots * static_cast<std::size_t>(columns));
+}
+
+void Passage::cycle(std::size_t l, const float *b, float *out) {
+    const Level &level = hierarchy_.levels()[l];
+    if (!level.exact.empty()) {
+        level.exact.solve(b, out, columns_, work_.data());
+        return;
+    }
+    const LevelMatrix &m = level.matrix;
+    const SweepView view = m.view();
+    float *x = vector_[l].x.data();
+    team_.each(m.blocks(), [&](std::int64_t k) { kernel_.forward(view, m.block_run[k], m.block_run[k + 1], b, x); });
+    after_forward(l, b, out);
+}
+
+void Passage::after_forward(std::size_t l, const float *b, float *out) {
+    const LevelMatrix &m = hierarchy_.levels()[l].matrix;
+    const SweepView view = m.view();
+    float *x = vector_[l].x.data();
+    if (m.cluster.size() == 0) {
+        team_.each(m.blocks(), [&](std::int64_t k) {
+            std::copy(x + std::int64_t(m.block[k]) * columns_, x + std::int64_t(m.block[k + 1]) * columns_,
+                      out + std::int64_t(m.block[k]) * columns_);
+            kernel_.backward(view, m.block_run[k], m.block_run[k + 1], out);
+        });
+        return;
+    }
+    Vectors &coarse = vector_[l + 1];
+    std::fill(coarse.b.data(), coarse.b.data() + coarse.b.size(), 0.0f);
+    team_.each(m.blocks(), [&](std::int64_t k) {
+        kernel_.restrict_residual(view, m.block_run[k], m.block_run[k + 1], x, coarse.b.data());
+    });
+    if (kind_ == Cycle::k && hierarchy_.levels()[l + 1].exact.empty())
+        accelerate(l + 1);
+    else
+        cycle(l + 1, coarse.b.data(), coarse.c.data());
+    team_.each(m.blocks(), [&](std::int64_t k) { kernel_.prolong(view, m.block[k], m.block[k + 1], coarse.c.data(), x); });
+    team_.each(m.blocks(), [&](std::int64_t k) {
+        kernel_.correct_backward(view, m.block_run[k], m.block_run[k + 1], b, x, out);
+    });
+}
+
+// image of the level = A c, and the sums over all blocks.
+void Passage::product(std::size_t l, const float *c, const float *r, const float *o, double *dots) {
+    const LevelMatrix &m = hierarchy_.levels()[l].matrix;
+    const SweepView view = m.view();
+    const std::int64_t count = product_dots * columns_;
+    team_.each(m.blocks(), [&](std::int64_t k) {
+        kernel_.product(view, m.block_run[k], m.block_run[k + 1], c, r, o, vector_[l].image.data(),
+                        dots_.data() + k * count);
+    });
+    std::fill(dots, dots + count, 0.0);
+    for (int k = 0; k < m.blocks(); ++k)
+        for (std::int64_t d = 0; d < count; ++d) dots[d] += dots_[static_cast<std::size_t>(k * count + d)];
+}
+
+// At most two steps of flexible conjugate gradients on the coarse model (Notay 2010, algorithm 3.2):
+// c of the level becomes an approximation to A^-1 b; b is overwritten.
+void Passage::accelerate(std::size_t l) {
+    Vectors &v = vector_[l];
+    const LevelMatrix &m = hierarchy_.levels()[l].matrix;
+    float *b = v.b.data(), *c = v.c.data(), *d = v.d.data();
+    const int w = columns_;
+    double first[product_dots * 8], second[product_dots * 8];
+    float along_c[8], along_d[8];
+    cycle(l, b, c);
+    product(l, c, b, b, first);
+    bool enough = true;
+    for (int k = 0; k < w; ++k) {
+        const double energy = first[k], match = first[w + k], overlap = first[2 * w + k], image2 = first[3 * w + k];
+        const double before = first[4 * w + k];
+        const double step = energy > 0.0 ? match / energy : 0.0;
+        if (before - 2.0 * step * overlap + step * step * image2 > second_step * second_step * before) enough = false;
+        along_c[k] = static_cast<float>(step);
+        along_d[k] = 0.0f;
+    }
+    if (!enough) {
+        team_.each(m.blocks(), [&](std::int64_t k) {
+            kernel_.subtract(m.block[k], m.block[k + 1], along_c, v.image.data(), b);
+        });
+        cycle(l, b, d);
+        product(l, d, b, c, second);
+        for (int k = 0; k < w; ++k) {
+            const double energy = first[k], match = first[w + k], coupling = second[2 * w + k];
+            double rest = second[k];  // the energy of d once its part along c is taken off
+            if (energy > 0.0) rest -= coupling * coupling / energy;
+            const double step = rest > parallel * second[k] ? second[w + k] / rest : 0.0;
+            along_d[k] = static_cast<float>(step);
+            along_c[k] = static_cast<float>(energy > 0.0 ? (match - coupling * step) / energy : 0.0);
+        }
+    } else {
+        d = c;
+    }
+    team_.each(m.blocks(), [&](std::int64_t k) {
+        kernel_.combine(m.block[k], m.block[k + 1], along_c, c, along_d, d, c);
+    });
+}
+
+}  // namespace gabp

@@ -1,0 +1,79 @@
+// A hierarchy of Gaussian models, each the contraction of the one before, and the cycle through it that
+// preconditions conjugate gradients.
+#pragma once
+
+#include "envelope.hpp"
+#include "level_matrix.hpp"
+#include "preparation.hpp"
+
+#include <memory>
+#include <vector>
+
+namespace gabp {
+
+struct Level {
+    LevelMatrix matrix;
+    Envelope exact;  // not empty: this model is solved by elimination, and it is the last
+};
+
+enum class Cycle { v, k };
+
+// Everything that depends on A alone; immutable once built.
+class Hierarchy {
+public:
+    template <class W>
+    Hierarchy(Preparation<W> &&prepared, Team &team);
+    Hierarchy(const Hierarchy &) = delete;
+    Hierarchy &operator=(const Hierarchy &) = delete;
+
+    std::int32_t n() const { return level_.front().matrix.n; }
+    const std::vector<Level> &levels() const { return level_; }
+    double norm_bound() const { return norm_bound_; }  // of A: the largest absolute row sum
+    std::int64_t bytes() const;
+    // What turns the user's vectors into the hierarchy's: row i is scale(i) times the user's row place(i).
+    std::int64_t place(std::int64_t i) const { return order_.data() ? order_[i] : i; }
+    double scale(std::int64_t i) const { return scale_.data() ? scale_[i] : 1.0; }
+    bool scaled() const { return scale_.data() != nullptr; }
+    bool reordered() const { return order_.data() != nullptr; }
+
+private:
+    template <class W>
+    void build(const RowsView<W> &rows, bool finest, bool contract_further, Team &team);
+
+    std::vector<Level> level_;
+    Array<std::int32_t> order_;
+    Array<double> scale_;
+    double norm_bound_ = 0.0;
+};
+
+// The vectors of one solve: (n, columns) for each level.
+class Passage {
+public:
+    Passage(const Hierarchy &hierarchy, int columns, Cycle cycle, Team &team);
+
+    // out = B b for the finest level
+    void apply(const float *b, float *out) { cycle(0, b, out); }
+    // The same where x = (D + L)^-1 b has been computed on the finest level (into half()).
+    void finish(const float *b, float *out) { after_forward(0, b, out); }
+    bool splits() const { return hierarchy_.levels().front().exact.empty(); }
+    float *half() { return vector_.front().x.data(); }
+
+private:
+    struct Vectors {
+        Array<float> b, x, c, image, d;
+    };
+    void cycle(std::size_t l, const float *b, float *out);
+    void after_forward(std::size_t l, const float *b, float *out);
+    void accelerate(std::size_t l);
+    void product(std::size_t l, const float *c, const float *r, const float *o, double *dots);
+
+    const Hierarchy &hierarchy_;
+    const int columns_;
+    const Cycle kind_;
+    Team &team_;
+    const SweepKernels &kernel_;
+    std::vector<Vectors> vector_;
+    std::vector<double> work_, dots_;
+};
+
+}  // namespace gabp

@@ -1,0 +1,39 @@
+// From the user's matrix to one the hierarchy can be built on: neighbours close to each other in the row
+// order, and values that float32 can hold.
+#pragma once
+
+#include "level_matrix.hpp"
+
+namespace gabp {
+
+// S A S with rows in a new order, where that helps; otherwise the user's own arrays.
+template <class W>
+class Preparation {
+public:
+    Preparation(std::int32_t n, const std::int64_t *start, const std::int32_t *column, const W *weight,
+                const W *diagonal, Team &team);
+
+    RowsView<W> rows() const;
+    Array<std::int32_t> take_order() { return std::move(order_); }  // row i of rows() is the user's row order[i]
+    Array<double> take_scale() { return std::move(scale_); }        // S, in the new order; powers of two
+    bool is_mesh() const { return is_mesh_; }  // false: neighbourhoods grow like a tree's, clusters cannot hold them
+
+private:
+    void choose_order(Team &team);
+    void choose_scale(Team &team);
+    void rewrite(Team &team);
+
+    std::int32_t n_;
+    const std::int64_t *start_;
+    const std::int32_t *column_;
+    const W *weight_;
+    const W *given_diagonal_;
+    Array<double> diagonal_, slack_, scale_;
+    Array<std::int32_t> order_;
+    Array<std::int64_t> own_start_;
+    Array<std::int32_t> own_column_;
+    Array<W> own_weight_;
+    bool is_mesh_ = true;
+};
+
+}  // namespace gabp

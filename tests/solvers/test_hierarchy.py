@@ -1,0 +1,279 @@
+"""The hierarchy of models: every SPD system is solved to its true residual, and others are told apart."""
+
+import pickle
+
+import numpy as np
+import pyamg
+import pytest
+import scipy.sparse as sp
+import scipy.sparse.linalg as sl
+import torch
+from scipy.spatial import Delaunay
+
+from gabp.kernels.cpu import extension
+from gabp.solvers.hierarchy import Hierarchy
+from gabp.solvers.solution import Status
+from gabp.system import InvalidSystemError, make_system, read_matrix
+
+
+def line(n, closed=False):
+    diagonal = 2.0 * np.ones(n)
+    if closed:
+        diagonal[[0, -1]] = 1.0
+    return sp.diags_array([-np.ones(n - 1), diagonal, -np.ones(n - 1)], offsets=[-1, 0, 1])
+
+
+def grid(*sizes, shift=0.0, weights=None, closed=False):
+    """The graph Laplacian of a grid, with zero boundary values unless ``closed``."""
+    A = sp.csr_array((int(np.prod(sizes)),) * 2)
+    for axis, size in enumerate(sizes):
+        term = line(size, closed) * (1.0 if weights is None else weights[axis])
+        before, after = int(np.prod(sizes[:axis])), int(np.prod(sizes[axis + 1 :]))
+        A = A + sp.kron(sp.kron(sp.eye_array(before), term), sp.eye_array(after))
+    return sp.csr_array(A + shift * sp.eye_array(A.shape[0]))
+
+
+def laplacian(i, j, weight, n, shift):
+    W = sp.coo_array((weight, (i, j)), shape=(n, n))
+    W = sp.csr_array(W + W.T)
+    return sp.csr_array(sp.diags_array(W.sum(axis=1) + shift) - W)
+
+
+def random_graph(n=20_000, degree=10):
+    rng = np.random.default_rng(0)
+    i, j = rng.integers(0, n, (2, n * degree // 2))
+    keep = i != j
+    return laplacian(i[keep], j[keep], rng.uniform(0.5, 1.5, keep.sum()), n, 0.5)
+
+
+def triangulation(n=15_000):
+    """Neighbours far apart in the row order."""
+    triangles = Delaunay(np.random.default_rng(1).random((n, 2))).simplices
+    edges = np.unique(np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [0, 2]]])), axis=0)
+    return laplacian(edges[:, 0], edges[:, 1], np.ones(len(edges)), n, 1e-4)
+
+
+def star(n=12_000):
+    return laplacian(np.full(n - 1, n // 2), np.delete(np.arange(n), n // 2), np.ones(n - 1), n, 1e-3)
+
+
+def dense_row(size=60):
+    A = grid(size, size)
+    n = A.shape[0]
+    i, j = np.zeros(n - 1, int), np.arange(1, n)
+    return sp.csr_array(A + laplacian(i, j, np.full(n - 1, 0.01), n, 0.0))
+
+
+def negative_weights():
+    A = grid(70, 70, shift=0.01)
+    rng = np.random.default_rng(2)
+    W = -sp.triu(A, 1)
+    W.data = W.data * np.where(rng.random(W.nnz) < 0.15, -0.3, 1.0)
+    W = sp.csr_array(W + W.T)
+    return sp.csr_array(sp.diags_array(abs(W).sum(axis=1) + 0.01) - W)
+
+
+def badly_scaled():
+    A = grid(110, 110)
+    S = sp.diags_array(10.0 ** np.random.default_rng(3).uniform(-5, 5, A.shape[0]))
+    return sp.csr_array(S @ A @ S)
+
+
+def permuted():
+    A = grid(120, 120)
+    order = np.random.default_rng(4).permutation(A.shape[0])
+    return sp.csr_array(A[order][:, order])
+
+
+CASES = {
+    "2-D grid": lambda: grid(120, 130, shift=0.1),
+    "2-D Poisson": lambda: grid(150, 150),
+    "3-D Poisson": lambda: grid(24, 24, 24),
+    "anisotropic, strong along rows": lambda: grid(100, 120, weights=(1, 100)),
+    "anisotropic, strong across rows": lambda: grid(100, 120, weights=(100, 1)),
+    "elasticity": lambda: sp.csr_array(pyamg.gallery.linear_elasticity((30, 30))[0]),
+    "rotated diffusion": lambda: sp.csr_array(
+        pyamg.gallery.stencil_grid(pyamg.gallery.diffusion_stencil_2d(epsilon=0.01, theta=0.5, type="FE"), (80, 80))
+    ),
+    "random graph": random_graph,
+    "triangulation": triangulation,
+    "star": star,
+    "dense row": dense_row,
+    "negative weights": negative_weights,
+    "badly scaled": badly_scaled,
+    "permuted": permuted,
+    "huge values": lambda: grid(110, 100) * 1e30,
+    "tiny values": lambda: grid(110, 100) * 1e-30,
+    "near-singular": lambda: grid(110, 110, closed=True, shift=1e-9),
+    "floating parts": lambda: sp.csr_array(
+        sp.block_diag([grid(50, 50), 3.0 * sp.eye_array(100), grid(40, 40, closed=True, shift=1e-6)])
+    ),
+    "no edges": lambda: sp.csr_array(sp.diags_array(np.linspace(1, 2, 11_000))),
+    "one node": lambda: sp.csr_array([[4.0]]),
+    "two nodes": lambda: sp.csr_array([[2.0, -1.0], [-1.0, 2.0]]),
+    "small and dense": lambda: sp.csr_array(np.full((3, 3), 0.7) + 0.3 * np.eye(3)),
+}
+
+
+def prepare(A):
+    return Hierarchy(make_system(read_matrix(A)))
+
+
+def solve(hierarchy, A, b, rtol=1e-8, maxiter=500):
+    """As the driver does: a correction, and another for what the first left."""
+    x, steps = np.zeros_like(b), 0
+    for _ in range(4):
+        r = b - A @ x
+        if np.all(np.linalg.norm(r, axis=0) <= rtol * np.linalg.norm(b, axis=0)):
+            break
+        correction = hierarchy.correct(torch.from_numpy(r), torch.from_numpy(rtol * np.linalg.norm(b, axis=0)))
+        done, failure = correction.advance(maxiter)
+        assert failure is None
+        x, steps = x + correction.estimate().numpy(), steps + done
+    return x, steps
+
+
+def relative_residual(A, x, b):
+    return np.max(np.linalg.norm(b - A @ x, axis=0) / np.linalg.norm(b, axis=0))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_solves(case):
+    A = CASES[case]()
+    b = A @ np.random.default_rng(5).standard_normal((A.shape[0], 1))
+    x, steps = solve(prepare(A), A, b)
+    assert relative_residual(A, x, b) <= 1e-8
+    assert steps <= 100
+
+
+@pytest.mark.parametrize("size", [60, 120, 240])
+def test_steps_hardly_grow_with_the_size(size):
+    A = grid(size, size)
+    _, steps = solve(prepare(A), A, A @ np.random.default_rng(6).standard_normal((size**2, 1)))
+    assert steps <= 15
+
+
+@pytest.mark.parametrize("columns", [2, 3, 8, 11])
+def test_columns_share_every_sweep(columns):
+    A = grid(100, 110, shift=0.01)
+    hierarchy = prepare(A)
+    b = np.random.default_rng(7).standard_normal((A.shape[0], columns))
+    b[:, 1] = 0.0
+    x = np.zeros_like(b)
+    correction = hierarchy.correct(torch.from_numpy(b), torch.from_numpy(1e-8 * np.linalg.norm(b, axis=0)))
+    _, failure = correction.advance(100)
+    x = correction.estimate().numpy()
+    assert failure is None
+    assert np.all(np.linalg.norm(b - A @ x, axis=0) <= 1e-8 * np.linalg.norm(b, axis=0) + 1e-300)
+
+
+def test_float32_systems():
+    A = grid(110, 100, shift=0.1)
+    hierarchy = Hierarchy(make_system(read_matrix(A.astype(np.float32))))
+    A = A.astype(np.float32).astype(np.float64)
+    b = np.random.default_rng(8).standard_normal((A.shape[0], 1))
+    x, _ = solve(hierarchy, A, b)
+    assert relative_residual(A, x, b) <= 1e-8
+
+
+@pytest.mark.parametrize("case", ["2-D grid", "triangulation", "random graph", "badly scaled"])
+def test_same_bits_for_any_number_of_threads(case):
+    A = CASES[case]()
+    system = make_system(read_matrix(A))
+    graph, b = system.graph, torch.from_numpy(np.random.default_rng(9).standard_normal((A.shape[0], 1)))
+    answers = []
+    for threads in (1, 2, 3):
+        models = extension.Hierarchy(graph.start, graph.source, system.weight, system.diagonal, threads)
+        work = extension.HierarchyCorrection(models, b, threads)
+        work.advance(6, torch.zeros(1, dtype=torch.float64), 100)
+        out = torch.empty_like(b)
+        work.estimate(out)
+        answers.append(out)
+    assert torch.equal(answers[0], answers[1]) and torch.equal(answers[0], answers[2])
+
+
+def test_going_on_after_a_look_is_the_same_as_going_through():
+    A = grid(90, 120, shift=0.05)
+    hierarchy = prepare(A)
+    b = torch.from_numpy(np.random.default_rng(10).standard_normal((A.shape[0], 1)))
+    through, looked = (hierarchy.correct(b, torch.zeros(1)) for _ in range(2))
+    through.advance(6)
+    for _ in range(6):
+        assert looked.advance(1) == (1, None)
+        looked.estimate()
+    torch.testing.assert_close(through.estimate(), looked.estimate(), rtol=1e-10, atol=1e-12)
+
+
+def test_stops_at_the_target_and_says_how_many_steps_it_took():
+    A = grid(100, 100, shift=0.1)
+    b = np.random.default_rng(11).standard_normal((A.shape[0], 1))
+    target = 1e-3 * np.linalg.norm(b)
+    correction = prepare(A).correct(torch.from_numpy(b), torch.tensor([target]))
+    done, failure = correction.advance(50)
+    assert failure is None and 0 < done < 50
+    assert np.linalg.norm(b - A @ correction.estimate().numpy()) <= target
+    assert correction.advance(50) == (0, None)
+
+
+@pytest.mark.parametrize("shape", [(12, 12), (105, 100)])
+def test_preconditioner_is_linear_symmetric_and_positive_definite(shape):
+    A = grid(*shape, weights=(1, 10)) + sp.csr_array(sp.diags_array(np.linspace(0, 1, int(np.prod(shape)))))
+    hierarchy, n = prepare(A), A.shape[0]
+    V = np.random.default_rng(12).standard_normal((n, 6))
+    B = hierarchy.precondition(torch.from_numpy(V)).numpy()
+    gram = V.T @ B
+    np.testing.assert_allclose(gram, gram.T, atol=1e-5 * np.abs(gram).max())
+    assert np.linalg.eigvalsh((gram + gram.T) / 2).min() > 0
+    weights = np.arange(1.0, 7.0)
+    combined = hierarchy.precondition(torch.from_numpy((V @ weights)[:, None])).numpy()[:, 0]
+    np.testing.assert_allclose(combined, B @ weights, atol=1e-5 * np.abs(combined).max())
+
+
+def test_preconditioner_works_inside_scipy():
+    A = grid(150, 150)
+    hierarchy = prepare(A)
+    steps = []
+    M = sl.LinearOperator(A.shape, lambda r: hierarchy.precondition(torch.from_numpy(r).reshape(-1, 1)).numpy()[:, 0])
+    b = np.random.default_rng(13).standard_normal(A.shape[0])
+    x, info = sl.cg(A, b, rtol=1e-8, M=M, callback=steps.append)
+    assert info == 0 and len(steps) < 60
+    assert np.linalg.norm(b - A @ x) <= 1e-7 * np.linalg.norm(b)
+
+
+def test_indefiniteness_is_proven_by_a_witness():
+    A = grid(60, 60, shift=-0.05)
+    assert sl.eigsh(A, 1, which="SA", return_eigenvectors=False)[0] < 0
+    b = np.random.default_rng(14).standard_normal((A.shape[0], 1))
+    correction = prepare(A).correct(torch.from_numpy(b), torch.tensor([1e-8]))
+    _, failure = correction.advance(500)
+    assert failure is Status.NOT_POSITIVE_DEFINITE
+    p = correction.witness.numpy()
+    assert p @ (A @ p) < 0
+
+
+def test_singular_consistent_systems():
+    A = grid(110, 100, closed=True)
+    b = A @ np.random.default_rng(15).standard_normal((A.shape[0], 1))
+    x, _ = solve(prepare(A), A, b)
+    assert relative_residual(A, x, b) <= 1e-8
+
+
+def test_nonpositive_diagonal_is_named():
+    A = grid(5, 5).tolil()
+    A[7, 7] = 0.0
+    with pytest.raises(InvalidSystemError, match="7"):
+        prepare(sp.csr_array(A))
+
+
+def test_pickles_and_says_what_it_holds():
+    A = grid(120, 110)
+    hierarchy = prepare(A)
+    again = pickle.loads(pickle.dumps(hierarchy))
+    b = torch.ones((A.shape[0], 1), dtype=torch.float64)
+    assert torch.equal(hierarchy.precondition(b), again.precondition(b))
+    levels = hierarchy.levels
+    assert levels[0].n == A.shape[0] and levels[0].edges == A.nnz - A.shape[0]
+    assert [level.exact for level in levels] == [False] * (len(levels) - 1) + [True]
+    assert all(coarse.n < fine.n for fine, coarse in zip(levels, levels[1:], strict=False))
+    assert 0 < hierarchy.nbytes < 200 * A.nnz
+    assert f"{levels[1].n} variables" in repr(hierarchy)
