@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from gabp.solvers import Progress, Solution, Solver
+from gabp import conditions
+from gabp.conditions import ConvergenceReport
+from gabp.solvers import Progress, Solution, Solver, solve_m_matrix
 
 
 def solve(
@@ -90,3 +92,38 @@ def solve(
     """
     solver = Solver(A, method=method, symmetric=symmetric, blocks=blocks, dtype=dtype, device=device, **options)
     return solver.solve(b, x0, rtol=rtol, atol=atol, maxiter=maxiter, callback=callback, throw=throw)
+
+
+def check(A: Any) -> ConvergenceReport:
+    """Find out whether Gaussian belief propagation converges on ``A``, with proofs where that is possible.
+
+    Parameters
+    ----------
+    A : as in `solve`
+        Asymmetry, nonpositive diagonals and indefiniteness are reported, not raised.
+
+    Returns
+    -------
+    ConvergenceReport
+        Verdicts are YES or NO only where that is proven, rounding included; its repr is readable.
+
+    Raises
+    ------
+    TypeError, InvalidSystemError
+        There is no real, finite, square matrix to look at.
+
+    References
+    ----------
+    D. M. Malioutov, J. K. Johnson and A. S. Willsky, "Walk-sums and belief propagation in Gaussian graphical
+    models", JMLR 7 (2006).
+
+    Examples
+    --------
+    >>> import numpy as np, gabp
+    >>> r = 0.395  # a 4-cycle with a chord, one sign flipped: not walk-summable, and yet flooding converges
+    >>> A = np.array([[1, r, r, r], [r, 1, r, 0], [r, r, 1, -r], [r, 0, -r, 1]])
+    >>> report = gabp.check(A)
+    >>> report.walk_summable, report.precision_messages, report.flooding_converges
+    (<Verdict.NO: 'no'>, 'converged', <Verdict.YES: 'yes'>)
+    """
+    return conditions.check(A, solver=solve_m_matrix)

@@ -2,12 +2,13 @@
 
 import functools
 import warnings
-from typing import cast
+from typing import Any, cast
 
 import torch
 
-from gabp.kernels import cpu, eager
+from gabp.kernels import cpu, eager, rows
 from gabp.kernels.cpu import engine
+from gabp.kernels.cpu import rows as compiled_rows
 from gabp.kernels.types import Kernels
 
 
@@ -18,6 +19,11 @@ def choose(device: torch.device | str, dtype: torch.dtype) -> Kernels:
             return cast(Kernels, engine)
         _warn_missing_extension()
     return cast(Kernels, eager)
+
+
+def choose_rows(device: torch.device | str) -> Any:
+    """The functions of `gabp.kernels.rows`, compiled where they can be."""
+    return compiled_rows if torch.device(device).type == "cpu" and cpu.extension is not None else rows
 
 
 @functools.cache

@@ -55,6 +55,7 @@ METHODS = [
     Method("sequential"),
     Method("double-loop"),
     Method("elimination", positive_diagonal=False),
+    Method("hierarchy"),
 ]
 
 

@@ -1,9 +1,19 @@
 """Floor 2: what can be proven about a matrix. Dominance, walk-sums, spectra, the computation tree, the report."""
 
-from gabp.conditions.check import check
+from gabp.conditions.check import check, check_system
 from gabp.conditions.computation_tree import ComputationTree, unwrap
 from gabp.conditions.report import ConvergenceReport
 from gabp.conditions.verdict import Verdict
 from gabp.conditions.walk_sums import Certificate, MMatrixSolver, certify
 
-__all__ = ["Certificate", "ComputationTree", "ConvergenceReport", "MMatrixSolver", "Verdict", "certify", "check", "unwrap"]
+__all__ = [
+    "Certificate",
+    "ComputationTree",
+    "ConvergenceReport",
+    "MMatrixSolver",
+    "Verdict",
+    "certify",
+    "check",
+    "check_system",
+    "unwrap",
+]

@@ -1,6 +1,6 @@
 """`check`: every condition, asked in an order in which each answer helps the next."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from gabp.conditions.spectra import jacobi_radius
 from gabp.conditions.trial import expected_sweeps, run_trial
 from gabp.conditions.verdict import Verdict
 from gabp.conditions.walk_sums import Bracket, MMatrixSolver
-from gabp.system import asymmetry, make_system, read_matrix
+from gabp.system import System, asymmetry, make_system, read_matrix
 
 _SMALL = 2_000  # unknowns up to which elimination is always the quickest
 _LITTLE_FILL = 200.0  # envelope multiplications per edge up to which elimination beats any iteration
@@ -42,30 +42,38 @@ def check(A: Any, *, solver: MMatrixSolver | None = None) -> ConvergenceReport:
     """
     matrix = read_matrix(A)
     lopsided = asymmetry(matrix)
-    system = make_system(matrix, symmetric=lopsided is None)
     remarks = []
     if lopsided is not None:
         i, j, forth, back = lopsided
         remarks.append(f"not symmetric: A[{i}, {j}] = {forth:.6g}, A[{j}, {i}] = {back:.6g}")
+    report = check_system(make_system(matrix, symmetric=lopsided is None), solver=solver)
+    scaling = report.scaling
+    if scaling is not None and isinstance(A, Tensor):
+        scaling = torch.from_numpy(scaling)
+    return replace(report, nnz=len(matrix.value), scaling=scaling, remarks=(*remarks, *report.remarks))
+
+
+def check_system(system: System, *, solver: MMatrixSolver | None = None) -> ConvergenceReport:
+    """The report on a system that has been read already; its ``scaling`` is a numpy array."""
+    remarks = []
     slots = Slots.of(system)
     positive = slots.diagonal > 0
     if not positive.all():
         i = int(np.flatnonzero(~positive)[0])
         remarks.append(f"A[{i}, {i}] = {slots.diagonal[i]:.6g} is not positive: no messages from node {i}")
     finding = _examine(slots, solver) if positive.all() else _no_messages(slots)
-    scaling = finding.scaling
     return ConvergenceReport(
         n=slots.n,
-        nnz=len(matrix.value),
+        nnz=len(system.weight) + system.n,
         components=slots.components,
         is_forest=system.graph.is_forest,
-        symmetric=lopsided is None,
+        symmetric=system.symmetric,
         positive_diagonal=bool(positive.all()),
         positive_definite=finding.positive_definite,
         diagonally_dominant=diagonally_dominant(slots),
         walk_summable=finding.walk_summable,
         walk_radius=finding.walk_radius,
-        scaling=torch.from_numpy(scaling) if scaling is not None and isinstance(A, Tensor) else scaling,
+        scaling=finding.scaling,
         jacobi_radius=finding.jacobi_radius,
         precision_messages=finding.precision_messages,
         mean_radius=finding.mean_radius,
@@ -119,9 +127,7 @@ def _examine(slots: Slots, solver: MMatrixSolver | None) -> _Finding:
     return finding
 
 
-def _examine_means(
-    slots: Slots, bracket: Bracket, precisions: PrecisionMessages, finding: _Finding
-) -> None:
+def _examine_means(slots: Slots, bracket: Bracket, precisions: PrecisionMessages, finding: _Finding) -> None:
     operator = NonBacktracking(slots, precisions.cavity)
     trial = run_trial(operator, precisions.belief)
     finding.mean_radius = _mean_radius(slots, bracket, precisions, operator)

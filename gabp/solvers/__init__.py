@@ -1,7 +1,8 @@
 """Floor 3: from messages to solutions. Methods, the choice among them, refinement and stopping."""
 
+from gabp.solvers.hierarchy import solve_m_matrix
 from gabp.solvers.iteration import Progress
 from gabp.solvers.solution import ConvergenceError, Solution, Status
 from gabp.solvers.solver import Solver
 
-__all__ = ["ConvergenceError", "Progress", "Solution", "Solver", "Status"]
+__all__ = ["ConvergenceError", "Progress", "Solution", "Solver", "Status", "solve_m_matrix"]

@@ -1,10 +1,12 @@
 """Which method for which matrix."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from gabp.kernels import cpu
 from gabp.solvers.double_loop import DoubleLoop
 from gabp.solvers.elimination import Elimination
+from gabp.solvers.hierarchy import Hierarchy
 from gabp.solvers.schedules import Flooding, Sequential, Tree
 from gabp.system import InvalidSystemError, System
 
@@ -13,9 +15,11 @@ METHODS: dict[str, Any] = {  # each a dataclass of the system and its options th
     "flooding": Flooding,
     "sequential": Sequential,
     "double-loop": DoubleLoop,
+    "hierarchy": Hierarchy,
     "elimination": Elimination,
 }
-_SYMMETRIC_ONLY = {"double-loop"}
+_SYMMETRIC_ONLY = {"double-loop", "hierarchy"}
+_INSIDE_CG = "double-loop" if cpu.extension is None else "hierarchy"  # which is compiled only
 _SMALL = 20_000  # nodes up to which a sparse factorisation takes a fraction of a second
 
 
@@ -55,10 +59,7 @@ def _choices(system: System) -> list[Choice]:
         return [Choice("elimination", "A is nonsymmetric")]
     if not bool((system.diagonal > 0).all()):
         return [Choice("elimination", "A has a nonpositive diagonal, so it is no precision matrix")]
-    messages = Choice("double-loop", "large, with cycles: message passing inside conjugate gradients")
+    messages = Choice(_INSIDE_CG, "large, with cycles: message passing inside conjugate gradients")
     if system.n <= _SMALL:
-        return [
-            exact,
-            Choice("double-loop", "elimination found A singular; a consistent b may still be solved"),
-        ]
+        return [exact, replace(messages, reason="elimination found A singular; a consistent b may still be solved")]
     return [messages, Choice("elimination", "message passing stopped short of the tolerance")]

@@ -1,5 +1,6 @@
 """Conjugate gradients on a hierarchy of Gaussian models: every symmetric positive definite system."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,8 +87,7 @@ class Hierarchy:
     def levels(self) -> tuple[Level, ...]:
         """The models, finest first."""
         return tuple(
-            Level(n, edges, blocks, loaded, exact)
-            for n, edges, blocks, _, _, loaded, exact in self._models.levels()
+            Level(n, edges, blocks, loaded, exact) for n, edges, blocks, _, _, loaded, exact in self._models.levels()
         )
 
     @property
@@ -114,6 +114,22 @@ class Hierarchy:
 
     def __reduce__(self) -> tuple:  # the models are made again: as fast as reading them back
         return Hierarchy, (self.system,)
+
+
+def solve_m_matrix(system: System, b: Tensor, limit: int = 60) -> Iterator[Tensor]:
+    """Approximations of ``A⁻¹ b``, shape (n,), closer and closer, for a symmetric M-matrix A.
+
+    The solver that a proof of walk-summability is handed (`gabp.conditions.MMatrixSolver`): it stops by itself
+    where A turns out to be no M-matrix.
+    """
+    if cpu.extension is None:
+        return
+    correction = Hierarchy(system).correct(b[:, None], torch.zeros(1))
+    for _ in range(limit):
+        done, failure = correction.advance(1)
+        if done == 0 or failure is not None:
+            return
+        yield correction.estimate()[:, 0]
 
 
 class HierarchyCorrection:

@@ -13,7 +13,8 @@ from gabp.solvers.solution import Status
 from gabp.system import System
 
 _GROWTH_OF_DIVERGENCE = 1e10
-_ROUNDING = 10 * torch.finfo(torch.float64).eps
+_ROUNDING = 10 * torch.finfo(torch.float64).eps  # of a backward error: no method can be expected to gain more
+_USED_UP = 1e-12  # of a backward error: corrections that gain nothing above it mean a singular matrix
 _FIRST_LOOK = 8  # sweeps
 _LOOKS_WITHOUT_GAIN = 3
 # a correction is good to about half its digits; past that a new one for the true residual gains more
@@ -91,7 +92,8 @@ class _Iteration:
             if status is not None:
                 return self._outcome(status)
             if not self.best < 0.5 * before:
-                return self._outcome(Status.STAGNATED)
+                used_up = self._backward_error(self.best_x, self.best_residual) <= _USED_UP
+                return self._outcome(Status.STAGNATED if used_up else Status.SINGULAR)
 
     def _start(self) -> Tensor:
         """``x0``, but 0 where ``b`` is: no relative tolerance can be met from elsewhere."""
@@ -125,7 +127,7 @@ class _Iteration:
                 return failure, x, residual
             if not math.isfinite(relative) or relative > _GROWTH_OF_DIVERGENCE * max(first, self.best):
                 return Status.DIVERGED, x, residual
-            looks.saw(done, relative, self._at_rounding(x, residual))
+            looks.saw(done, relative, self._backward_error(x, residual) <= _ROUNDING)
             if self.prepared.exact or done < steps or looks.exhausted:
                 return None, self.best_x, self.best_residual
 
@@ -144,10 +146,9 @@ class _Iteration:
             self.best_x, self.best_residual, self.best = x, residual, relative
         return converged
 
-    def _at_rounding(self, x: Tensor, residual: Tensor) -> bool:
-        """Whether the arithmetic cannot be expected to give a smaller residual."""
+    def _backward_error(self, x: Tensor, residual: Tensor) -> float:
         size = self.system.norm * x.abs().amax(0) + self.request.b.abs().amax(0)
-        return bool((residual.abs().amax(0) <= _ROUNDING * size).all())
+        return float((residual.abs().amax(0) / torch.where(size > 0, size, 1.0)).max())
 
     def _scale(self) -> Tensor:
         return torch.where(self.b_norm > 0, self.b_norm, 1.0)

@@ -5,12 +5,16 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import scipy.sparse.linalg
 import torch
 
+from gabp.conditions import ConvergenceReport, check_system
 from gabp.solvers.auto import METHODS, Choice, choose
+from gabp.solvers.hierarchy import Hierarchy, solve_m_matrix
 from gabp.solvers.iteration import Outcome, Progress, Request, iterate
 from gabp.solvers.protocol import Prepared
 from gabp.solvers.solution import ConvergenceError, Solution, Status
@@ -122,6 +126,34 @@ class Solver:
     def n(self) -> int:
         """Unknowns."""
         return self.system.n
+
+    @cached_property
+    def report(self) -> ConvergenceReport:
+        """What is known about the convergence of messages on this matrix; see `gabp.check`."""
+        return check_system(self.system, solver=solve_m_matrix)
+
+    def aspreconditioner(self) -> scipy.sparse.linalg.LinearOperator:
+        """A fixed, linear, symmetric positive definite approximation of ``A⁻¹``, for scipy's ``cg``.
+
+        One V-cycle of elimination sweeps on the hierarchy of A, whatever method the solver itself uses.
+
+        Raises
+        ------
+        InvalidSystemError
+            A is not symmetric, or has a nonpositive diagonal entry.
+        """
+        if not self.system.symmetric:
+            raise InvalidSystemError("a symmetric preconditioner needs a symmetric system")
+        prepared = self._prepared
+        hierarchy = prepared if isinstance(prepared, Hierarchy) else Hierarchy(self.system)
+
+        def precondition(r: np.ndarray) -> np.ndarray:
+            columns = torch.from_numpy(np.ascontiguousarray(r, dtype=np.float64).reshape(self.n, -1))
+            return hierarchy.precondition(columns).numpy().reshape(r.shape)
+
+        return scipy.sparse.linalg.LinearOperator(
+            (self.n, self.n), matvec=precondition, rmatvec=precondition, matmat=precondition, dtype=np.float64
+        )
 
     def __repr__(self) -> str:
         choice = self._choices[0]

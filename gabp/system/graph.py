@@ -9,6 +9,8 @@ import scipy.sparse.csgraph
 import torch
 from torch import Tensor
 
+from gabp.kernels import dispatch
+
 
 @dataclass(frozen=True, eq=False)
 class EdgeGraph:
@@ -43,10 +45,7 @@ class EdgeGraph:
     @cached_property
     def reverse(self) -> Tensor:
         """The slot of the message that flows the other way, shape (m,), int64."""
-        by_source = torch.argsort(self.source.long() * self.n + self.destination)
-        reverse = torch.empty_like(by_source)
-        reverse[by_source] = torch.arange(self.edges, device=reverse.device)
-        return reverse
+        return dispatch.choose_rows(self.start.device).reverse_slots(self.start, self.source)
 
     @cached_property
     def labels(self) -> np.ndarray:

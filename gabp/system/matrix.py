@@ -8,6 +8,7 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
+from gabp.kernels import dispatch
 from gabp.system.errors import InvalidSystemError
 from gabp.system.scalars import as_numbers, require_number_kind, shared
 
@@ -34,13 +35,6 @@ class SparseMatrix:
     column: Tensor
     value: Tensor
 
-    @property
-    def row(self) -> Tensor:
-        """Row of each entry, shape (nnz,), int64."""
-        return torch.repeat_interleave(
-            torch.arange(self.n, device=self.start.device), self.start.diff(), output_size=len(self.column)
-        )
-
 
 def read_matrix(A: Any, device: Any = None) -> SparseMatrix:
     """Read any supported matrix: scipy sparse, torch sparse (COO, CSR, CSC) or dense, numpy 2-D.
@@ -56,13 +50,13 @@ def read_matrix(A: Any, device: Any = None) -> SparseMatrix:
     """
     if scipy.sparse.issparse(A):
         _require_square(A.shape)
-        return _checked(_from_scipy(A), device)
+        return _from_scipy(A, device)
     if isinstance(A, Tensor):
         _require_square(tuple(A.shape))
-        return _checked(_from_torch(A), device)
+        return _from_torch(A, None, device)
     if isinstance(A, np.ndarray) and not isinstance(A, np.ma.MaskedArray):
         _require_square(A.shape)
-        return _checked(_from_dense(as_numbers(A, "A")), device)
+        return _from_dense(as_numbers(A, "A"), device)
     raise TypeError(
         f"A must be a scipy sparse array or matrix, a torch tensor or a 2-D numpy array, not {type(A).__name__}"
     )
@@ -86,66 +80,70 @@ def read_values(A: Any, values: Any, device: Any = None) -> SparseMatrix:
     if scipy.sparse.issparse(A) and A.format in ("csr", "csc", "coo"):
         _require_alike(values, A.data)
         place = (A.coords,) if A.format == "coo" else (A.indices, A.indptr)
-        return _checked(_from_scipy(type(A)((values, *place), shape=A.shape)), device)
+        return _from_scipy(type(A)((values, *place), shape=A.shape), device)
     if isinstance(A, Tensor) and A.layout in _TORCH_SPARSE:
-        row, column, stored = _torch_triplets(A)
-        _require_alike(values, stored)
-        return _checked(from_triplets(A.shape[0], row, column, as_numbers(values, "values")), device)
+        _require_alike(values, A._values() if A.layout == torch.sparse_coo else A.values())
+        return _from_torch(A, values, device)
     raise TypeError("the values of this kind of matrix have no order of their own; give update a whole matrix")
 
 
-def from_triplets(n: int, row: Tensor, column: Tensor, value: Tensor) -> SparseMatrix:
-    """The matrix with ``value`` summed at each place ``(row, column)``."""
-    place, order = torch.sort(row.long() * n + column.long(), stable=True)
-    value = value[order]
-    place, group = torch.unique_consecutive(place, return_inverse=True)
-    if len(place) < len(value):
-        value = value.new_zeros(len(place)).index_add_(0, group, value)
-    row = torch.div(place, n, rounding_mode="floor")
-    start = torch.zeros(n + 1, dtype=torch.int64, device=value.device)
-    torch.cumsum(torch.bincount(row, minlength=n), 0, out=start[1:])
-    return SparseMatrix(n, start, (place - row * n).to(torch.int32), value)
-
-
-def _from_scipy(A: Any) -> SparseMatrix:
+def _from_scipy(A: Any, device: Any) -> SparseMatrix:
     require_number_kind(A.dtype, "A")
     if A.dtype.kind in "biu":  # before duplicates are summed: 1 + 1 = 2, also for booleans and int8
         A = A.astype(np.float64)
     csr = A.tocsr()
-    if not csr.has_canonical_format:
-        csr = csr.copy() if csr is A else csr
-        csr.sum_duplicates()
-    return SparseMatrix(
-        csr.shape[0],
-        shared(csr.indptr.astype(np.int64, copy=False)),
-        shared(csr.indices.astype(np.int32, copy=False)),
-        as_numbers(csr.data, "A"),
-    )
+    return _from_rows(shared(csr.indptr), shared(csr.indices), as_numbers(csr.data, "A"), device)
 
 
-def _from_torch(A: Tensor) -> SparseMatrix:
+def _from_torch(A: Tensor, values: Tensor | None, device: Any) -> SparseMatrix:
     if A.layout == torch.strided:
-        return _from_dense(as_numbers(A, "A"))
+        return _from_dense(as_numbers(A, "A"), device)
     if A.layout not in _TORCH_SPARSE:
         raise TypeError(f"A has the torch layout {A.layout}; gabp takes dense, COO, CSR and CSC tensors")
-    row, column, values = _torch_triplets(A)
-    return from_triplets(A.shape[0], row, column, as_numbers(values, "A"))
-
-
-def _torch_triplets(A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Row, column and value of each stored entry of a sparse tensor, in the order of its values."""
+    stored = A._values() if A.layout == torch.sparse_coo else A.values()
+    numbers = as_numbers(stored if values is None else values, "A").contiguous()
+    if A.layout == torch.sparse_csr:
+        return _from_rows(A.crow_indices(), A.col_indices(), numbers, device)
     if A.layout == torch.sparse_coo:
         row, column = A._indices()
-        return row, column, A._values()
-    by_row = A.layout == torch.sparse_csr
-    start, inner = (A.crow_indices(), A.col_indices()) if by_row else (A.ccol_indices(), A.row_indices())
-    outer = torch.repeat_interleave(torch.arange(len(start) - 1, device=A.device), start.diff())
-    return (outer, inner, A.values()) if by_row else (inner, outer, A.values())
+    else:
+        start, row = A.ccol_indices(), A.row_indices()
+        column = torch.repeat_interleave(torch.arange(len(start) - 1, device=A.device), start.diff())
+    return _from_triplets(A.shape[0], row, column, numbers, device)
 
 
-def _from_dense(A: Tensor) -> SparseMatrix:
+def _from_dense(A: Tensor, device: Any) -> SparseMatrix:
     row, column = A.nonzero(as_tuple=True)
-    return from_triplets(A.shape[0], row, column, A[row, column])
+    return _from_triplets(A.shape[0], row, column, A[row, column], device)
+
+
+def _from_triplets(n: int, row: Tensor, column: Tensor, value: Tensor, device: Any) -> SparseMatrix:
+    if bool(((row < 0) | (row >= n)).any()):
+        raise InvalidSystemError(f"A has an entry in a row outside 0…{n - 1}")
+    by_row = torch.argsort(row, stable=True)
+    start = torch.zeros(n + 1, dtype=torch.int64, device=value.device)
+    torch.cumsum(torch.bincount(row, minlength=n), 0, out=start[1:])
+    return _from_rows(start, column[by_row], value[by_row], device)
+
+
+def _from_rows(start: Tensor, column: Tensor, value: Tensor, device: Any) -> SparseMatrix:
+    """Compressed rows as they come: checked, put in order on ``device``, duplicates summed."""
+    n = len(start) - 1
+    rows = dispatch.choose_rows(value.device)
+    infinite, outside, in_order = rows.inspect_rows(start, column, value)
+    if outside >= 0:
+        raise InvalidSystemError(f"A has an entry in column {int(column[outside])}, outside 0…{n - 1}")
+    start, column = start.to(torch.int64), column.to(torch.int32)
+    if infinite < 0 and not in_order:
+        start, column, value = rows.sort_rows(start, column, value)
+        infinite = rows.inspect_rows(start, column, value)[0]  # a sum of duplicates may overflow
+    if infinite >= 0:
+        i = int(torch.searchsorted(start, infinite, right=True)) - 1
+        j = int(column[infinite])
+        raise InvalidSystemError(f"A[{i}, {j}] is {float(value[infinite])}; every entry must be finite")
+    if device is None:
+        return SparseMatrix(n, start, column, value)
+    return SparseMatrix(n, start.to(device), column.to(device), value.to(device))
 
 
 def _require_square(shape: tuple[int, ...]) -> None:
@@ -162,15 +160,3 @@ def _require_alike(values: Any, stored: Any) -> None:
         raise InvalidSystemError(
             f"values must be a {type(stored).__name__} of shape {tuple(stored.shape)}, one for each stored entry"
         )
-
-
-def _checked(matrix: SparseMatrix, device: Any) -> SparseMatrix:
-    """``matrix`` on ``device``, every entry finite."""
-    finite = torch.isfinite(matrix.value)
-    if not bool(finite.all()):
-        entry = int(finite.logical_not().nonzero()[0])
-        i, j = int(matrix.row[entry]), int(matrix.column[entry])
-        raise InvalidSystemError(f"A[{i}, {j}] is {float(matrix.value[entry])}; every entry must be finite")
-    if device is None:
-        return matrix
-    return SparseMatrix(matrix.n, matrix.start.to(device), matrix.column.to(device), matrix.value.to(device))

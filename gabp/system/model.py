@@ -11,7 +11,7 @@ from gabp.kernels import dispatch, reference
 from gabp.kernels.types import Kernels
 from gabp.system.errors import InvalidSystemError
 from gabp.system.graph import EdgeGraph
-from gabp.system.matrix import SparseMatrix, from_triplets
+from gabp.system.matrix import SparseMatrix
 
 ASYMMETRY_TOLERANCE = 100  # in units of the dtype's rounding, see `asymmetry`
 
@@ -97,7 +97,7 @@ def asymmetry(matrix: SparseMatrix) -> tuple[int, int, float, float] | None:
     Symmetric to rounding means ``|A_ij - A_ji| <= 100 eps max(|A_ij|, |A_ji|, sqrt|A_ii A_jj|)`` with the
     rounding unit ``eps`` of the matrix's own dtype.
     """
-    return _worst_asymmetry(*_mirrored(matrix))
+    return _compare(matrix)[1]
 
 
 def make_system(matrix: SparseMatrix, symmetric: bool = True) -> System:
@@ -108,10 +108,9 @@ def make_system(matrix: SparseMatrix, symmetric: bool = True) -> System:
     InvalidSystemError
         ``symmetric`` is asked for and the matrix is not; the largest asymmetry and its place are named.
     """
-    matrix, mirror = _mirrored(matrix)
-    value = matrix.value
+    exact = False
     if symmetric:
-        worst = _worst_asymmetry(matrix, mirror)
+        exact, worst = _compare(matrix)
         if worst is not None:
             i, j, forth, back = worst
             raise InvalidSystemError(
@@ -119,15 +118,11 @@ def make_system(matrix: SparseMatrix, symmetric: bool = True) -> System:
                 f"A[{j}, {i}] = {back:.17g}; pass symmetric=False for a general system"
                 + (", or store both triangles" if _is_triangular(matrix) else "")
             )
-        value = value if torch.equal(value, value[mirror]) else (value + value[mirror]) / 2
-    row, column = matrix.row, matrix.column
-    on_diagonal = row == column
-    diagonal = value.new_zeros(matrix.n)
-    diagonal[row[on_diagonal]] = value[on_diagonal]
-    edge = ~on_diagonal & ((value != 0) | (value[mirror] != 0))
-    start = torch.zeros_like(matrix.start)
-    torch.cumsum(torch.bincount(row[edge], minlength=matrix.n), 0, out=start[1:])
-    return System(EdgeGraph(matrix.n, start, column[edge]), diagonal, value[edge], symmetric)
+    rows = dispatch.choose_rows(matrix.value.device)
+    start, source, weight, diagonal = rows.split_rows(
+        matrix.start, matrix.column, matrix.value, exact=exact, average=symmetric
+    )
+    return System(EdgeGraph(matrix.n, start, source), diagonal, weight, symmetric)
 
 
 def require_positive_diagonal(system: System, method: str) -> None:
@@ -141,39 +136,19 @@ def require_positive_diagonal(system: System, method: str) -> None:
     )
 
 
-def _mirrored(matrix: SparseMatrix) -> tuple[SparseMatrix, Tensor]:
-    """``matrix`` on a symmetric pattern (zeros added where needed), and the entry that mirrors each entry."""
-    n, row, column = matrix.n, matrix.row, matrix.column.long()
-    mirror = torch.argsort(column * n + row)
-    if torch.equal(row[mirror], column) and torch.equal(column[mirror], row):
-        return matrix, mirror
-    padded = from_triplets(
-        n,
-        torch.cat([row, column]),
-        torch.cat([column, row]),
-        torch.cat([matrix.value, torch.zeros_like(matrix.value)]),
-    )
-    return padded, torch.argsort(padded.column.long() * n + padded.row)
+def _compare(matrix: SparseMatrix) -> tuple[bool, tuple[int, int, float, float] | None]:
+    """Whether every entry equals its mirror, and the worst asymmetry beyond rounding."""
+    tolerance = ASYMMETRY_TOLERANCE * torch.finfo(matrix.value.dtype).eps
+    rows = dispatch.choose_rows(matrix.value.device)
+    exact, i, entry, mirror = rows.compare_mirrors(matrix.start, matrix.column, matrix.value, tolerance)
+    if i < 0:
+        return exact, None
+    back = float(matrix.value[mirror]) if mirror >= 0 else 0.0
+    return exact, (i, int(matrix.column[entry]), float(matrix.value[entry]), back)
 
 
 def _is_triangular(matrix: SparseMatrix) -> bool:
-    below = matrix.value[matrix.row > matrix.column]
-    above = matrix.value[matrix.row < matrix.column]
+    row = torch.repeat_interleave(torch.arange(matrix.n, device=matrix.start.device), matrix.start.diff())
+    below = matrix.value[row > matrix.column]
+    above = matrix.value[row < matrix.column]
     return not bool(below.any()) or not bool(above.any())
-
-
-def _worst_asymmetry(matrix: SparseMatrix, mirror: Tensor) -> tuple[int, int, float, float] | None:
-    value = matrix.value.double()
-    difference = (value - value[mirror]).abs()
-    if not bool(difference.any()):
-        return None
-    row, column = matrix.row, matrix.column.long()
-    diagonal = value.new_zeros(matrix.n)
-    diagonal[row[row == column]] = value[row == column]
-    scale = torch.maximum(value.abs(), value[mirror].abs())
-    scale = torch.maximum(scale, diagonal[row].abs().sqrt() * diagonal[column].abs().sqrt())
-    allowed = ASYMMETRY_TOLERANCE * torch.finfo(matrix.value.dtype).eps * scale
-    if not bool((difference > allowed).any()):
-        return None
-    worst = int(torch.where(difference > allowed, difference, 0.0).argmax())
-    return int(row[worst]), int(column[worst]), float(value[worst]), float(value[mirror][worst])

@@ -1,5 +1,7 @@
 """The elimination sweep against its dense definition, (D + L) D⁻¹ (D + Lᵀ)."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -38,7 +40,7 @@ def dense_sweep(A, blocks, floor=M_MATRIX):
     A = A.toarray()
     n = len(A)
     L = np.zeros_like(A)
-    for begin, end in zip(blocks[:-1], blocks[1:], strict=True):
+    for begin, end in pairwise(blocks):
         L[begin:end, begin:end] = np.tril(A[begin:end, begin:end], -1)
     pivot, loaded = np.zeros(n), 0
     for i in range(n):

@@ -1,5 +1,7 @@
 """The hierarchy of models: every SPD system is solved to its true residual, and others are told apart."""
 
+from itertools import pairwise
+
 import pickle
 
 import numpy as np
@@ -49,7 +51,9 @@ def random_graph(n=20_000, degree=10):
 def triangulation(n=15_000):
     """Neighbours far apart in the row order."""
     triangles = Delaunay(np.random.default_rng(1).random((n, 2))).simplices
-    edges = np.unique(np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [0, 2]]])), axis=0)
+    edges = np.unique(
+        np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [0, 2]]])), axis=0
+    )
     return laplacian(edges[:, 0], edges[:, 1], np.ones(len(edges)), n, 1e-4)
 
 
@@ -274,6 +278,6 @@ def test_pickles_and_says_what_it_holds():
     levels = hierarchy.levels
     assert levels[0].n == A.shape[0] and levels[0].edges == A.nnz - A.shape[0]
     assert [level.exact for level in levels] == [False] * (len(levels) - 1) + [True]
-    assert all(coarse.n < fine.n for fine, coarse in zip(levels, levels[1:], strict=False))
+    assert all(coarse.n < fine.n for fine, coarse in pairwise(levels))
     assert 0 < hierarchy.nbytes < 200 * A.nnz
     assert f"{levels[1].n} variables" in repr(hierarchy)
