@@ -1,0 +1,168 @@
+"""Pictures of comparisons: how long to a given accuracy, and what accuracy after how long."""
+
+import os
+from collections.abc import Sequence
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from gabp.app.comparison import Comparison, Entry
+from gabp.app.comparison_table import seconds
+
+__all__ = ["overview_figure", "problem_figure", "save_comparison_figure"]
+
+INK, PAPER, QUIET = "#22303c", "white", "#8795a1"
+COLOURS = {
+    "gabp": "#c8321e",
+    "krylov": "#4f81bd",
+    "multigrid": "#2a9d74",
+    "petsc": "#8a5fbf",
+    "direct": "#c79121",
+    "message passing": "#8795a1",
+}
+MARKERS = {"gabp": "D", "krylov": "o", "multigrid": "s", "petsc": "^", "direct": "P", "message passing": "v"}
+STYLE = {
+    "font.size": 13,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+MOST_CURVES = 7
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), facecolor=PAPER, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _draw_bars(axes: Axes, comparison: Comparison) -> None:
+    """Set-up and solve of each peer, fastest on top."""
+    timed = comparison.timed
+    for place, entry in enumerate(timed):
+        colour = COLOURS[entry.family]
+        axes.barh(place, entry.setup.median, color=colour, alpha=0.45, height=0.68)
+        axes.barh(place, entry.solve.median, left=entry.setup.median, color=colour, height=0.68)
+        axes.plot([entry.total.low, entry.total.high], [place, place], color=INK, linewidth=1.2)
+        ratio = "" if entry.ratio is None else f"  ({entry.ratio.median:.2g}×)"
+        axes.annotate(
+            f" {seconds(entry.total.median)}{ratio}", (entry.total.high, place), xytext=(4, 0),
+            textcoords="offset points", va="center", fontsize=11,
+        )  # fmt: skip
+    axes.set_yticks(range(len(timed)), [entry.peer for entry in timed])
+    for label, entry in zip(axes.get_yticklabels(), timed, strict=True):
+        label.set_color(COLOURS[entry.family])
+        label.set_fontweight("bold" if entry.family == "gabp" else "normal")
+    axes.invert_yaxis()
+    longest = min(timed[-1].total.high, 12 * timed[0].total.median)  # the slowest would flatten all the others
+    axes.set_xlim(0, 1.3 * longest)
+    for place, entry in enumerate(timed):
+        if entry.total.high > 1.3 * longest:
+            axes.annotate(
+                f"{seconds(entry.total.median)} →", (1.29 * longest, place), va="center", ha="right",
+                color=PAPER, fontsize=11, fontweight="bold",
+            )  # fmt: skip
+    axes.set_xlabel("seconds: set-up (pale) and solve")
+    axes.set_title(f"Time to a relative residual of {comparison.rtol:.0e}", loc="left")
+
+
+def _draw_curves(axes: Axes, comparison: Comparison) -> None:
+    """The residual that each peer reaches, against the time that it takes."""
+    for entry in _worth_a_curve(comparison):
+        points = sorted(entry.accuracy, key=lambda point: -point[0])
+        time, residual = [point[1] for point in points], [max(point[0], 1e-17) for point in points]
+        ours = entry.family == "gabp"
+        axes.plot(
+            time, residual, color=COLOURS[entry.family], marker=MARKERS[entry.family], markersize=7,
+            linewidth=2.6 if ours else 1.5, zorder=3 if ours else 2,
+        )  # fmt: skip
+        axes.annotate(
+            entry.peer, (time[-1], residual[-1]), xytext=(6, -3), textcoords="offset points",
+            color=COLOURS[entry.family], fontsize=10.5, fontweight="bold" if ours else "normal",
+        )  # fmt: skip
+    axes.set(xscale="log", yscale="log", xlabel="seconds, set-up included")
+    axes.margins(x=0.22)
+    axes.grid(alpha=0.25)
+    axes.set_title("True relative residual against time", loc="left")
+
+
+def _worth_a_curve(comparison: Comparison) -> list[Entry]:
+    """The fastest peers, and gabp's own choice."""
+    fastest = comparison.timed[:MOST_CURVES]
+    ours = [entry for entry in comparison.timed if entry.ratio is None and entry not in fastest]
+    return [*fastest, *ours]
+
+
+def problem_figure(comparisons: Sequence[Comparison]) -> Figure:
+    """A row for each problem: bars of time to accuracy, curves of residual against time."""
+    shown = [comparison for comparison in comparisons if comparison.timed]
+    with matplotlib.rc_context(STYLE):
+        figure = _figure(16, 9 if len(shown) == 1 else 7 * max(1, len(shown)))
+        rows = figure.subfigures(max(1, len(shown)), 1, squeeze=False)[:, 0]
+        for row, comparison in zip(rows, shown, strict=False):
+            bars, curves = row.subplots(1, 2)
+            _draw_bars(bars, comparison)
+            _draw_curves(curves, comparison)
+            title = f"{comparison.problem}: {comparison.n:,} unknowns, {comparison.nnz:,} entries"
+            row.suptitle(title, fontsize=17, fontweight="bold")
+    return figure
+
+
+def overview_figure(comparisons: Sequence[Comparison], caption: str) -> Figure:
+    """Every problem in a line, every solver a mark at its time; the ratio is to the best solver that is not gabp."""
+    shown = [comparison for comparison in comparisons if comparison.timed]
+    with matplotlib.rc_context(STYLE):
+        figure = _figure(16, 9)
+        axes = figure.subplots()
+        for place, comparison in enumerate(shown):
+            _draw_problem(axes, place, comparison)
+        axes.set_yticks(range(len(shown)), [f"{c.problem}\n{c.n:,} unknowns" for c in shown], fontsize=11)
+        axes.set_ylim(len(shown) - 0.5, -0.6)
+        axes.set_xscale("log")
+        axes.set_xlabel("seconds to the accuracy, set-up included")
+        axes.grid(axis="x", alpha=0.25)
+        families = {entry.family for comparison in shown for entry in comparison.timed}
+        handles = [
+            Line2D([], [], linestyle="", marker=MARKERS[family], color=colour, markersize=9, label=family)
+            for family, colour in COLOURS.items()
+            if family in families
+        ]
+        axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=6, frameon=False)
+        figure.suptitle("Time to solve, against the solvers in use", fontsize=20, fontweight="bold")
+        figure.supxlabel(caption, fontsize=10.5, color=QUIET)
+    return figure
+
+
+def _draw_problem(axes: Axes, place: int, comparison: Comparison) -> None:
+    timed = comparison.timed
+    others = [entry for entry in timed if entry.family != "gabp"]
+    ours = next((entry for entry in timed if entry.ratio is None and entry.family == "gabp"), None)
+    axes.axhline(place, color=QUIET, linewidth=0.6, alpha=0.5, zorder=0)
+    for entry in others:
+        axes.plot(
+            entry.total.median, place, MARKERS[entry.family], color=COLOURS[entry.family], markersize=8, alpha=0.75
+        )
+    if ours is None:
+        return
+    axes.plot(ours.total.median, place, MARKERS["gabp"], color=COLOURS["gabp"], markersize=12, zorder=4)
+    if others:
+        best = others[0]
+        axes.plot(
+            [ours.total.median, best.total.median], [place, place], color=COLOURS["gabp"], linewidth=2.4, zorder=1
+        )
+        axes.annotate(
+            f"{best.ratio.median:.2g}×  {best.peer}", (1.005, place), xycoords=("axes fraction", "data"),
+            va="center", fontsize=11, color=COLOURS[best.family], annotation_clip=False,
+        )  # fmt: skip
+
+
+def save_comparison_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a picture as PNG, 200 dots per inch."""
+    figure.savefig(path, dpi=200, format="png")

@@ -1,0 +1,25 @@
+"""Comparisons as plain records, with the machine and the commit they were taken on."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from gabp.app.comparison import Comparison, Plan
+from gabp.app.machine import describe_commit, describe_machine
+from gabp.app.peers import PEERS, Peer, versions
+
+__all__ = ["comparison_record"]
+
+
+def comparison_record(
+    comparisons: Sequence[Comparison], plan: Plan, peers: Sequence[Peer] = tuple(PEERS.values())
+) -> dict[str, Any]:
+    """Everything that was measured, and on what: times in seconds, memory in bytes."""
+    machine = describe_machine()
+    machine["versions"] |= versions(peers)
+    return {
+        "machine": machine,
+        "code": describe_commit(),
+        "plan": asdict(plan),
+        "comparisons": [asdict(comparison) for comparison in comparisons],
+    }
