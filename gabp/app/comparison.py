@@ -64,8 +64,8 @@ class Plan:
 
     rtol: float = 1e-8
     rounds: int = 5
-    trial_seconds: float = 60.0
-    peer_seconds: float = 30.0
+    trial_seconds: float = 20.0
+    peer_seconds: float = 10.0
     accuracies: tuple[float, ...] = ()
 
 

@@ -23,7 +23,8 @@ COLOURS = {
     "direct": "#c79121",
     "message passing": "#8795a1",
 }
-MARKERS = {"gabp": "D", "krylov": "o", "multigrid": "s", "petsc": "^", "direct": "P", "message passing": "v"}
+MARKERS = "os^vPX<>"  # within a family; gabp's own choice is the diamond
+OVERVIEW = {"gabp": "D", "krylov": "o", "multigrid": "s", "petsc": "^", "direct": "P", "message passing": "v"}
 STYLE = {
     "font.size": 13,
     "text.color": INK,
@@ -34,7 +35,6 @@ STYLE = {
     "xtick.color": INK,
     "ytick.color": INK,
 }
-MOST_CURVES = 7
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -43,72 +43,71 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _draw_bars(axes: Axes, comparison: Comparison) -> None:
-    """Set-up and solve of each peer, fastest on top."""
-    timed = comparison.timed
+def _markers(comparison: Comparison) -> dict[str, str]:
+    """A marker for each peer, different within its family, the same in both panels."""
+    markers: dict[str, str] = {}
+    met: dict[str, int] = {}
+    for entry in comparison.entries:
+        place = met.setdefault(entry.family, 0)
+        markers[entry.peer] = "D" if entry.family == "gabp" and place == 0 else MARKERS[place % len(MARKERS)]
+        met[entry.family] += 1
+    return markers
+
+
+def _draw_times(axes: Axes, comparison: Comparison) -> None:
+    """The time of each peer, fastest on top."""
+    timed, markers = comparison.timed, _markers(comparison)
     for place, entry in enumerate(timed):
         colour = COLOURS[entry.family]
-        axes.barh(place, entry.setup.median, color=colour, alpha=0.45, height=0.68)
-        axes.barh(place, entry.solve.median, left=entry.setup.median, color=colour, height=0.68)
-        axes.plot([entry.total.low, entry.total.high], [place, place], color=INK, linewidth=1.2)
-        ratio = "" if entry.ratio is None else f"  ({entry.ratio.median:.2g}×)"
+        axes.axhline(place, color=QUIET, linewidth=0.5, alpha=0.4, zorder=0)
+        axes.plot([entry.total.low, entry.total.high], [place, place], color=colour, linewidth=5, alpha=0.35)
+        axes.plot(entry.total.median, place, markers[entry.peer], color=colour, markersize=10)
+        ratio = "" if entry.ratio is None else f"  ·  {entry.ratio.median:.2g}×"
         axes.annotate(
-            f" {seconds(entry.total.median)}{ratio}", (entry.total.high, place), xytext=(4, 0),
-            textcoords="offset points", va="center", fontsize=11,
+            f"{seconds(entry.total.median)}{ratio}", (1.01, place), xycoords=("axes fraction", "data"),
+            va="center", fontsize=11, color=colour, fontweight=_weight(entry), annotation_clip=False,
         )  # fmt: skip
     axes.set_yticks(range(len(timed)), [entry.peer for entry in timed])
     for label, entry in zip(axes.get_yticklabels(), timed, strict=True):
         label.set_color(COLOURS[entry.family])
-        label.set_fontweight("bold" if entry.family == "gabp" else "normal")
-    axes.invert_yaxis()
-    longest = min(timed[-1].total.high, 12 * timed[0].total.median)  # the slowest would flatten all the others
-    axes.set_xlim(0, 1.3 * longest)
-    for place, entry in enumerate(timed):
-        if entry.total.high > 1.3 * longest:
-            axes.annotate(
-                f"{seconds(entry.total.median)} →", (1.29 * longest, place), va="center", ha="right",
-                color=PAPER, fontsize=11, fontweight="bold",
-            )  # fmt: skip
-    axes.set_xlabel("seconds: set-up (pale) and solve")
+        label.set_fontweight(_weight(entry))
+    axes.set_ylim(len(timed) - 0.5, -0.5)
+    axes.set(xscale="log", xlabel="seconds, set-up included")
+    axes.grid(axis="x", alpha=0.25)
     axes.set_title(f"Time to a relative residual of {comparison.rtol:.0e}", loc="left")
 
 
+def _weight(entry: Entry) -> str:
+    return "bold" if entry.family == "gabp" else "normal"
+
+
 def _draw_curves(axes: Axes, comparison: Comparison) -> None:
-    """The residual that each peer reaches, against the time that it takes."""
-    for entry in _worth_a_curve(comparison):
+    """The residual that each peer reaches, against the time that it takes; marks as in the other panel."""
+    markers = _markers(comparison)
+    for entry in comparison.timed:
         points = sorted(entry.accuracy, key=lambda point: -point[0])
-        time, residual = [point[1] for point in points], [max(point[0], 1e-17) for point in points]
+        if points[0][0] < 10 * points[-1][0]:  # a direct method: one accuracy, whatever is asked for
+            points = [(points[0][0], entry.total.median)]
         ours = entry.family == "gabp"
         axes.plot(
-            time, residual, color=COLOURS[entry.family], marker=MARKERS[entry.family], markersize=7,
-            linewidth=2.6 if ours else 1.5, zorder=3 if ours else 2,
-        )  # fmt: skip
-        axes.annotate(
-            entry.peer, (time[-1], residual[-1]), xytext=(6, -3), textcoords="offset points",
-            color=COLOURS[entry.family], fontsize=10.5, fontweight="bold" if ours else "normal",
+            [point[1] for point in points], [max(point[0], 1e-17) for point in points],
+            color=COLOURS[entry.family], marker=markers[entry.peer], markersize=10 if ours else 7,
+            linewidth=3.0 if ours else 1.5, zorder=3 if ours else 2, alpha=1.0 if ours else 0.8,
         )  # fmt: skip
     axes.set(xscale="log", yscale="log", xlabel="seconds, set-up included")
-    axes.margins(x=0.22)
     axes.grid(alpha=0.25)
     axes.set_title("True relative residual against time", loc="left")
 
 
-def _worth_a_curve(comparison: Comparison) -> list[Entry]:
-    """The fastest peers, and gabp's own choice."""
-    fastest = comparison.timed[:MOST_CURVES]
-    ours = [entry for entry in comparison.timed if entry.ratio is None and entry not in fastest]
-    return [*fastest, *ours]
-
-
 def problem_figure(comparisons: Sequence[Comparison]) -> Figure:
-    """A row for each problem: bars of time to accuracy, curves of residual against time."""
+    """A row for each problem: time to accuracy, curves of residual against time."""
     shown = [comparison for comparison in comparisons if comparison.timed]
     with matplotlib.rc_context(STYLE):
-        figure = _figure(16, 9 if len(shown) == 1 else 7 * max(1, len(shown)))
+        figure = _figure(16, 9 * max(1, len(shown)))
         rows = figure.subfigures(max(1, len(shown)), 1, squeeze=False)[:, 0]
         for row, comparison in zip(rows, shown, strict=False):
-            bars, curves = row.subplots(1, 2)
-            _draw_bars(bars, comparison)
+            times, curves = row.subplots(1, 2)
+            _draw_times(times, comparison)
             _draw_curves(curves, comparison)
             title = f"{comparison.problem}: {comparison.n:,} unknowns, {comparison.nnz:,} entries"
             row.suptitle(title, fontsize=17, fontweight="bold")
@@ -130,7 +129,7 @@ def overview_figure(comparisons: Sequence[Comparison], caption: str) -> Figure:
         axes.grid(axis="x", alpha=0.25)
         families = {entry.family for comparison in shown for entry in comparison.timed}
         handles = [
-            Line2D([], [], linestyle="", marker=MARKERS[family], color=colour, markersize=9, label=family)
+            Line2D([], [], linestyle="", marker=OVERVIEW[family], color=colour, markersize=9, label=family)
             for family, colour in COLOURS.items()
             if family in families
         ]
@@ -147,11 +146,11 @@ def _draw_problem(axes: Axes, place: int, comparison: Comparison) -> None:
     axes.axhline(place, color=QUIET, linewidth=0.6, alpha=0.5, zorder=0)
     for entry in others:
         axes.plot(
-            entry.total.median, place, MARKERS[entry.family], color=COLOURS[entry.family], markersize=8, alpha=0.75
+            entry.total.median, place, OVERVIEW[entry.family], color=COLOURS[entry.family], markersize=8, alpha=0.75
         )
     if ours is None:
         return
-    axes.plot(ours.total.median, place, MARKERS["gabp"], color=COLOURS["gabp"], markersize=12, zorder=4)
+    axes.plot(ours.total.median, place, OVERVIEW["gabp"], color=COLOURS["gabp"], markersize=12, zorder=4)
     if others:
         best = others[0]
         axes.plot(

@@ -108,9 +108,7 @@ def prepare_gabp(A: sp.csr_array, rtol: float, *, method: str) -> Solve:
     return solve
 
 
-def prepare_krylov(
-    A: sp.csr_array, rtol: float, *, method: str, jacobi: bool = False, maxiter: int = MAXITER
-) -> Solve:
+def prepare_krylov(A: sp.csr_array, rtol: float, *, method: str, jacobi: bool = False, maxiter: int = MAXITER) -> Solve:
     """One of scipy's iterative solvers."""
     options: dict[str, Any] = {"rtol": rtol, "maxiter": maxiter}
     if method == "gmres":

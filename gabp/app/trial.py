@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from gabp.app.peers import Peer, Run
+from gabp.app.peers import Peer, Run, TimedInProcess
 
 __all__ = ["TIGHTER", "Trial", "relative_residual", "run_trial", "warm_up"]
 
@@ -40,7 +40,8 @@ class Trial:
     share : float
         Of the accuracy wanted, as the tolerance that the peer was given.
     peak_bytes : int or None
-        Most memory that set-up and solve held at a time, beside A and b and what the libraries take.
+        Most memory that set-up and solve held at a time, beside A and b and what the libraries take; None for
+        a peer that runs in processes of its own.
     """
 
     status: str
@@ -110,7 +111,7 @@ def _try_in_child(
     except Exception as error:
         connection.send(Trial("failed", _told(error)))
         return
-    grown = peak.growth()
+    grown = peak.growth() if isinstance(peer.run, TimedInProcess) else None
     residual = relative_residual(A, run.x, b)
     right = residual <= rtol
     detail = "" if right else f"residual {residual:.1e} where {rtol:.0e} was asked for"
