@@ -75,7 +75,7 @@ def _caption() -> str:
 
 
 def write_results(comparisons: list[Comparison], arguments: argparse.Namespace, plan: Plan) -> None:
-    """solve.md, solve.json, solve.png (all problems) and accuracy.png (residual against time)."""
+    """solve.md, solve.json, solve.png (all problems) and accuracy-PROBLEM.png (residual against time)."""
     folder = arguments.out
     folder.mkdir(parents=True, exist_ok=True)
     caption = _caption()
@@ -92,13 +92,14 @@ def write_results(comparisons: list[Comparison], arguments: argparse.Namespace, 
     record = comparison_record(comparisons, plan, arguments.peers)
     (folder / "solve.json").write_text(json_text(record) + "\n")
     save_comparison_figure(overview_figure(comparisons, caption), folder / "solve.png")
-    with_curves = [c for c in comparisons if any(len(entry.accuracy) > 1 for entry in c.entries)]
-    if with_curves:
-        save_comparison_figure(problem_figure(with_curves), folder / "accuracy.png")
+    for comparison in comparisons:
+        if any(len(entry.accuracy) > 1 for entry in comparison.timed):
+            name = comparison.problem.lower().replace(" ", "-")
+            save_comparison_figure(problem_figure([comparison]), folder / f"accuracy-{name}.png")
 
 
-def _plan_for(problem: Problem, plan: Plan, quick: bool) -> Plan:
-    return replace(plan, accuracies=ACCURACIES) if quick or problem.name in WITH_CURVES else plan
+def _plan_for(problem: Problem, plan: Plan) -> Plan:
+    return replace(plan, accuracies=ACCURACIES) if problem.name in WITH_CURVES else plan
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -111,7 +112,7 @@ def main(argv: list[str] | None = None) -> int:
     comparisons = []
     for build in builders:
         problem = build()
-        comparisons.append(compare(problem, arguments.peers, _plan_for(problem, plan, arguments.quick), logging.info))
+        comparisons.append(compare(problem, arguments.peers, _plan_for(problem, plan), logging.info))
         print(comparison_table(comparisons[-1]), end="\n\n", flush=True)
         write_results(comparisons, arguments, plan)  # after each: a run that is cut short leaves what it has
     print(headline_table(comparisons))

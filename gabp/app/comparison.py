@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from gabp.app.peers import Peer, PeerError
 from gabp.app.trial import Trial, relative_residual, run_trial, warm_up
 
-__all__ = ["Comparison", "Entry", "Plan", "Problem", "Quartiles", "compare"]
+__all__ = ["Comparison", "Entry", "Plan", "Problem", "Quartiles", "Timed", "compare"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,13 +84,20 @@ class Quartiles:
 
 @dataclass(frozen=True)
 class Entry:
-    """What was found of one peer.
+    """A peer that was tried; without a right trial there are no times."""
+
+    peer: str
+    family: str
+    trial: Trial
+
+
+@dataclass(frozen=True)
+class Timed(Entry):
+    """A peer that was right and has been timed.
 
     Attributes
     ----------
-    trial : Trial
-        Its first run; without a right one there are no times.
-    setup, solve, total : Quartiles or None
+    setup, solve, total : Quartiles
         Seconds.
     ratio : Quartiles or None
         Its total over that of the first peer that is right, pair by pair; None for that one.
@@ -100,15 +107,12 @@ class Entry:
         True relative residual reached, and total seconds taken, loosest first.
     """
 
-    peer: str
-    family: str
-    trial: Trial
-    setup: Quartiles | None = None
-    solve: Quartiles | None = None
-    total: Quartiles | None = None
-    ratio: Quartiles | None = None
-    rounds: int = 0
-    accuracy: tuple[tuple[float, float], ...] = ()
+    setup: Quartiles
+    solve: Quartiles
+    total: Quartiles
+    ratio: Quartiles | None
+    rounds: int
+    accuracy: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -125,13 +129,24 @@ class Comparison:
     absent: dict[str, str]
 
     @property
-    def timed(self) -> list[Entry]:
-        """The entries that passed their trial, fastest first."""
-        return sorted((e for e in self.entries if e.total is not None), key=lambda e: e.total.median)
+    def timed(self) -> list[Timed]:
+        """The peers that were timed, fastest first."""
+        return sorted((e for e in self.entries if isinstance(e, Timed)), key=lambda e: e.total.median)
 
-    def best(self, *, of_gabp: bool) -> Entry | None:
-        """The fastest of gabp's methods, or of the others."""
-        return next((entry for entry in self.timed if (entry.family == "gabp") == of_gabp), None)
+    @property
+    def untimed(self) -> list[Entry]:
+        """The peers that failed their trial, or a later run."""
+        return [entry for entry in self.entries if not isinstance(entry, Timed)]
+
+    @property
+    def first(self) -> Timed | None:
+        """The one that the others are paired with."""
+        return next((entry for entry in self.timed if entry.ratio is None), None)
+
+    @property
+    def best_of_others(self) -> Timed | None:
+        """The fastest that is not gabp."""
+        return next((entry for entry in self.timed if entry.family != "gabp"), None)
 
 
 @dataclass
@@ -176,8 +191,9 @@ class _Samples:
     def entry(self) -> Entry:
         if not (self.right and self.setup):
             return Entry(self.peer.name, self.peer.family, self.trial)
+        assert self.trial.residual is not None
         accuracy = self.accuracy or [(self.trial.residual, Quartiles.of(self.total).median)]
-        return Entry(
+        return Timed(
             self.peer.name,
             self.peer.family,
             self.trial,

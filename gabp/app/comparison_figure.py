@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -9,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gabp.app.comparison import Comparison, Entry
+from gabp.app.comparison import Comparison, Timed
 from gabp.app.comparison_table import seconds
 
 __all__ = ["overview_figure", "problem_figure", "save_comparison_figure"]
@@ -23,9 +24,17 @@ COLOURS = {
     "direct": "#c79121",
     "message passing": "#8795a1",
 }
+NAMES = {
+    "gabp": "gabp",
+    "krylov": "Krylov (scipy)",
+    "multigrid": "multigrid (pyamg)",
+    "petsc": "PETSc, 2 MPI ranks",
+    "direct": "direct",
+    "message passing": "plain message passing",
+}
 MARKERS = "os^vPX<>"  # within a family; gabp's own choice is the diamond
 OVERVIEW = {"gabp": "D", "krylov": "o", "multigrid": "s", "petsc": "^", "direct": "P", "message passing": "v"}
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 13,
     "text.color": INK,
     "axes.edgecolor": INK,
@@ -77,7 +86,7 @@ def _draw_times(axes: Axes, comparison: Comparison) -> None:
     axes.set_title(f"Time to a relative residual of {comparison.rtol:.0e}", loc="left")
 
 
-def _weight(entry: Entry) -> str:
+def _weight(entry: Timed) -> str:
     return "bold" if entry.family == "gabp" else "normal"
 
 
@@ -129,7 +138,7 @@ def overview_figure(comparisons: Sequence[Comparison], caption: str) -> Figure:
         axes.grid(axis="x", alpha=0.25)
         families = {entry.family for comparison in shown for entry in comparison.timed}
         handles = [
-            Line2D([], [], linestyle="", marker=OVERVIEW[family], color=colour, markersize=9, label=family)
+            Line2D([], [], linestyle="", marker=OVERVIEW[family], color=colour, markersize=9, label=NAMES[family])
             for family, colour in COLOURS.items()
             if family in families
         ]
@@ -140,19 +149,17 @@ def overview_figure(comparisons: Sequence[Comparison], caption: str) -> Figure:
 
 
 def _draw_problem(axes: Axes, place: int, comparison: Comparison) -> None:
-    timed = comparison.timed
-    others = [entry for entry in timed if entry.family != "gabp"]
-    ours = next((entry for entry in timed if entry.ratio is None and entry.family == "gabp"), None)
+    others = [entry for entry in comparison.timed if entry.family != "gabp"]
+    ours, best = comparison.first, comparison.best_of_others
     axes.axhline(place, color=QUIET, linewidth=0.6, alpha=0.5, zorder=0)
     for entry in others:
         axes.plot(
             entry.total.median, place, OVERVIEW[entry.family], color=COLOURS[entry.family], markersize=8, alpha=0.75
         )
-    if ours is None:
+    if ours is None or ours.family != "gabp":
         return
     axes.plot(ours.total.median, place, OVERVIEW["gabp"], color=COLOURS["gabp"], markersize=12, zorder=4)
-    if others:
-        best = others[0]
+    if best is not None and best.ratio is not None:
         axes.plot(
             [ours.total.median, best.total.median], [place, place], color=COLOURS["gabp"], linewidth=2.4, zorder=1
         )

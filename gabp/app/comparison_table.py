@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gabp.app.comparison import Comparison, Entry, Quartiles
+from gabp.app.comparison import Comparison, Quartiles, Timed
 from gabp.app.trial import Trial
 
 __all__ = ["comparison_table", "headline_table", "markdown_table"]
@@ -37,10 +37,12 @@ def _memory(trial: Trial, matrix_bytes: int) -> str:
     return "" if trial.peak_bytes is None else f"{trial.peak_bytes / matrix_bytes:.1f} A"
 
 
-def _row(entry: Entry, matrix_bytes: int) -> list[str]:
+def _iterations(trial: Trial) -> str:
+    return "direct" if trial.iterations is None else str(trial.iterations)
+
+
+def _row(entry: Timed, matrix_bytes: int) -> list[str]:
     trial = entry.trial
-    if entry.setup is None or entry.solve is None or entry.total is None:
-        return [entry.peer, *[""] * (len(COLUMNS) - 1)]
     return [
         entry.peer,
         seconds(entry.setup.median),
@@ -48,7 +50,7 @@ def _row(entry: Entry, matrix_bytes: int) -> list[str]:
         seconds(entry.total.median),
         _range(entry.total),
         "1" if entry.ratio is None else f"{entry.ratio.median:.2f}",
-        "direct" if trial.iterations is None else str(trial.iterations),
+        _iterations(trial),
         f"{trial.residual:.0e}",
         _memory(trial, matrix_bytes),
         str(entry.rounds),
@@ -57,20 +59,18 @@ def _row(entry: Entry, matrix_bytes: int) -> list[str]:
 
 def comparison_table(comparison: Comparison) -> str:
     """All peers on one problem, fastest first; below it those that were not timed, and why."""
-    first = next((entry.peer for entry in comparison.entries if entry.total is not None and entry.ratio is None), "")
     title = f"{comparison.problem}: {comparison.n:,} unknowns, {comparison.nnz:,} entries"
     lines = [f"### {title}", ""]
     if comparison.note:
         lines += [comparison.note, ""]
-    if comparison.timed:
+    if comparison.first is not None:
         rows = [_row(entry, comparison.matrix_bytes) for entry in comparison.timed]
         lines += [markdown_table(COLUMNS, rows), ""]
         lines += [
             f"To a true relative residual of {comparison.rtol:.0e}; medians. Ratio: median over pairs of the total "
-            f"over that of {first}. Memory: peak of set-up and solve, in sizes of A in CSR."
+            f"over that of {comparison.first.peer}. Memory: peak of set-up and solve, in sizes of A in CSR."
         ]
-    untimed = [entry for entry in comparison.entries if entry.total is None]
-    lines += [f"- {entry.peer}: **{entry.trial.status}**, {entry.trial.detail}" for entry in untimed]
+    lines += [f"- {entry.peer}: **{entry.trial.status}**, {entry.trial.detail}" for entry in comparison.untimed]
     lines += [f"- {name}: {reason}" for name, reason in comparison.absent.items()]
     return "\n".join(lines)
 
@@ -79,22 +79,14 @@ def headline_table(comparisons: Sequence[Comparison]) -> str:
     """One row per problem: gabp's time, the best of the others, and the ratio of the two in pairs."""
     rows = []
     for comparison in comparisons:
-        ours = next((entry for entry in comparison.entries if entry.family == "gabp"), None)
-        best = comparison.best(of_gabp=False)
-        if ours is None or ours.total is None or ours.setup is None or ours.solve is None:
-            status = "not run" if ours is None else ours.trial.status
-            rows.append([comparison.problem, f"{comparison.n:,}", status, "", "", "", "", ""])
-            continue
-        row = [
-            comparison.problem,
-            f"{comparison.n:,}",
-            seconds(ours.setup.median),
-            seconds(ours.solve.median),
-            "direct" if ours.trial.iterations is None else str(ours.trial.iterations),
-        ]
-        if best is None or best.total is None or best.ratio is None:
-            rows.append([*row, "none", "", ""])
+        row = [comparison.problem, f"{comparison.n:,}"]
+        ours, best = comparison.first, comparison.best_of_others
+        if ours is None or ours.family != "gabp":
+            row += ["not solved", "", ""]
         else:
-            rows.append([*row, best.peer, seconds(best.total.median), f"{best.ratio.median:.2f}"])
+            row += [seconds(ours.setup.median), seconds(ours.solve.median), _iterations(ours.trial)]
+        row += ["none", ""] if best is None else [best.peer, seconds(best.total.median)]
+        row += [f"{best.ratio.median:.2f}" if best is not None and best.ratio is not None else ""]
+        rows.append(row)
     header = ("problem", "unknowns", "set-up", "solve", "iterations", "best of the others", "its total", "ratio")
     return markdown_table(header, rows)
