@@ -21,6 +21,7 @@ from gabp.app.machine import describe_commit, describe_machine
 from gabp.app.peers import pick_peers
 
 RESULTS = Path(__file__).with_name("results")
+CHECKOUT = RESULTS.parent.parent
 ACCURACIES = (1e-2, 1e-4, 1e-6, 1e-8, 1e-10)
 WITH_CURVES = ("Poisson 2-D", "anisotropic")
 # shown at a small scale with peers of every family
@@ -64,7 +65,7 @@ def _names(text: str | None, default: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _caption() -> str:
-    machine, code = describe_machine(), describe_commit()
+    machine, code = describe_machine(), describe_commit(CHECKOUT)
     state = (
         f"commit {code['commit'][:10]}" + (" with changes" if code["changed_files"] else "") if code else "installed"
     )
@@ -89,7 +90,7 @@ def write_results(comparisons: list[Comparison], arguments: argparse.Namespace, 
         ]
     )
     (folder / "solve.md").write_text(text + "\n")
-    record = comparison_record(comparisons, plan, arguments.peers)
+    record = comparison_record(comparisons, plan, arguments.peers, CHECKOUT)
     (folder / "solve.json").write_text(json_text(record) + "\n")
     save_comparison_figure(overview_figure(comparisons, caption), folder / "solve.png")
     for comparison in comparisons:

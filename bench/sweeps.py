@@ -309,7 +309,7 @@ def report_table(report: SweepReport, triad: float) -> str:
 def write_results(reports: list[SweepReport], triad: float, folder: Path) -> None:
     """sweeps.md, sweeps.json and sweeps.png."""
     folder.mkdir(parents=True, exist_ok=True)
-    machine, code = describe_machine(), describe_commit()
+    machine, code = describe_machine(), describe_commit(RESULTS.parent.parent)
     caption = (
         f"{machine['date'][:10]}, {machine['processor']}, {machine['threads']} threads; triad {triad / 1e9:.1f} GB/s."
     )

@@ -41,9 +41,12 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def describe_commit() -> dict[str, Any]:
-    """The commit of the checkout that gabp runs from, and whether files in it differ; empty for an installed one."""
-    folder = Path(gabp.__file__).resolve().parent.parent
+def describe_commit(folder: Path | None = None) -> dict[str, Any]:
+    """The commit of a checkout, and how many files in it differ; empty where it is none.
+
+    The folder is by default the one that gabp runs from, which for an installed gabp is no checkout.
+    """
+    folder = folder or Path(gabp.__file__).resolve().parent.parent
     if not (folder / ".git").exists():
         return {}
     return {

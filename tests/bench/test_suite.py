@@ -78,7 +78,7 @@ def test_run_writes_table_json_and_pictures(tmp_path, capsys):
     assert (tmp_path / "solve.png").read_bytes().startswith(PNG)
     record = json.loads((tmp_path / "solve.json").read_text())
     assert [comparison["problem"] for comparison in record["comparisons"]] == ["Poisson 2-D", "pyamg airfoil"]
-    assert len(record["code"]["commit"]) == 40
+    assert len(record["code"].get("commit", "")) == (40 if (ROOT / ".git").exists() else 0)
     assert "| Poisson 2-D" in (tmp_path / "solve.md").read_text()
 
 
