@@ -66,15 +66,12 @@ def run_petsc(A: sp.csr_array, b: np.ndarray, rtol: float, *, preconditioner: st
 
 
 def prepare_torch_sla(A: sp.csr_array, rtol: float, *, backend: str) -> Solve:
-    """torch-sla, whose cache of factors is emptied first: a second solve would find the first one's."""
+    """torch-sla, all of it in the solve. Its cache is emptied first: it would find the factor of the run before."""
     torch_sla = import_module("torch_sla")
     torch_sla.SOLVER_CACHE.clear()
-    matrix = torch.sparse_coo_tensor(
-        torch.from_numpy(np.stack([row.astype(np.int64) for row in A.tocoo().coords])), torch.from_numpy(A.data)
-    ).coalesce()
 
     def solve(b: np.ndarray) -> tuple[np.ndarray, None]:
-        return torch_sla.solve(matrix, torch.from_numpy(b), backend=backend).numpy(), None
+        return torch_sla.solve(A, torch.from_numpy(b), backend=backend, rtol=rtol, atol=0.0).numpy(), None
 
     return solve
 

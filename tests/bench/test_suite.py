@@ -58,6 +58,7 @@ def test_textbook_converges_to_the_mean():
     np.testing.assert_allclose(textbook.mean(model, P, h).numpy(), x, rtol=0, atol=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")  # within torch-sla
 @pytest.mark.parametrize("name", ["petsc-icc", "petsc-hypre", "reference", "torch-sla", "torch-sla-pyamg"])
 def test_peers_of_the_suite(name):
     peer = SUITE_PEERS[name]
