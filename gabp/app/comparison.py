@@ -7,6 +7,7 @@ every timed answer is recomputed, outside the clock.
 """
 
 import gc
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +18,9 @@ from gabp.app.peers import Peer, PeerError
 from gabp.app.trial import Trial, relative_residual, run_trial, warm_up
 
 __all__ = ["Comparison", "Entry", "Plan", "Problem", "Quartiles", "Timed", "compare"]
+
+# Seconds between runs: the threads of the one before may spin for so long (MKL's do by default).
+PAUSE = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +153,12 @@ class Comparison:
         return next((entry for entry in self.timed if entry.family != "gabp"), None)
 
 
+def _pause() -> None:
+    """Leave nothing of one run to the next."""
+    gc.collect()
+    time.sleep(PAUSE)
+
+
 @dataclass
 class _Samples:
     """The timed runs of one peer so far."""
@@ -170,7 +180,7 @@ class _Samples:
 
     def time(self, problem: Problem, rtol: float) -> float:
         """One more run at the accuracy of the trial; returns its seconds."""
-        gc.collect()
+        _pause()
         run = self.peer.run(problem.A, problem.b, self.trial.share * rtol)
         residual = relative_residual(problem.A, run.x, problem.b)
         if residual > rtol:
@@ -181,7 +191,7 @@ class _Samples:
 
     def time_accuracy(self, problem: Problem, rtol: float) -> None:
         """One run at another accuracy, if the peer can reach it."""
-        gc.collect()
+        _pause()
         try:
             run = self.peer.run(problem.A, problem.b, self.trial.share * rtol)
         except PeerError:

@@ -35,14 +35,12 @@ def problem():
 
 @pytest.fixture(scope="module")
 def comparison(problem):
-    peers = [*pick_peers(["gabp", "cg", "minres", "splu", "spsolve"], PEERS), ABSENT]
+    peers = [*pick_peers(["gabp", "cg", "splu"], PEERS), ABSENT]
     return compare(problem, peers, QUICK)
 
 
 def test_right_peers_are_timed(comparison):
-    assert {entry.peer for entry in comparison.timed} == {
-        "gabp", "scipy cg", "scipy minres", "scipy splu symmetric", "scipy spsolve",
-    }  # fmt: skip
+    assert {entry.peer for entry in comparison.timed} == {"gabp", "scipy cg", "scipy splu symmetric"}
     for entry in comparison.timed:
         assert entry.trial.status == "right"
         assert entry.trial.residual <= 1e-8
@@ -54,7 +52,7 @@ def test_right_peers_are_timed(comparison):
 
 def test_the_others_are_paired_with_gabp(comparison):
     assert comparison.first.peer == "gabp"
-    assert comparison.first.rounds == 2 * 4
+    assert comparison.first.rounds == 2 * 2
     assert all(entry.rounds == 2 and entry.ratio.median > 0 for entry in comparison.timed if entry.peer != "gabp")
     assert comparison.best_of_others.family != "gabp"
 

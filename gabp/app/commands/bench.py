@@ -3,18 +3,13 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-
-import numpy as np
-import scipy.sparse as sp
 
 from gabp.app.comparison import Plan, Problem, compare
 from gabp.app.comparison_figure import problem_figure, save_comparison_figure
+from gabp.app.comparison_problems import problem_from_file, terrain_problem
 from gabp.app.comparison_record import comparison_record
 from gabp.app.comparison_table import comparison_table
-from gabp.app.demo import TRUST, load_terrain, smoothness_precision
-from gabp.app.errors import CommandError
-from gabp.app.files import check_writable, read_matrix, told_as_file_error, write_text
+from gabp.app.files import check_writable, told_as_file_error, write_text
 from gabp.app.json_text import json_text
 from gabp.app.peers import PEERS, Peer, pick_peers
 
@@ -40,36 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--json", metavar="FILE", help="write everything that was measured")
     parser.add_argument("--plot", metavar="FILE.png", help="draw time to accuracy, and residual against time")
-
-
-def problem_from_file(path: str) -> Problem:
-    """A of a file, with b = A·1.
-
-    Raises
-    ------
-    CommandError
-        The file cannot be read, or its matrix cannot be solved with.
-    """
-    A = read_matrix(path)
-    if A.shape[0] != A.shape[1] or A.shape[0] == 0:
-        raise CommandError(f"{path}: a system needs a square matrix, this one is {A.shape[0]}×{A.shape[1]}")
-    A = sp.csr_array(A).astype(np.float64)
-    if not np.isfinite(A.data).all():
-        raise CommandError(f"{path}: holds NaN or infinite entries")
-    b = A @ np.ones(A.shape[0])
-    if not b.any():
-        raise CommandError(f"{path}: A·1 is 0, so there is nothing to solve")
-    return Problem(Path(path).name, A, b)
-
-
-def terrain_problem(fraction: float = 0.05, seed: int = 0) -> Problem:
-    """The system of ``gabp demo``."""
-    height = load_terrain().height
-    given = np.zeros(height.size, dtype=bool)
-    given[np.random.default_rng(seed).choice(height.size, size=round(fraction * height.size), replace=False)] = True
-    A = smoothness_precision(given.reshape(height.shape))
-    b = TRUST * given * (height.ravel() - height.mean()) / height.std()
-    return Problem("terrain", sp.csr_array(A), b, "a real landscape from one height in twenty (gabp demo)")
 
 
 def _teller() -> Callable[[str], None]:
