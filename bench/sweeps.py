@@ -117,7 +117,7 @@ def triad_bandwidth(n: int = 20_000_000, repeats: int = 7) -> float:
 def torch_csr(A: sp.csr_array, dtype: torch.dtype) -> torch.Tensor:
     """A as torch has it, with 32-bit indices."""
     arrays = (torch.from_numpy(array.astype(np.int32)) for array in (A.indptr, A.indices))
-    return torch.sparse_csr_tensor(*arrays, torch.from_numpy(A.data).to(dtype), size=A.shape)
+    return torch.sparse_csr_tensor(*arrays, torch.from_numpy(A.data).to(dtype), size=A.shape, check_invariants=True)
 
 
 class Kernels:
