@@ -38,12 +38,12 @@ def sweeps_figure(ratios: dict[str, dict[str, float]], caption: str) -> Figure:
                 axes.annotate(f"{height:.2g}", (centre, height), xytext=(0, 3), textcoords="offset points", ha="center")
         axes.axhline(1, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
         axes.annotate(
-            "one sparse product", (1.0, 1), xycoords=("axes fraction", "data"), xytext=(0, 5),
-            textcoords="offset points", ha="right",
+            "one sparse product", (0.0, 1), xycoords=("axes fraction", "data"), xytext=(6, 5),
+            textcoords="offset points", ha="left",
         )  # fmt: skip
         axes.set(yscale="log", ylabel="cost of a sweep, in CSR products of torch")
         axes.set_xticks(range(len(ratios)), list(ratios))
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5, frameon=False)
-        figure.suptitle("A sweep of messages at the price of a sparse product", fontsize=20, fontweight="bold")
+        figure.suptitle("What a sweep of messages costs", fontsize=20, fontweight="bold")
         figure.supxlabel(caption, fontsize=10.5, color=QUIET)
     return figure
