@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow lint bench bench-quick clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -28,5 +28,20 @@ lint: $(VENV)/bin/python
 	$(INSTALL) '.[dev]'
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
+# Editable: the benchmark runs from the checkout and records its commit.
+$(VENV)-bench/.installed: pyproject.toml CMakeLists.txt $(shell find kernels -name '*.cpp' -o -name '*.hpp')
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip install --quiet --upgrade pip 'scikit-build-core>=0.10' 'nanobind>=2'
+	$(VENV)-bench/bin/python -m pip install --quiet --constraint constraints.txt --no-build-isolation -e '.[bench]'
+	touch $@
+
+bench: $(VENV)-bench/.installed
+	$(VENV)-bench/bin/python -m bench.run
+	$(VENV)-bench/bin/python -m bench.sweeps
+
+bench-quick: $(VENV)-bench/.installed
+	$(VENV)-bench/bin/python -m bench.run --quick --out build/bench
+	$(VENV)-bench/bin/python -m bench.sweeps --quick --out build/bench
+
 clean:
-	rm -rf $(VENV) build demo
+	rm -rf $(VENV) $(VENV)-bench build demo
