@@ -8,333 +8,428 @@
 #include "sliced.hpp"
 
 #include <cmath>
+#include <cstring>
 
 namespace gabp {
 namespace {
 
-// A rule names, for one kernel: `owns` values of the row's node that its slots read, `sums` values that its
-// slots add to, and the loops' parts: own, unary (where a sum starts), slot, finish. W rows are worked on
-// side by side (8 with one right-hand side; 1 with several, where the columns fill the vector).
+template <class T, int N>
+struct VectorOf {
+    typedef T type __attribute__((vector_size(N * sizeof(T))));
+};
+
+template <class V, class T>
+inline V load(const T *from) {  // of any alignment
+    V v;
+    std::memcpy(&v, from, sizeof v);
+    return v;
+}
+
+template <class V, class T>
+inline void store(T *to, const V &v) {
+    std::memcpy(to, &v, sizeof v);
+}
+
+// What fills a vector: the columns of one row (K > 1) ...
+template <class T, int K>
+struct Lanes {
+    static constexpr int rows = 1, columns = K;
+    using Scalar = T;                             // one number per row or slot
+    using Pack = typename VectorOf<T, K>::type;  // K numbers per row or slot
+    static Scalar scalar(const T *p, std::int64_t at) { return p[at]; }
+    static Pack pack(const T *p, std::int64_t at) { return load<Pack>(p + at * K); }
+    static void put_scalar(T *p, std::int64_t at, Scalar v) { p[at] = v; }
+    static void put(T *p, std::int64_t at, const Pack &v) { store(p + at * K, v); }
+    static Scalar source_scalar(const T *p, const std::int32_t *column) { return p[*column]; }
+    static Pack source(const T *p, const std::int32_t *column) { return pack(p, *column); }
+    static Scalar same_scalar(const T *p, std::int64_t row) { return p[row]; }
+    static Pack same(const T *p, std::int64_t row) { return pack(p, row); }
+    static T lane(const Scalar &v, int) { return v; }
+    static Scalar unless_zero(Scalar v, Scalar value) { return v == T(0) ? T(1) : value; }
+    static double fold_scalar(const Scalar &v) { return static_cast<double>(v); }
+    static double fold(const Pack &v, int c) { return static_cast<double>(v[c]); }
+};
+
+// ... or 8 rows of one column.
+template <class T>
+struct Lanes<T, 1> {
+    static constexpr int rows = lanes, columns = 1;
+    using Scalar = typename VectorOf<T, lanes>::type;
+    using Pack = Scalar;
+    static Pack pack(const T *p, std::int64_t at) { return load<Pack>(p + at); }
+    static Scalar scalar(const T *p, std::int64_t at) { return pack(p, at); }
+    static void put(T *p, std::int64_t at, const Pack &v) { store(p + at, v); }
+    static void put_scalar(T *p, std::int64_t at, const Scalar &v) { put(p, at, v); }
+    static Pack source(const T *p, const std::int32_t *column) {
+        return Pack{p[column[0]], p[column[1]], p[column[2]], p[column[3]],
+                    p[column[4]], p[column[5]], p[column[6]], p[column[7]]};
+    }
+    static Scalar source_scalar(const T *p, const std::int32_t *column) { return source(p, column); }
+    static Pack same(const T *p, std::int64_t row) { return Pack{} + p[row]; }
+    static Scalar same_scalar(const T *p, std::int64_t row) { return same(p, row); }
+    static T lane(const Scalar &v, int l) { return v[l]; }
+    static Scalar unless_zero(const Scalar &v, const Scalar &value) { return v == T(0) ? Scalar{} + T(1) : value; }
+    static double fold_scalar(const Scalar &v) {
+        double total = 0.0;
+        for (int l = 0; l < lanes; ++l) total += static_cast<double>(v[l]);
+        return total;
+    }
+    static double fold(const Pack &v, int) { return fold_scalar(v); }
+};
+
+// A rule is one kernel: Row holds what the slots of a row (or of 8 rows) read and add to; begin and finish
+// load and store it; a long row's segments begin from zero sums, are folded to `sums` numbers each, and the
+// row ends by finish_long.
 
 template <class T, int K, bool first>
 struct MeanRule {
-    using Number = T;
     using Data = MeanData<T>;
-    static constexpr int owns = K, sums = K;
-    static T own(const Data &d, std::int64_t i, int c) { return d.other[i * K + c]; }
-    static T unary(const Data &d, std::int64_t i, int c) { return d.unary[i * K + c]; }
-    template <int W>
-    static void slot(const Data &d, std::int64_t e, std::int64_t k, int l, const T (&own)[K][W], T (&sum)[K][W]) {
-        const T g = d.coefficient[e];
-        for (int c = 0; c < K; ++c) {
-            const T before = first ? T(0) : d.message[e * K + c];
-            const T message = g * (g * (before - own[c][l]) - d.belief[k * K + c]);
-            d.message[e * K + c] = message;
-            sum[c][l] += message;
-        }
+    using L = Lanes<T, K>;
+    static constexpr int sums = K;
+    struct Row {
+        typename L::Pack own, sum;
+    };
+    static Row begin(const Data &d, std::int64_t i) { return {L::pack(d.other, i), L::pack(d.unary, i)}; }
+    static Row begin_segment(const Data &d, std::int64_t i) { return {L::same(d.other, i), typename L::Pack{}}; }
+    static void slot(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
+        const auto g = L::scalar(d.coefficient, e);
+        typename L::Pack message = -row.own;
+        if (!first) message += L::pack(d.message, e);
+        message = g * (g * message - L::source(d.belief, column));
+        L::put(d.message, e, message);
+        row.sum += message;
     }
-    template <int W>
-    static void finish(const Data &d, std::int64_t i, const T (&)[K][W], const T (&sum)[K][W], Report &) {
+    static void finish(const Data &d, std::int64_t i, const Row &row, Report &) { L::put(d.other, i, row.sum); }
+    static void fold(const Row &row, double *partial) {
+        for (int c = 0; c < K; ++c) partial[c] = L::fold(row.sum, c);
+    }
+    static void finish_long(const Data &d, std::int64_t i, const double *total, Report &) {
         for (int c = 0; c < K; ++c)
-            for (int l = 0; l < W; ++l) d.other[(i + l) * K + c] = sum[c][l];
+            d.other[i * K + c] = static_cast<T>(static_cast<double>(d.unary[i * K + c]) + total[c]);
     }
 };
 
 template <class T, int K>
 struct DampedRule {
-    using Number = T;
     using Data = DampedData<T>;
-    static constexpr int owns = K, sums = K;
-    static T own(const Data &d, std::int64_t i, int c) { return d.belief[i * K + c]; }
-    static T unary(const Data &d, std::int64_t i, int c) { return d.unary[i * K + c]; }
-    template <int W>
-    static void slot(const Data &d, std::int64_t e, std::int64_t k, int l, const T (&own)[K][W], T (&sum)[K][W]) {
-        const T g = d.coefficient[e];
-        const T fresh = (T(1) - d.damping) * g;
-        for (int c = 0; c < K; ++c) {
-            const T heard = d.heard[e * K + c];
-            const T sent = d.sent[e * K + c];
-            const T message = d.damping * heard - fresh * (d.belief[k * K + c] - sent);
-            d.heard[e * K + c] = message;
-            d.sent[e * K + c] = d.damping * sent - fresh * (own[c][l] - heard);
-            sum[c][l] += message;
-        }
+    using L = Lanes<T, K>;
+    static constexpr int sums = K;
+    struct Row {
+        typename L::Pack own, sum;
+    };
+    static Row begin(const Data &d, std::int64_t i) { return {L::pack(d.belief, i), L::pack(d.unary, i)}; }
+    static Row begin_segment(const Data &d, std::int64_t i) { return {L::same(d.belief, i), typename L::Pack{}}; }
+    static void slot(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
+        const auto fresh = (T(1) - d.damping) * L::scalar(d.coefficient, e);
+        const auto heard = L::pack(d.heard, e), sent = L::pack(d.sent, e);
+        const typename L::Pack message = d.damping * heard - fresh * (L::source(d.belief, column) - sent);
+        L::put(d.heard, e, message);
+        L::put(d.sent, e, d.damping * sent - fresh * (row.own - heard));
+        row.sum += message;
     }
-    template <int W>
-    static void finish(const Data &d, std::int64_t i, const T (&)[K][W], const T (&sum)[K][W], Report &) {
+    static void finish(const Data &d, std::int64_t i, const Row &row, Report &) { L::put(d.other, i, row.sum); }
+    static void fold(const Row &row, double *partial) {
+        for (int c = 0; c < K; ++c) partial[c] = L::fold(row.sum, c);
+    }
+    static void finish_long(const Data &d, std::int64_t i, const double *total, Report &) {
         for (int c = 0; c < K; ++c)
-            for (int l = 0; l < W; ++l) d.other[(i + l) * K + c] = sum[c][l];
+            d.other[i * K + c] = static_cast<T>(static_cast<double>(d.unary[i * K + c]) + total[c]);
     }
 };
 
 template <class T, int K>
 struct ReverseRule {
-    using Number = T;
     using Data = ReverseData<T>;
-    static constexpr int owns = K, sums = 0;
-    static T own(const Data &d, std::int64_t i, int c) { return d.belief[i * K + c]; }
-    static T unary(const Data &, std::int64_t, int) { return T(0); }
-    template <int W>
-    static void slot(const Data &d, std::int64_t e, std::int64_t, int l, const T (&own)[K][W], T (&)[1][W]) {
-        for (int c = 0; c < K; ++c)
-            d.message[e * K + c] = -d.coefficient[e] * (own[c][l] - d.message[e * K + c]);
+    using L = Lanes<T, K>;
+    static constexpr int sums = 0;
+    struct Row {
+        typename L::Pack own;
+    };
+    static Row begin(const Data &d, std::int64_t i) { return {L::pack(d.belief, i)}; }
+    static Row begin_segment(const Data &d, std::int64_t i) { return {L::same(d.belief, i)}; }
+    static void slot(const Data &d, std::int64_t e, const std::int32_t *, Row &row) {
+        L::put(d.message, e, L::scalar(d.coefficient, e) * (L::pack(d.message, e) - row.own));
     }
-    template <int W>
-    static void finish(const Data &, std::int64_t, const T (&)[K][W], const T (&)[1][W], Report &) {}
+    static void finish(const Data &, std::int64_t, const Row &, Report &) {}
+    static void fold(const Row &, double *) {}
+    static void finish_long(const Data &, std::int64_t, const double *, Report &) {}
 };
 
-// The precision message of the slot e, updated in place; `ratio_out` and `ratio_in` carry its potential:
-// -A_ik / P_{i\k} one sweep ago and -A_ik / P_{k\i} now.
-template <class T>
-inline T update_precision(const PrecisionData<T> &d, std::int64_t e, std::int64_t k, T own, T &ratio_out,
-                          T &ratio_in) {
-    const T weight = d.weight[e];
-    const bool padding = weight == T(0);  // its cavities are beliefs, which may pass through zero
-    ratio_out = -weight / (padding ? T(1) : own - d.message[e]);
-    const T sent = weight * ratio_out;
-    ratio_in = -weight / (padding ? T(1) : d.belief[k] - sent);
-    return d.message[e] = weight * ratio_in;
-}
-
-template <class T, int V, int W>
-inline void finish_precision(const PrecisionData<T> &d, std::int64_t i, const T (&own)[V][W],
-                             const T (&sum)[V][W], Report &report) {
-    unsigned invalid = 0;
-    for (int l = 0; l < W; ++l) {
-        d.other[i + l] = sum[0][l];
-        const double change = std::abs(static_cast<double>(sum[0][l]) - static_cast<double>(own[0][l])) /
+template <class T, class L>
+inline void finish_precision(const PrecisionData<T> &d, std::int64_t i, const typename L::Scalar &sum,
+                             Report &report) {
+    bool invalid = false;
+    for (int l = 0; l < L::rows; ++l) {
+        const T belief = L::lane(sum, l);
+        const double change = std::abs(static_cast<double>(belief) - static_cast<double>(d.other[i + l])) /
                               static_cast<double>(d.diagonal[i + l]);
         report.change[l] = change > report.change[l] ? change : report.change[l];
-        invalid |= !(sum[0][l] > T(0));
+        invalid |= !(belief > T(0));
     }
+    L::put_scalar(d.other, i, sum);
     if (!invalid) return;
-    for (int l = 0; l < W; ++l) {
-        if (sum[0][l] > T(0)) continue;
+    for (int l = 0; l < L::rows; ++l) {
+        if (L::lane(sum, l) > T(0)) continue;
         const std::int64_t node = d.node ? d.node[i + l] : i + l;
         if (report.invalid < 0 || node < report.invalid) report.invalid = node;
     }
 }
 
 template <class T>
+inline void finish_long_precision(const PrecisionData<T> &d, std::int64_t i, double total, Report &report) {
+    const T belief = static_cast<T>(static_cast<double>(d.diagonal[i]) + total);
+    finish_precision<T, Lanes<T, 2>>(d, i, belief, report);  // one row
+}
+
+// The precision message of the slot e, updated in place; `ratio_out` and `ratio_in` carry its potential:
+// -A_ik / P_{i\k} one sweep ago and -A_ik / P_{k\i} now. The cavities of padding are beliefs, which may
+// pass through zero.
+template <class L, class T>
+inline typename L::Scalar update_precision(const PrecisionData<T> &d, std::int64_t e, const std::int32_t *column,
+                                           const typename L::Scalar &own, typename L::Scalar &ratio_out,
+                                           typename L::Scalar &ratio_in) {
+    using Scalar = typename L::Scalar;
+    const Scalar weight = L::scalar(d.weight, e);
+    ratio_out = -weight / L::unless_zero(weight, own - L::scalar(d.message, e));
+    ratio_in = -weight / L::unless_zero(weight, L::source_scalar(d.belief, column) - weight * ratio_out);
+    const Scalar message = weight * ratio_in;
+    L::put_scalar(d.message, e, message);
+    return message;
+}
+
+template <class T>
 struct PrecisionRule {
-    using Number = T;
     using Data = PrecisionData<T>;
-    static constexpr int owns = 1, sums = 1;
-    static T own(const Data &d, std::int64_t i, int) { return d.other[i]; }
-    static T unary(const Data &d, std::int64_t i, int) { return d.diagonal[i]; }
-    template <int W>
-    static void slot(const Data &d, std::int64_t e, std::int64_t k, int l, const T (&own)[1][W], T (&sum)[1][W]) {
-        T ratio_out, ratio_in;
-        sum[0][l] += update_precision(d, e, k, own[0][l], ratio_out, ratio_in);
+    using L = Lanes<T, 1>;
+    static constexpr int sums = 1;
+    struct Row {
+        typename L::Scalar own, sum;
+    };
+    static Row begin(const Data &d, std::int64_t i) { return {L::scalar(d.other, i), L::scalar(d.diagonal, i)}; }
+    static Row begin_segment(const Data &d, std::int64_t i) { return {L::same_scalar(d.other, i), typename L::Scalar{}}; }
+    static void slot(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
+        typename L::Scalar ratio_out, ratio_in;
+        row.sum += update_precision<L>(d, e, column, row.own, ratio_out, ratio_in);
     }
-    template <int W>
-    static void finish(const Data &d, std::int64_t i, const T (&own)[1][W], const T (&sum)[1][W], Report &report) {
-        finish_precision<T, 1, W>(d, i, own, sum, report);
+    static void finish(const Data &d, std::int64_t i, const Row &row, Report &report) {
+        finish_precision<T, L>(d, i, row.sum, report);
+    }
+    static void fold(const Row &row, double *partial) { partial[0] = L::fold_scalar(row.sum); }
+    static void finish_long(const Data &d, std::int64_t i, const double *total, Report &report) {
+        finish_long_precision(d, i, total[0], report);
     }
 };
 
 template <class T>
 struct StartRule {
-    using Number = T;
     using Data = StartData<T>;
-    static constexpr int owns = 1, sums = 1;
-    static T own(const Data &d, std::int64_t i, int) { return d.scale[i]; }
-    static T unary(const Data &d, std::int64_t i, int) { return d.precision.diagonal[i]; }
-    template <int W>
-    static void slot(const Data &d, std::int64_t e, std::int64_t k, int l, const T (&own)[1][W], T (&sum)[1][W]) {
-        const T message = -std::abs(d.precision.weight[e]) * (d.scale[k] / own[0][l]);
-        d.precision.message[e] = message;
-        sum[0][l] += message;
+    using L = Lanes<T, 1>;
+    static constexpr int sums = 1;
+    struct Row {
+        typename L::Scalar own, sum;
+    };
+    static Row begin(const Data &d, std::int64_t i) {
+        return {L::scalar(d.scale, i), L::scalar(d.precision.diagonal, i)};
     }
-    template <int W>
-    static void finish(const Data &d, std::int64_t i, const T (&own)[1][W], const T (&sum)[1][W], Report &report) {
-        finish_precision<T, 1, W>(d.precision, i, own, sum, report);
+    static Row begin_segment(const Data &d, std::int64_t i) { return {L::same_scalar(d.scale, i), typename L::Scalar{}}; }
+    static void slot(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
+        const auto weight = L::scalar(d.precision.weight, e);
+        const typename L::Scalar magnitude = weight < T(0) ? -weight : weight;
+        const typename L::Scalar message = -magnitude * (L::source_scalar(d.scale, column) / row.own);
+        L::put_scalar(d.precision.message, e, message);
+        row.sum += message;
+    }
+    static void finish(const Data &d, std::int64_t i, const Row &row, Report &report) {
+        finish_precision<T, L>(d.precision, i, row.sum, report);
+    }
+    static void fold(const Row &row, double *partial) { partial[0] = L::fold_scalar(row.sum); }
+    static void finish_long(const Data &d, std::int64_t i, const double *total, Report &report) {
+        finish_long_precision(d.precision, i, total[0], report);
     }
 };
 
 template <class T, int K>
 struct JointRule {
-    using Number = T;
     using Data = JointData<T>;
-    static constexpr int owns = 1 + K, sums = 1 + K;
-    static T own(const Data &d, std::int64_t i, int v) {
-        return v == 0 ? d.precision.other[i] : d.other[i * K + v - 1];
+    using L = Lanes<T, K>;
+    static constexpr int sums = 1 + K;
+    struct Row {
+        typename L::Scalar own_precision, precision;
+        typename L::Pack own, sum;
+    };
+    static Row begin(const Data &d, std::int64_t i) {
+        return {L::scalar(d.precision.other, i), L::scalar(d.precision.diagonal, i), L::pack(d.other, i),
+                L::pack(d.unary, i)};
     }
-    static T unary(const Data &d, std::int64_t i, int v) {
-        return v == 0 ? d.precision.diagonal[i] : d.unary[i * K + v - 1];
+    static Row begin_segment(const Data &d, std::int64_t i) {
+        return {L::same_scalar(d.precision.other, i), typename L::Scalar{}, L::same(d.other, i), typename L::Pack{}};
     }
-    template <int W>
-    static void slot(const Data &d, std::int64_t e, std::int64_t k, int l, const T (&own)[1 + K][W],
-                     T (&sum)[1 + K][W]) {
-        T ratio_out, ratio_in;
-        sum[0][l] += update_precision(d.precision, e, k, own[0][l], ratio_out, ratio_in);
-        for (int c = 0; c < K; ++c) {
-            const T sent = ratio_out * (own[1 + c][l] - d.message[e * K + c]);
-            const T message = ratio_in * (d.belief[k * K + c] - sent);
-            d.message[e * K + c] = message;
-            sum[1 + c][l] += message;
-        }
+    static void slot(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
+        typename L::Scalar ratio_out, ratio_in;
+        row.precision += update_precision<L>(d.precision, e, column, row.own_precision, ratio_out, ratio_in);
+        const typename L::Pack sent = ratio_out * (row.own - L::pack(d.message, e));
+        const typename L::Pack message = ratio_in * (L::source(d.belief, column) - sent);
+        L::put(d.message, e, message);
+        row.sum += message;
     }
-    template <int W>
-    static void finish(const Data &d, std::int64_t i, const T (&own)[1 + K][W], const T (&sum)[1 + K][W],
-                       Report &report) {
-        finish_precision<T, 1 + K, W>(d.precision, i, own, sum, report);
+    static void finish(const Data &d, std::int64_t i, const Row &row, Report &report) {
+        finish_precision<T, L>(d.precision, i, row.precision, report);
+        L::put(d.other, i, row.sum);
+    }
+    static void fold(const Row &row, double *partial) {
+        partial[0] = L::fold_scalar(row.precision);
+        for (int c = 0; c < K; ++c) partial[1 + c] = L::fold(row.sum, c);
+    }
+    static void finish_long(const Data &d, std::int64_t i, const double *total, Report &report) {
+        finish_long_precision(d.precision, i, total[0], report);
         for (int c = 0; c < K; ++c)
-            for (int l = 0; l < W; ++l) d.other[(i + l) * K + c] = sum[1 + c][l];
+            d.other[i * K + c] = static_cast<T>(static_cast<double>(d.unary[i * K + c]) + total[1 + c]);
     }
 };
 
 template <class T>
 struct CoefficientRule {
-    using Number = T;
     using Data = CoefficientData<T>;
-    static constexpr int owns = 1, sums = 0;
-    static T own(const Data &d, std::int64_t i, int) { return d.root[i]; }
-    static T unary(const Data &, std::int64_t, int) { return T(0); }
-    template <int W>
-    static void slot(const Data &d, std::int64_t e, std::int64_t k, int l, const T (&own)[1][W], T (&)[1][W]) {
-        const T root = own[0][l];
-        d.message[e] = d.weight[e] * root / (d.root[k] * (root * root - d.message[e]));
+    using L = Lanes<T, 1>;
+    static constexpr int sums = 0;
+    struct Row {
+        typename L::Scalar root;
+    };
+    static Row begin(const Data &d, std::int64_t i) { return {L::scalar(d.root, i)}; }
+    static Row begin_segment(const Data &d, std::int64_t i) { return {L::same_scalar(d.root, i)}; }
+    static void slot(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
+        const typename L::Scalar cavity = row.root * row.root - L::scalar(d.message, e);
+        const typename L::Scalar g = L::scalar(d.weight, e) * row.root / (L::source_scalar(d.root, column) * cavity);
+        L::put_scalar(d.message, e, g);
     }
-    template <int W>
-    static void finish(const Data &, std::int64_t, const T (&)[1][W], const T (&)[1][W], Report &) {}
+    static void finish(const Data &, std::int64_t, const Row &, Report &) {}
+    static void fold(const Row &, double *) {}
+    static void finish_long(const Data &, std::int64_t, const double *, Report &) {}
 };
 
 template <class T, int K>
 struct ResidualRule {
-    using Number = double;
     using Data = ResidualData<T>;
-    static constexpr int owns = 0, sums = K;
+    using L = Lanes<double, K>;
+    static constexpr int sums = K;
+    struct Row {
+        typename L::Pack sum;
+    };
     static std::int64_t node(const Data &d, std::int64_t i) {
         if (d.node) return d.node[i];
         return i < d.nodes ? i : -1;
     }
-    static double own(const Data &, std::int64_t, int) { return 0.0; }
     static double unary(const Data &d, std::int64_t i, int c) {
         const std::int64_t at = node(d, i);
         if (at < 0) return 0.0;
         return d.b[at * d.stride + c] - static_cast<double>(d.diagonal[i]) * d.x[i * d.stride + c];
     }
-    template <int W>
-    static void slot(const Data &d, std::int64_t e, std::int64_t k, int l, const double (&)[1][W],
-                     double (&sum)[K][W]) {
-        for (int c = 0; c < K; ++c) sum[c][l] -= static_cast<double>(d.weight[e]) * d.x[k * d.stride + c];
+    static Row begin(const Data &d, std::int64_t i) {
+        Row row;
+        for (int l = 0; l < L::rows; ++l)
+            for (int c = 0; c < K; ++c) row.sum[l + c] = unary(d, i + l, c);  // either l or c stays zero
+        return row;
     }
-    template <int W>
-    static void finish(const Data &d, std::int64_t i, const double (&)[1][W], const double (&sum)[K][W],
-                       Report &report) {
-        for (int c = 0; c < K; ++c)
-            for (int l = 0; l < W; ++l) {
-                const std::int64_t at = node(d, i + l);
-                if (at < 0) continue;
-                d.r[at * d.stride + c] = sum[c][l];
-                report.square[c] += sum[c][l] * sum[c][l];
+    static Row begin_segment(const Data &, std::int64_t) { return Row{typename L::Pack{}}; }
+    static void slot(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
+        if constexpr (K == 1) {
+            typename L::Pack weight, x;
+            for (int l = 0; l < lanes; ++l) {
+                weight[l] = static_cast<double>(d.weight[e + l]);
+                x[l] = d.x[column[l] * d.stride];
             }
+            row.sum -= weight * x;
+        } else {
+            row.sum -= static_cast<double>(d.weight[e]) * load<typename L::Pack>(d.x + *column * d.stride);
+        }
+    }
+    static void write(const Data &d, std::int64_t i, int c, double value, Report &report) {
+        const std::int64_t at = node(d, i);
+        if (at < 0) return;
+        d.r[at * d.stride + c] = value;
+        report.square[c] += value * value;
+    }
+    static void finish(const Data &d, std::int64_t i, const Row &row, Report &report) {
+        for (int l = 0; l < L::rows; ++l)
+            for (int c = 0; c < K; ++c) write(d, i + l, c, row.sum[l + c], report);
+    }
+    static void fold(const Row &row, double *partial) {
+        for (int c = 0; c < K; ++c) partial[c] = L::fold(row.sum, c);
+    }
+    static void finish_long(const Data &d, std::int64_t i, const double *total, Report &report) {
+        for (int c = 0; c < K; ++c) write(d, i, c, unary(d, i, c) + total[c], report);
     }
 };
 
-constexpr int at_least_one(int count) { return count > 0 ? count : 1; }
-
-// With one right-hand side a vector holds 8 rows; with several it holds the columns of one row.
-template <class R, int W>
+template <class R>
 void traverse_slices(const Layout &layout, const void *data, std::int64_t first, std::int64_t last,
                      Report &report) {
-    using T = typename R::Number;
-    const auto &d = *static_cast<const typename R::Data *>(data);
-    const std::int32_t *column = layout.column;
+    const auto d = *static_cast<const typename R::Data *>(data);
+    constexpr int rows = R::L::rows;
     for (std::int64_t s = first; s < last; ++s) {
         const std::int64_t begin = layout.slice_start[s], end = layout.slice_start[s + 1];
-        for (int row = 0; row < lanes; row += W) {
-            const std::int64_t i = s * lanes + row;
-            T own[at_least_one(R::owns)][W];
-            T sum[at_least_one(R::sums)][W];
-            for (int v = 0; v < R::owns; ++v)
-                for (int l = 0; l < W; ++l) own[v][l] = R::own(d, i + l, v);
-            for (int v = 0; v < R::sums; ++v)
-                for (int l = 0; l < W; ++l) sum[v][l] = R::unary(d, i + l, v);
-            for (std::int64_t e = begin + row; e < end; e += lanes) {
-#pragma omp simd
-                for (int l = 0; l < W; ++l) R::slot(d, e + l, column[e + l], l, own, sum);
-            }
-            R::finish(d, i, own, sum, report);
+        for (int lane = 0; lane < lanes; lane += rows) {
+            auto row = R::begin(d, s * lanes + lane);
+            for (std::int64_t e = begin + lane; e < end; e += lanes) R::slot(d, e, layout.column + e, row);
+            R::finish(d, s * lanes + lane, row, report);
         }
     }
 }
 
-// A stretch of one long row; its sums start from zero and go to `partial`.
 template <class R>
 void traverse_segment(const Layout &layout, const void *data, std::int64_t segment, double *partial) {
-    using T = typename R::Number;
-    const auto &d = *static_cast<const typename R::Data *>(data);
-    const std::int64_t i = layout.segment_row[segment];
-    T own[at_least_one(R::owns)][lanes];
-    T sum[at_least_one(R::sums)][lanes] = {};
-    for (int v = 0; v < R::owns; ++v)
-        for (int l = 0; l < lanes; ++l) own[v][l] = R::own(d, i, v);
-    for (std::int64_t e = layout.segment[segment]; e < layout.segment[segment + 1]; e += lanes) {
-#pragma omp simd
-        for (int l = 0; l < lanes; ++l) R::slot(d, e + l, layout.column[e + l], l, own, sum);
-    }
-    for (int v = 0; v < R::sums; ++v) {
-        partial[v] = 0.0;
-        for (int l = 0; l < lanes; ++l) partial[v] += static_cast<double>(sum[v][l]);
-    }
+    const auto d = *static_cast<const typename R::Data *>(data);
+    auto row = R::begin_segment(d, layout.segment_row[segment]);
+    for (std::int64_t e = layout.segment[segment]; e < layout.segment[segment + 1]; e += R::L::rows)
+        R::slot(d, e, layout.column + e, row);
+    R::fold(row, partial);
 }
 
 // A long row's sums, joined in the order of its segments.
 template <class R>
 void finish_long_row(const Layout &layout, const void *data, std::int64_t row, const double *partial,
                      Report &report) {
-    using T = typename R::Number;
-    const auto &d = *static_cast<const typename R::Data *>(data);
-    const std::int64_t i = layout.slices * lanes + row;
-    T own[at_least_one(R::owns)][1];
-    T sum[at_least_one(R::sums)][1];
-    for (int v = 0; v < R::owns; ++v) own[v][0] = R::own(d, i, v);
-    for (int v = 0; v < R::sums; ++v) {
-        double total = static_cast<double>(R::unary(d, i, v));
-        for (std::int64_t s = layout.row_segment[row]; s < layout.row_segment[row + 1]; ++s)
-            total += partial[s * partials + v];
-        sum[v][0] = static_cast<T>(total);
-    }
-    R::finish(d, i, own, sum, report);
+    double total[partials] = {};
+    for (std::int64_t s = layout.row_segment[row]; s < layout.row_segment[row + 1]; ++s)
+        for (int v = 0; v < R::sums; ++v) total[v] += partial[s * partials + v];
+    R::finish_long(*static_cast<const typename R::Data *>(data), layout.slices * lanes + row, total, report);
 }
 
-template <class R, int W>
+template <class R>
 constexpr Kernel kernel() {
-    return {traverse_slices<R, W>, traverse_segment<R>, finish_long_row<R>};
+    return {traverse_slices<R>, traverse_segment<R>, finish_long_row<R>};
 }
 
 template <class T>
 constexpr Kernels<T> make_kernels() {
     Kernels<T> k{};
-    k.mean[0] = kernel<MeanRule<T, 1, false>, lanes>();
-    k.mean[1] = kernel<MeanRule<T, 2, false>, 1>();
-    k.mean[2] = kernel<MeanRule<T, 4, false>, 1>();
-    k.mean[3] = kernel<MeanRule<T, 8, false>, 1>();
-    k.first_mean[0] = kernel<MeanRule<T, 1, true>, lanes>();
-    k.first_mean[1] = kernel<MeanRule<T, 2, true>, 1>();
-    k.first_mean[2] = kernel<MeanRule<T, 4, true>, 1>();
-    k.first_mean[3] = kernel<MeanRule<T, 8, true>, 1>();
-    k.damped[0] = kernel<DampedRule<T, 1>, lanes>();
-    k.damped[1] = kernel<DampedRule<T, 2>, 1>();
-    k.damped[2] = kernel<DampedRule<T, 4>, 1>();
-    k.damped[3] = kernel<DampedRule<T, 8>, 1>();
-    k.reverse[0] = kernel<ReverseRule<T, 1>, lanes>();
-    k.reverse[1] = kernel<ReverseRule<T, 2>, 1>();
-    k.reverse[2] = kernel<ReverseRule<T, 4>, 1>();
-    k.reverse[3] = kernel<ReverseRule<T, 8>, 1>();
-    k.joint[0] = kernel<JointRule<T, 1>, lanes>();
-    k.joint[1] = kernel<JointRule<T, 2>, 1>();
-    k.joint[2] = kernel<JointRule<T, 4>, 1>();
-    k.joint[3] = kernel<JointRule<T, 8>, 1>();
-    k.residual[0] = kernel<ResidualRule<T, 1>, lanes>();
-    k.residual[1] = kernel<ResidualRule<T, 2>, 1>();
-    k.residual[2] = kernel<ResidualRule<T, 4>, 1>();
-    k.residual[3] = kernel<ResidualRule<T, 8>, 1>();
-    k.start = kernel<StartRule<T>, lanes>();
-    k.precision = kernel<PrecisionRule<T>, lanes>();
-    k.coefficient = kernel<CoefficientRule<T>, lanes>();
+    k.mean[0] = kernel<MeanRule<T, 1, false>>();
+    k.mean[1] = kernel<MeanRule<T, 2, false>>();
+    k.mean[2] = kernel<MeanRule<T, 4, false>>();
+    k.mean[3] = kernel<MeanRule<T, 8, false>>();
+    k.first_mean[0] = kernel<MeanRule<T, 1, true>>();
+    k.first_mean[1] = kernel<MeanRule<T, 2, true>>();
+    k.first_mean[2] = kernel<MeanRule<T, 4, true>>();
+    k.first_mean[3] = kernel<MeanRule<T, 8, true>>();
+    k.damped[0] = kernel<DampedRule<T, 1>>();
+    k.damped[1] = kernel<DampedRule<T, 2>>();
+    k.damped[2] = kernel<DampedRule<T, 4>>();
+    k.damped[3] = kernel<DampedRule<T, 8>>();
+    k.reverse[0] = kernel<ReverseRule<T, 1>>();
+    k.reverse[1] = kernel<ReverseRule<T, 2>>();
+    k.reverse[2] = kernel<ReverseRule<T, 4>>();
+    k.reverse[3] = kernel<ReverseRule<T, 8>>();
+    k.joint[0] = kernel<JointRule<T, 1>>();
+    k.joint[1] = kernel<JointRule<T, 2>>();
+    k.joint[2] = kernel<JointRule<T, 4>>();
+    k.joint[3] = kernel<JointRule<T, 8>>();
+    k.residual[0] = kernel<ResidualRule<T, 1>>();
+    k.residual[1] = kernel<ResidualRule<T, 2>>();
+    k.residual[2] = kernel<ResidualRule<T, 4>>();
+    k.residual[3] = kernel<ResidualRule<T, 8>>();
+    k.start = kernel<StartRule<T>>();
+    k.precision = kernel<PrecisionRule<T>>();
+    k.coefficient = kernel<CoefficientRule<T>>();
     return k;
 }
 
