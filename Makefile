@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-slow lint bench bench-quick clean
+.PHONY: demo test test-slow sanitize lint bench bench-quick clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,19 @@ test: $(VENV)/.installed
 
 test-slow: $(VENV)/.installed
 	$(BIN)/pytest -m slow
+
+# The kernel tests with every memory access and every undefined behaviour checked, at each processor level.
+# Leaks are not looked for: the interpreter and torch keep theirs until the process ends.
+SANITIZED := $(VENV)/sanitize
+sanitize: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt 'scikit-build-core>=0.10' 'nanobind>=2'
+	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --upgrade --target $(SANITIZED) \
+	    --config-settings=cmake.define.GABP_SANITIZE=ON .
+	for level in plain v3 v4; do \
+	    GABP_LEVEL=$$level PYTHONPATH=$(SANITIZED) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	    LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	    $(BIN)/python -m pytest tests/kernels || exit 1; \
+	done
 
 lint: $(VENV)/bin/python
 	$(INSTALL) '.[dev]'

@@ -6,46 +6,28 @@
 #pragma once
 
 #include "sliced.hpp"
+#include "vectors.hpp"
 
 #include <cmath>
-#include <cstring>
 
 namespace gabp {
 namespace {
-
-template <class T, int N>
-struct VectorOf {
-    typedef T type __attribute__((vector_size(N * sizeof(T))));
-};
-
-template <class V, class T>
-inline V load(const T *from) {  // of any alignment
-    V v;
-    std::memcpy(&v, from, sizeof v);
-    return v;
-}
-
-template <class V, class T>
-inline void store(T *to, const V &v) {
-    std::memcpy(to, &v, sizeof v);
-}
 
 // What fills a vector: the columns of one row (K > 1) ...
 template <class T, int K>
 struct Lanes {
     static constexpr int rows = 1, columns = K;
-    using Scalar = T;                             // one number per row or slot
-    using Pack = typename VectorOf<T, K>::type;  // K numbers per row or slot
+    using Scalar = T;           // one number per row or slot
+    using Pack = Vector<T, K>;  // K numbers per row or slot
     static Scalar scalar(const T *p, std::int64_t at) { return p[at]; }
-    static Pack pack(const T *p, std::int64_t at) { return load<Pack>(p + at * K); }
+    static Pack pack(const T *p, std::int64_t at) { return Pack::load(p + at * K); }
     static void put_scalar(T *p, std::int64_t at, Scalar v) { p[at] = v; }
-    static void put(T *p, std::int64_t at, const Pack &v) { store(p + at * K, v); }
+    static void put(T *p, std::int64_t at, const Pack &v) { v.store(p + at * K); }
     static Scalar source_scalar(const T *p, const std::int32_t *column) { return p[*column]; }
     static Pack source(const T *p, const std::int32_t *column) { return pack(p, *column); }
     static Scalar same_scalar(const T *p, std::int64_t row) { return p[row]; }
     static Pack same(const T *p, std::int64_t row) { return pack(p, row); }
     static T lane(const Scalar &v, int) { return v; }
-    static Scalar unless_zero(Scalar v, Scalar value) { return v == T(0) ? T(1) : value; }
     static double fold_scalar(const Scalar &v) { return static_cast<double>(v); }
     static double fold(const Pack &v, int c) { return static_cast<double>(v[c]); }
 };
@@ -54,21 +36,19 @@ struct Lanes {
 template <class T>
 struct Lanes<T, 1> {
     static constexpr int rows = lanes, columns = 1;
-    using Scalar = typename VectorOf<T, lanes>::type;
+    using Scalar = Vector<T, lanes>;
     using Pack = Scalar;
-    static Pack pack(const T *p, std::int64_t at) { return load<Pack>(p + at); }
+    static Pack pack(const T *p, std::int64_t at) { return Pack::load(p + at); }
     static Scalar scalar(const T *p, std::int64_t at) { return pack(p, at); }
-    static void put(T *p, std::int64_t at, const Pack &v) { store(p + at, v); }
+    static void put(T *p, std::int64_t at, const Pack &v) { v.store(p + at); }
     static void put_scalar(T *p, std::int64_t at, const Scalar &v) { put(p, at, v); }
     static Pack source(const T *p, const std::int32_t *column) {
-        return Pack{p[column[0]], p[column[1]], p[column[2]], p[column[3]],
-                    p[column[4]], p[column[5]], p[column[6]], p[column[7]]};
+        return Pack::gather(p, column, 1);
     }
     static Scalar source_scalar(const T *p, const std::int32_t *column) { return source(p, column); }
-    static Pack same(const T *p, std::int64_t row) { return Pack{} + p[row]; }
+    static Pack same(const T *p, std::int64_t row) { return Pack::all(p[row]); }
     static Scalar same_scalar(const T *p, std::int64_t row) { return same(p, row); }
     static T lane(const Scalar &v, int l) { return v[l]; }
-    static Scalar unless_zero(const Scalar &v, const Scalar &value) { return v == T(0) ? Scalar{} + T(1) : value; }
     static double fold_scalar(const Scalar &v) {
         double total = 0.0;
         for (int l = 0; l < lanes; ++l) total += static_cast<double>(v[l]);
@@ -190,8 +170,8 @@ inline typename L::Scalar update_precision(const PrecisionData<T> &d, std::int64
                                            typename L::Scalar &ratio_in) {
     using Scalar = typename L::Scalar;
     const Scalar weight = L::scalar(d.weight, e);
-    ratio_out = -weight / L::unless_zero(weight, own - L::scalar(d.message, e));
-    ratio_in = -weight / L::unless_zero(weight, L::source_scalar(d.belief, column) - weight * ratio_out);
+    ratio_out = -weight / unless_zero(weight, own - L::scalar(d.message, e));
+    ratio_in = -weight / unless_zero(weight, L::source_scalar(d.belief, column) - weight * ratio_out);
     const Scalar message = weight * ratio_in;
     L::put_scalar(d.message, e, message);
     return message;
@@ -233,9 +213,8 @@ struct StartRule {
     }
     static Row begin_segment(const Data &d, std::int64_t i) { return {L::same_scalar(d.scale, i), typename L::Scalar{}}; }
     static void slot(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
-        const auto weight = L::scalar(d.precision.weight, e);
-        const typename L::Scalar magnitude = weight < T(0) ? -weight : weight;
-        const typename L::Scalar message = -magnitude * (L::source_scalar(d.scale, column) / row.own);
+        const auto weight = magnitude(L::scalar(d.precision.weight, e));
+        const typename L::Scalar message = -weight * (L::source_scalar(d.scale, column) / row.own);
         L::put_scalar(d.precision.message, e, message);
         row.sum += message;
     }
@@ -325,22 +304,19 @@ struct ResidualRule {
         return d.b[at * d.stride + c] - static_cast<double>(d.diagonal[i]) * d.x[i * d.stride + c];
     }
     static Row begin(const Data &d, std::int64_t i) {
-        Row row;
+        double value[L::rows * K];
         for (int l = 0; l < L::rows; ++l)
-            for (int c = 0; c < K; ++c) row.sum[l + c] = unary(d, i + l, c);  // either l or c stays zero
-        return row;
+            for (int c = 0; c < K; ++c) value[l * K + c] = unary(d, i + l, c);
+        return {L::Pack::load(value)};
     }
     static Row begin_segment(const Data &, std::int64_t) { return Row{typename L::Pack{}}; }
     static void slot(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
         if constexpr (K == 1) {
-            typename L::Pack weight, x;
-            for (int l = 0; l < lanes; ++l) {
-                weight[l] = static_cast<double>(d.weight[e + l]);
-                x[l] = d.x[column[l] * d.stride];
-            }
-            row.sum -= weight * x;
+            double weight[lanes];
+            for (int l = 0; l < lanes; ++l) weight[l] = static_cast<double>(d.weight[e + l]);
+            row.sum -= L::Pack::load(weight) * L::Pack::gather(d.x, column, d.stride);
         } else {
-            row.sum -= static_cast<double>(d.weight[e]) * load<typename L::Pack>(d.x + *column * d.stride);
+            row.sum -= static_cast<double>(d.weight[e]) * L::Pack::load(d.x + *column * d.stride);
         }
     }
     static void write(const Data &d, std::int64_t i, int c, double value, Report &report) {
@@ -351,7 +327,7 @@ struct ResidualRule {
     }
     static void finish(const Data &d, std::int64_t i, const Row &row, Report &report) {
         for (int l = 0; l < L::rows; ++l)
-            for (int c = 0; c < K; ++c) write(d, i + l, c, row.sum[l + c], report);
+            for (int c = 0; c < K; ++c) write(d, i + l, c, row.sum[l * K + c], report);
     }
     static void fold(const Row &row, double *partial) {
         for (int c = 0; c < K; ++c) partial[c] = L::fold(row.sum, c);

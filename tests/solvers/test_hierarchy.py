@@ -1,8 +1,7 @@
 """The hierarchy of models: every SPD system is solved to its true residual, and others are told apart."""
 
-from itertools import pairwise
-
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pyamg
