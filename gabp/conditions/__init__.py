@@ -6,4 +6,13 @@ from gabp.conditions.report import ConvergenceReport
 from gabp.conditions.verdict import Verdict
 from gabp.conditions.walk_sums import Certificate, MMatrixSolver, certify
 
-__all__ = ["Certificate", "ComputationTree", "ConvergenceReport", "MMatrixSolver", "Verdict", "certify", "check", "unwrap"]
+__all__ = [
+    "Certificate",
+    "ComputationTree",
+    "ConvergenceReport",
+    "MMatrixSolver",
+    "Verdict",
+    "certify",
+    "check",
+    "unwrap",
+]

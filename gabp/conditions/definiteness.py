@@ -36,10 +36,14 @@ def positive_definite(slots: Slots, bracket: Bracket | None) -> Verdict:
         return Verdict.NO  # A_ii <= 0 is the curvature along a coordinate
     if bracket.verdict is Verdict.YES:
         return Verdict.YES
-    if bracket.verdict is Verdict.NO and slots.signature is not None and bracket.witness is not None:
-        # an attractive model up to signs is as definite as its comparison matrix
-        if _curvature_nonpositive(slots, slots.signature * bracket.witness):
-            return Verdict.NO
+    # an attractive model up to signs is as definite as its comparison matrix
+    if (
+        bracket.verdict is Verdict.NO
+        and slots.signature is not None
+        and bracket.witness is not None
+        and (_curvature_nonpositive(slots, slots.signature * bracket.witness))
+    ):
+        return Verdict.NO
     verdict = _by_factor(slots) if slots.envelope_work <= _FACTOR_WORK else Verdict.UNDECIDED
     if verdict is Verdict.UNDECIDED and has_negative_curvature(slots):
         return Verdict.NO

@@ -109,9 +109,7 @@ def settle(slots: Slots, scaling: Vector | None = None) -> PrecisionMessages:
     cavity = slots.diagonal[slots.source]
     floor = None
     if scaling is not None:
-        floor = iteration.floor_cavity(
-            -np.abs(slots.weight) * scaling[slots.source] / scaling[slots.destination]
-        )
+        floor = iteration.floor_cavity(-np.abs(slots.weight) * scaling[slots.source] / scaling[slots.destination])
     settled, sweeps, last_drop, next_proof = slots.edges == 0, 0, np.inf, 8
     while not settled and sweeps < limit:
         new, cavity = iteration.flood(message)

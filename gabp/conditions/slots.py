@@ -92,9 +92,7 @@ class Slots:
 
     @cached_property
     def _incoming(self) -> scipy.sparse.csr_array:
-        return scipy.sparse.csr_array(
-            (np.ones(self.edges), np.arange(self.edges), self.start), (self.n, self.edges)
-        )
+        return scipy.sparse.csr_array((np.ones(self.edges), np.arange(self.edges), self.start), (self.n, self.edges))
 
     def gather(self, messages: Vector) -> Vector:
         """Sum of the messages that each node hears, ``(m, ...) -> (n, ...)``."""

@@ -35,7 +35,7 @@ def sweeps_needed(A: np.ndarray, b: np.ndarray) -> int:
 def observed_rate(A: np.ndarray) -> float:
     """The reduction of the error per sweep, late in the iteration.
 
-    With ``b = 0`` the mean is the error itself, which falls through a hundred decades and more without meeting rounding.
+    With ``b = 0`` the mean is the error itself, which falls a hundred decades without meeting rounding.
     """
     rng = np.random.default_rng(0)
     flooding, errors = Flooding(A, np.zeros(len(A)), constant_start=False), [1.0]
@@ -104,7 +104,7 @@ class TestTraps:
         assert check(chorded_square(0.40, flipped=True)).precision_messages == "invalid"
 
     def test_precision_threshold(self) -> None:
-        assert PRECISIONS_UP_TO == pytest.approx(0.39867849, abs=5e-9)
+        assert pytest.approx(0.39867849, abs=5e-9) == PRECISIONS_UP_TO
         below, above = (check(chorded_square(PRECISIONS_UP_TO + gap, flipped=True)) for gap in (-1e-6, 1e-6))
         assert (below.precision_messages, above.precision_messages) == ("converged", "invalid")
 

@@ -76,7 +76,7 @@ def test_no_false_verdict_on_two_thousand_models() -> None:
 @pytest.mark.parametrize("flipped", [False, True])
 def test_chorded_square_threshold(flipped: bool) -> None:
     """Signs do not matter to walk-sums: the threshold is 2/(1 + √17) = 0.3903882 for both."""
-    assert WALK_SUMMABLE_UP_TO == pytest.approx(0.3903882, abs=1e-7)
+    assert pytest.approx(0.3903882, abs=1e-7) == WALK_SUMMABLE_UP_TO
     for gap in (1e-6, 1e-9):
         assert certify(system_of(chorded_square(WALK_SUMMABLE_UP_TO - gap, flipped))).verdict is Verdict.YES
         assert certify(system_of(chorded_square(WALK_SUMMABLE_UP_TO + gap, flipped))).verdict is Verdict.NO
