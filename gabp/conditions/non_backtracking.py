@@ -12,6 +12,7 @@ Proofs: ``ρ(M) <= max_e (|M| w)_e / w_e`` for any ``w > 0``; ``ρ(M)^k <= ‖M^
 """
 
 import numpy as np
+import scipy.optimize
 import scipy.sparse.linalg
 
 from gabp.conditions.slots import ROUNDOFF, Slots, Vector, dot
@@ -217,13 +218,13 @@ def real_radius(operator: NonBacktracking, belief: Vector, x: Vector) -> float:
     def form(radius: float) -> float:
         return total + float(((g * g * own + radius * g * mixed) / (radius**2 - g * g)).sum())
 
-    low = float(np.abs(g).max()) * (1 + 1e-12)
-    high = 1.0 + low
-    if form(low) > 0:
-        return 0.0  # no root: x says nothing
+    pole = float(np.abs(g).max())
+    high = 1.0 + pole
     while form(high) <= 0:
         high *= 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if form(middle) <= 0 else (low, middle)
-    return low
+    # the form is positive again close to the pole, so the largest root is looked for from above
+    for low in np.geomspace(high, pole, 16)[1:-1]:
+        if form(low) <= 0:
+            return float(scipy.optimize.brentq(form, low, high, xtol=1e-12))
+        high = low
+    return 0.0  # no root: x says nothing
