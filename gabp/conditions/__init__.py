@@ -14,6 +14,9 @@ __all__ = [
     "Verdict",
     "certify",
     "check",
+<<<<<<< HEAD
     "check_system",
+=======
+>>>>>>> cond
     "unwrap",
 ]

@@ -144,9 +144,9 @@ def _examine_means(slots: Slots, bracket: Bracket, precisions: PrecisionMessages
 def _mean_radius(
     slots: Slots, bracket: Bracket, precisions: PrecisionMessages, operator: NonBacktracking
 ) -> float | None:
-    attractive = slots.symmetric and slots.signature is not None and len(operator.core) > 0
-    if attractive and bracket.witness is not None and operator.dense() is None:
-        real = real_radius(operator, precisions.belief, slots.signature * bracket.witness)
+    signature = slots.signature if slots.symmetric else None
+    if signature is not None and bracket.witness is not None and not operator.is_small:
+        real = real_radius(operator, precisions.belief, signature * bracket.witness)
         if real > _CRITICAL and len(operator.core) > _KRYLOV:
             return real
         return max(real, operator.radius() or 0.0) or None

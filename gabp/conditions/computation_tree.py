@@ -239,7 +239,8 @@ def _matrix(slots: Slots) -> scipy.sparse.csr_array:
 
 
 def _read_vector(b: Any, n: int) -> Vector:
-    values = read_columns(b, n).values
-    if values.shape[1] != 1:
-        raise InvalidSystemError(f"b has {values.shape[1]} columns; a computation tree takes one right-hand side")
-    return values.numpy()[:, 0]
+    columns = read_columns(b, n)
+    count = columns.values.shape[1]
+    if count != 1:
+        raise InvalidSystemError(f"b has {count} columns; a computation tree takes one right-hand side")
+    return np.ldexp(columns.values[:, 0].numpy(), int(columns.exponent[0]))

@@ -12,6 +12,7 @@ Proofs: ``ρ(M) <= max_e (|M| w)_e / w_e`` for any ``w > 0``; ``ρ(M)^k <= ‖M^
 """
 
 import numpy as np
+import scipy.optimize
 import scipy.sparse.linalg
 
 from gabp.conditions.slots import ROUNDOFF, Slots, Vector, dot
@@ -45,10 +46,13 @@ class NonBacktracking:
         heard = slots.gather(potential)[slots.source] - potential[slots.reverse]
         return (self.ratio if ratio is None else ratio) * heard
 
-    def dense(self) -> np.ndarray | None:
-        """``M`` on the core, where that is small."""
-        if len(self.core) > _DENSE:
-            return None
+    @property
+    def is_small(self) -> bool:
+        """Whether ``M`` may be formed."""
+        return len(self.core) <= _DENSE
+
+    def dense(self) -> np.ndarray:
+        """``M`` on the core; for small models."""
         slots, core = self.slots, self.core
         follows = slots.destination[core][None, :] == slots.source[core][:, None]
         follows &= slots.reverse[core][:, None] != core[None, :]
@@ -58,9 +62,8 @@ class NonBacktracking:
         """An estimate of ``ρ(M)``; None where no affordable iteration found it."""
         if len(self.core) == 0:
             return 0.0
-        matrix = self.dense()
-        if matrix is not None:
-            return float(np.abs(np.linalg.eigvals(matrix)).max())
+        if self.is_small:
+            return float(np.abs(np.linalg.eigvals(self.dense())).max())
         return self._arnoldi() if len(self.core) <= _ARNOLDI else None
 
     def _arnoldi(self) -> float | None:
@@ -133,7 +136,7 @@ def _positive_vectors(
     slots = operator.slots
     vectors = []
     size = len(operator.core)
-    if size <= _DENSE:
+    if operator.is_small:
         matrix = np.abs(operator.dense())
         shift = float(np.abs(np.linalg.eigvals(matrix)).max())
         for gap in (1e-10, 1e-7, 1e-4):
@@ -172,9 +175,9 @@ def decide_radius(operator: NonBacktracking, floor_cavity: Vector) -> Verdict:
     """
     if len(operator.core) == 0:
         return Verdict.YES
-    power = operator.dense()
-    if power is None:
+    if not operator.is_small:
         return Verdict.UNDECIDED
+    power = operator.dense()
     size = len(power)
     cavity = np.abs(operator.slots.weight / operator.ratio)[operator.core]
     relative = float((cavity / floor_cavity[operator.core] - 1).max()) + 8 * ROUNDOFF
@@ -215,13 +218,13 @@ def real_radius(operator: NonBacktracking, belief: Vector, x: Vector) -> float:
     def form(radius: float) -> float:
         return total + float(((g * g * own + radius * g * mixed) / (radius**2 - g * g)).sum())
 
-    low = float(np.abs(g).max()) * (1 + 1e-12)
-    high = 1.0 + low
-    if form(low) > 0:
-        return 0.0  # no root: x says nothing
+    pole = float(np.abs(g).max())
+    high = 1.0 + pole
     while form(high) <= 0:
         high *= 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if form(middle) <= 0 else (low, middle)
-    return low
+    # the form is positive again close to the pole, so the largest root is looked for from above
+    for low in np.geomspace(high, pole, 16)[1:-1]:
+        if form(low) <= 0:
+            return float(scipy.optimize.brentq(form, low, high, xtol=1e-12))
+        high = low
+    return 0.0  # no root: x says nothing

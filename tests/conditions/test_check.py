@@ -10,7 +10,11 @@ import torch
 from pyamg.gallery import load_example
 
 from gabp.conditions import ConvergenceReport, Verdict, check
-from gabp.system import InvalidSystemError
+from gabp.conditions.non_backtracking import NonBacktracking, real_radius
+from gabp.conditions.precision_messages import settle
+from gabp.conditions.slots import Slots
+from gabp.conditions.walk_sums import Bracket
+from gabp.system import InvalidSystemError, make_system, read_matrix
 from loopy_models import (
     MEANS_UP_TO,
     PRECISIONS_UP_TO,
@@ -35,7 +39,7 @@ def sweeps_needed(A: np.ndarray, b: np.ndarray) -> int:
 def observed_rate(A: np.ndarray) -> float:
     """The reduction of the error per sweep, late in the iteration.
 
-    With ``b = 0`` the mean is the error itself, which falls a hundred decades and more without meeting rounding.
+    With ``b = 0`` the mean is the error itself, which falls a hundred decades without meeting rounding.
     """
     rng = np.random.default_rng(0)
     flooding, errors = Flooding(A, np.zeros(len(A)), constant_start=False), [1.0]
@@ -292,3 +296,16 @@ def test_large_model_takes_the_iterative_paths() -> None:
     # a square grid is regular but for its rim: ρ(M) is close to the uniform graph's 1 - 2(1 - ρ(R))
     assert 1 - report.mean_radius == pytest.approx(2 * (1 - jacobi), rel=0.1)
     assert report.mean_radius <= report.mean_radius_bound < 1
+
+
+def test_real_radius_from_a_node_vector() -> None:
+    """The Ihara–Bass form finds ρ(M) of an attractive model without a Krylov basis of edge vectors."""
+    slots = Slots.of(make_system(read_matrix(grid(30))))
+    bracket = Bracket(slots)
+    bracket.decide()
+    bracket.tighten(solves=2)
+    precisions = settle(slots, bracket.scaling)
+    operator = NonBacktracking(slots, precisions.cavity)
+    radius = real_radius(operator, precisions.belief, bracket.witness)
+    assert radius == pytest.approx(operator.radius(), rel=1e-4)
+    assert radius <= operator.radius() * (1 + 1e-9)
