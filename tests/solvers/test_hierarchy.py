@@ -49,7 +49,9 @@ def random_graph(n=20_000, degree=10):
 def triangulation(n=15_000):
     """Neighbours far apart in the row order."""
     triangles = Delaunay(np.random.default_rng(1).random((n, 2))).simplices
-    edges = np.unique(np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [0, 2]]])), axis=0)
+    edges = np.unique(
+        np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [0, 2]]])), axis=0
+    )
     return laplacian(edges[:, 0], edges[:, 1], np.ones(len(edges)), n, 1e-4)
 
 
