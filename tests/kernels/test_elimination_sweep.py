@@ -1,5 +1,7 @@
 """The elimination sweep against its dense definition, (D + L) D⁻¹ (D + Lᵀ)."""
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -38,7 +40,7 @@ def dense_sweep(A, blocks, floor=M_MATRIX):
     A = A.toarray()
     n = len(A)
     L = np.zeros_like(A)
-    for begin, end in zip(blocks[:-1], blocks[1:], strict=True):
+    for begin, end in itertools.pairwise(blocks):
         L[begin:end, begin:end] = np.tril(A[begin:end, begin:end], -1)
     pivot, loaded = np.zeros(n), 0
     for i in range(n):
@@ -86,7 +88,7 @@ def test_blocks_of_a_large_model_ignore_each_other():
     out = np.empty_like(b)
     sweep.apply(b, out)
     assert len(sweep.blocks) > 2
-    for begin, end in zip(sweep.blocks[:-1], sweep.blocks[1:], strict=True):
+    for begin, end in itertools.pairwise(sweep.blocks):
         alone = np.empty((end - begin, 1), dtype=np.float32)
         extension.EliminationSweep(*split(A[begin:end, begin:end]), *M_MATRIX).apply(b[begin:end].copy(), alone)
         np.testing.assert_allclose(out[begin:end], alone, rtol=1e-5, atol=1e-6)

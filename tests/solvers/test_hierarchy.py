@@ -1,5 +1,6 @@
 """The hierarchy of models: every SPD system is solved to its true residual, and others are told apart."""
 
+import itertools
 import pickle
 
 import numpy as np
@@ -276,6 +277,6 @@ def test_pickles_and_says_what_it_holds():
     levels = hierarchy.levels
     assert levels[0].n == A.shape[0] and levels[0].edges == A.nnz - A.shape[0]
     assert [level.exact for level in levels] == [False] * (len(levels) - 1) + [True]
-    assert all(coarse.n < fine.n for fine, coarse in zip(levels, levels[1:], strict=False))
+    assert all(coarse.n < fine.n for fine, coarse in itertools.pairwise(levels))
     assert 0 < hierarchy.nbytes < 200 * A.nnz
     assert f"{levels[1].n} variables" in repr(hierarchy)
