@@ -5,6 +5,7 @@ from typing import Any
 
 from gabp.solvers.double_loop import DoubleLoop
 from gabp.solvers.elimination import Elimination
+from gabp.solvers.hierarchy import Hierarchy
 from gabp.solvers.schedules import Flooding, Sequential, Tree
 from gabp.system import InvalidSystemError, System
 
@@ -13,9 +14,10 @@ METHODS: dict[str, Any] = {  # each a dataclass of the system and its options th
     "flooding": Flooding,
     "sequential": Sequential,
     "double-loop": DoubleLoop,
+    "hierarchy": Hierarchy,
     "elimination": Elimination,
 }
-_SYMMETRIC_ONLY = {"double-loop"}
+_SYMMETRIC_ONLY = {"double-loop", "hierarchy"}
 _SMALL = 20_000  # nodes up to which a sparse factorisation takes a fraction of a second
 
 
