@@ -5,6 +5,7 @@ import warnings
 from typing import cast
 
 import torch
+from torch import Tensor
 
 from gabp.kernels import cpu, eager
 from gabp.kernels.cpu import engine
@@ -18,6 +19,19 @@ def choose(device: torch.device | str, dtype: torch.dtype) -> Kernels:
             return cast(Kernels, engine)
         _warn_missing_extension()
     return cast(Kernels, eager)
+
+
+def split_symmetric(start: Tensor, column: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+    """``(start, source, weight, diagonal)`` of a matrix by rows that equals its transpose entry by entry.
+
+    None where it does not, or where no compiled kernel can tell; stored zeros are no edges.
+    """
+    if cpu.extension is None or value.device.type != "cpu" or value.requires_grad:
+        return None
+    return cast(
+        "tuple[Tensor, Tensor, Tensor, Tensor] | None",
+        cpu.extension.split_symmetric(start, column, value, torch.get_num_threads()),
+    )
 
 
 @functools.cache

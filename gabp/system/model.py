@@ -108,6 +108,11 @@ def make_system(matrix: SparseMatrix, symmetric: bool = True) -> System:
     InvalidSystemError
         ``symmetric`` is asked for and the matrix is not; the largest asymmetry and its place are named.
     """
+    if symmetric:
+        parts = dispatch.split_symmetric(matrix.start, matrix.column, matrix.value)
+        if parts is not None:
+            start, source, weight, diagonal = parts
+            return System(EdgeGraph(matrix.n, start, source), diagonal, weight, True)
     matrix, mirror = _mirrored(matrix)
     value = matrix.value
     if symmetric:

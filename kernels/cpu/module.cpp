@@ -5,6 +5,7 @@ void bind_hierarchy(nanobind::module_ &);
 void bind_layout(nanobind::module_ &);
 void bind_rows(nanobind::module_ &);
 void bind_sequential(nanobind::module_ &);
+void bind_split(nanobind::module_ &);
 void bind_sweeps(nanobind::module_ &);
 void bind_tree(nanobind::module_ &);
 }  // namespace gabp
@@ -15,6 +16,7 @@ NB_MODULE(_cpu, m) {
     gabp::bind_layout(m);
     gabp::bind_rows(m);
     gabp::bind_sequential(m);
+    gabp::bind_split(m);
     gabp::bind_sweeps(m);
     gabp::bind_tree(m);
 }
