@@ -87,7 +87,7 @@ class Hierarchy:
     def levels(self) -> tuple[Level, ...]:
         """The models, finest first."""
         return tuple(
-            Level(n, edges, blocks, loaded, exact) for n, edges, blocks, _, _, loaded, exact in self._models.levels()
+            Level(n, edges, blocks, loaded, exact) for n, edges, blocks, _, _, loaded, exact in self._models.models()
         )
 
     @property

@@ -1,7 +1,7 @@
 // Clusters of strongly coupled variables, and the coarse model in which each cluster is one variable.
 #pragma once
 
-#include "level_matrix.hpp"
+#include "model_matrix.hpp"
 
 namespace gabp {
 

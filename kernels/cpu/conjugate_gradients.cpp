@@ -31,7 +31,7 @@ ConjugateGradients::ConjugateGradients(const Hierarchy &hierarchy, const double 
     beta_.assign(width, 0.0);
     energy_.assign(width, 0.0);
     norm_.assign(width, 0.0);
-    const LevelMatrix &m = hierarchy.levels().front().matrix;
+    const ModelMatrix &m = hierarchy.models().front().matrix;
     dots_.resize(static_cast<std::size_t>(m.blocks()) * direction_dots * width);
     team_.each(m.blocks(), [&](std::int64_t k) {
         for (std::int64_t i = m.block[k]; i < m.block[k + 1]; ++i)
@@ -46,7 +46,7 @@ ConjugateGradients::ConjugateGradients(const Hierarchy &hierarchy, const double 
 
 // The norms of the residuals in the user's units.
 void ConjugateGradients::measure() {
-    const LevelMatrix &m = hierarchy_.levels().front().matrix;
+    const ModelMatrix &m = hierarchy_.models().front().matrix;
     team_.each(m.blocks(), [&](std::int64_t k) {
         double *sum = dots_.data() + k * width_;
         std::fill(sum, sum + width_, 0.0);
@@ -65,7 +65,7 @@ void ConjugateGradients::measure() {
 }
 
 Failure ConjugateGradients::step() {
-    const LevelMatrix &m = hierarchy_.levels().front().matrix;
+    const ModelMatrix &m = hierarchy_.models().front().matrix;
     const SweepView view = m.view();
     const GradientStep g{solution_.data(), residual_.data(), direction_.data(), image_.data(), alpha_.data(), beta_.data()};
     const int blocks = m.blocks(), w = width_;
@@ -127,7 +127,7 @@ Failure ConjugateGradients::step() {
 
 // Applies the last step to the solution and the residual, which otherwise waits for the next forward sweep.
 void ConjugateGradients::settle() {
-    const LevelMatrix &m = hierarchy_.levels().front().matrix;
+    const ModelMatrix &m = hierarchy_.models().front().matrix;
     team_.each(m.blocks(), [&](std::int64_t k) {
         for (std::int64_t i = m.block[k]; i < m.block[k + 1]; ++i)
             for (int c = 0; c < width_; ++c) {
@@ -141,7 +141,7 @@ void ConjugateGradients::settle() {
 
 void ConjugateGradients::write_solution(double *out, std::int64_t stride) {
     settle();
-    const LevelMatrix &m = hierarchy_.levels().front().matrix;
+    const ModelMatrix &m = hierarchy_.models().front().matrix;
     team_.each(m.blocks(), [&](std::int64_t k) {
         for (std::int64_t i = m.block[k]; i < m.block[k + 1]; ++i)
             for (int c = 0; c < columns_; ++c)

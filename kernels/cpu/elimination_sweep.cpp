@@ -11,7 +11,7 @@ constexpr double pivot_rounding = 1e-5;  // of inverse pivots held in float32
 }  // namespace
 
 template <class W>
-void set_pivots(const RowsView<W> &rows, const Loading &loading, LevelMatrix &m, Team &team) {
+void set_pivots(const RowsView<W> &rows, const Loading &loading, ModelMatrix &m, Team &team) {
     m.inverse_pivot = Array<float>(m.n);
     m.excess = Array<float>(m.n);
     std::vector<std::int64_t> loaded(static_cast<std::size_t>(m.blocks()));
@@ -43,7 +43,7 @@ void set_pivots(const RowsView<W> &rows, const Loading &loading, LevelMatrix &m,
     for (const std::int64_t count : loaded) m.loaded_rows += count;
 }
 
-template void set_pivots(const RowsView<float> &, const Loading &, LevelMatrix &, Team &);
-template void set_pivots(const RowsView<double> &, const Loading &, LevelMatrix &, Team &);
+template void set_pivots(const RowsView<float> &, const Loading &, ModelMatrix &, Team &);
+template void set_pivots(const RowsView<double> &, const Loading &, ModelMatrix &, Team &);
 
 }  // namespace gabp

@@ -2,7 +2,7 @@
 // is ((D + L) D^-1 (D + L'))^-1, D the precision pivots, symmetric positive definite for every positive D.
 #pragma once
 
-#include "level_matrix.hpp"
+#include "model_matrix.hpp"
 
 namespace gabp {
 
@@ -22,6 +22,6 @@ constexpr Loading half_sweep{0.8, 0.5, 0.0};
 
 // J_i = A_ii - sum_{k < i} A_ik^2 / J_k within each block, loaded where it falls too low.
 template <class W>
-void set_pivots(const RowsView<W> &rows, const Loading &loading, LevelMatrix &matrix, Team &team);
+void set_pivots(const RowsView<W> &rows, const Loading &loading, ModelMatrix &matrix, Team &team);
 
 }  // namespace gabp

@@ -1,7 +1,7 @@
 // Exact elimination of the coarsest model: Cholesky within the envelope of a reverse Cuthill-McKee order.
 #pragma once
 
-#include "level_matrix.hpp"
+#include "model_matrix.hpp"
 
 #include <vector>
 

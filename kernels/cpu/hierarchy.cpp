@@ -40,10 +40,10 @@ Hierarchy::Hierarchy(Preparation<W> &&prepared, Team &team) {
 
 template <class W>
 void Hierarchy::build(const RowsView<W> &rows, bool finest, bool contract_further, Team &team) {
-    Level level;
-    level.matrix = lay_out(rows, finest, team);
-    if (rows.n <= largest_exact && level.exact.factor(rows, finest ? exact_numbers_finest : exact_numbers_coarse)) {
-        level_.push_back(std::move(level));
+    Model model;
+    model.matrix = lay_out(rows, finest, team);
+    if (rows.n <= largest_exact && model.exact.factor(rows, finest ? exact_numbers_finest : exact_numbers_coarse)) {
+        model_.push_back(std::move(model));
         return;
     }
     Clusters clusters;
@@ -51,27 +51,27 @@ void Hierarchy::build(const RowsView<W> &rows, bool finest, bool contract_furthe
     Rows coarse;
     bool last = !contract_further;
     if (!last) {
-        clusters = find_clusters(rows, level.matrix.block, team);
+        clusters = find_clusters(rows, model.matrix.block, team);
         last = clusters.count() == 0 || clusters.count() > least_contraction * rows.n;
     }
     if (!last) {
-        coarse = contract(rows, level.matrix.block, clusters, team, inner);
+        coarse = contract(rows, model.matrix.block, clusters, team, inner);
         last = inner < least_inner;
     }
     if (last) {
-        set_pivots(rows, whole_sweep, level.matrix, team);
-        level_.push_back(std::move(level));
+        set_pivots(rows, whole_sweep, model.matrix, team);
+        model_.push_back(std::move(model));
         return;
     }
-    set_pivots(rows, half_sweep, level.matrix, team);
-    level.matrix.cluster = std::move(clusters.of);
-    level_.push_back(std::move(level));
+    set_pivots(rows, half_sweep, model.matrix, team);
+    model.matrix.cluster = std::move(clusters.of);
+    model_.push_back(std::move(model));
     build(coarse.view(), false, true, team);
 }
 
 std::int64_t Hierarchy::bytes() const {
     std::int64_t sum = order_.bytes() + scale_.bytes();
-    for (const Level &level : level_) sum += level.matrix.bytes() + level.exact.size() * 8;
+    for (const Model &model : model_) sum += model.matrix.bytes() + model.exact.size() * 8;
     return sum;
 }
 
@@ -81,8 +81,8 @@ template Hierarchy::Hierarchy(Preparation<double> &&, Team &);
 Passage::Passage(const Hierarchy &hierarchy, int columns, Cycle cycle, Team &team)
     : hierarchy_(hierarchy), columns_(columns), kind_(cycle), team_(team), kernel_(sweep_kernels(columns)) {
     std::size_t blocks = 1;
-    for (std::size_t l = 0; l < hierarchy.levels().size(); ++l) {
-        const LevelMatrix &m = hierarchy.levels()[l].matrix;
+    for (std::size_t l = 0; l < hierarchy.models().size(); ++l) {
+        const ModelMatrix &m = hierarchy.models()[l].matrix;
         const std::int64_t size = std::int64_t(m.n) * columns;
         Vectors v;
         v.x = Array<float>(size);
@@ -96,18 +96,18 @@ Passage::Passage(const Hierarchy &hierarchy, int columns, Cycle cycle, Team &tea
         }
         vector_.push_back(std::move(v));
         blocks = std::max(blocks, m.block.size());
-        if (!hierarchy.levels()[l].exact.empty()) work_.resize(static_cast<std::size_t>(size));
+        if (!hierarchy.models()[l].exact.empty()) work_.resize(static_cast<std::size_t>(size));
     }
     dots_.resize(blocks * product_dots * static_cast<std::size_t>(columns));
 }
 
 void Passage::cycle(std::size_t l, const float *b, float *out) {
-    const Level &level = hierarchy_.levels()[l];
-    if (!level.exact.empty()) {
-        level.exact.solve(b, out, columns_, work_.data());
+    const Model &model = hierarchy_.models()[l];
+    if (!model.exact.empty()) {
+        model.exact.solve(b, out, columns_, work_.data());
         return;
     }
-    const LevelMatrix &m = level.matrix;
+    const ModelMatrix &m = model.matrix;
     const SweepView view = m.view();
     float *x = vector_[l].x.data();
     team_.each(m.blocks(), [&](std::int64_t k) { kernel_.forward(view, m.block_run[k], m.block_run[k + 1], b, x); });
@@ -115,7 +115,7 @@ void Passage::cycle(std::size_t l, const float *b, float *out) {
 }
 
 void Passage::after_forward(std::size_t l, const float *b, float *out) {
-    const LevelMatrix &m = hierarchy_.levels()[l].matrix;
+    const ModelMatrix &m = hierarchy_.models()[l].matrix;
     const SweepView view = m.view();
     float *x = vector_[l].x.data();
     if (m.cluster.size() == 0) {
@@ -131,7 +131,7 @@ void Passage::after_forward(std::size_t l, const float *b, float *out) {
     team_.each(m.blocks(), [&](std::int64_t k) {
         kernel_.restrict_residual(view, m.block_run[k], m.block_run[k + 1], x, coarse.b.data());
     });
-    if (kind_ == Cycle::k && hierarchy_.levels()[l + 1].exact.empty())
+    if (kind_ == Cycle::k && hierarchy_.models()[l + 1].exact.empty())
         accelerate(l + 1);
     else
         cycle(l + 1, coarse.b.data(), coarse.c.data());
@@ -143,7 +143,7 @@ void Passage::after_forward(std::size_t l, const float *b, float *out) {
 
 // image of the level = A c, and the sums over all blocks.
 void Passage::product(std::size_t l, const float *c, const float *r, const float *o, double *dots) {
-    const LevelMatrix &m = hierarchy_.levels()[l].matrix;
+    const ModelMatrix &m = hierarchy_.models()[l].matrix;
     const SweepView view = m.view();
     const std::int64_t count = product_dots * columns_;
     team_.each(m.blocks(), [&](std::int64_t k) {
@@ -159,7 +159,7 @@ void Passage::product(std::size_t l, const float *c, const float *r, const float
 // c of the level becomes an approximation to A^-1 b; b is overwritten.
 void Passage::accelerate(std::size_t l) {
     Vectors &v = vector_[l];
-    const LevelMatrix &m = hierarchy_.levels()[l].matrix;
+    const ModelMatrix &m = hierarchy_.models()[l].matrix;
     float *b = v.b.data(), *c = v.c.data(), *d = v.d.data();
     const int w = columns_;
     double first[product_dots * 8], second[product_dots * 8];

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "envelope.hpp"
-#include "level_matrix.hpp"
+#include "model_matrix.hpp"
 #include "preparation.hpp"
 
 #include <memory>
@@ -11,8 +11,8 @@
 
 namespace gabp {
 
-struct Level {
-    LevelMatrix matrix;
+struct Model {
+    ModelMatrix matrix;
     Envelope exact;  // not empty: this model is solved by elimination, and it is the last
 };
 
@@ -26,8 +26,8 @@ public:
     Hierarchy(const Hierarchy &) = delete;
     Hierarchy &operator=(const Hierarchy &) = delete;
 
-    std::int32_t n() const { return level_.front().matrix.n; }
-    const std::vector<Level> &levels() const { return level_; }
+    std::int32_t n() const { return model_.front().matrix.n; }
+    const std::vector<Model> &models() const { return model_; }
     double norm_bound() const { return norm_bound_; }  // of A: the largest absolute row sum
     std::int64_t bytes() const;
     // What turns the user's vectors into the hierarchy's: row i is scale(i) times the user's row place(i).
@@ -40,7 +40,7 @@ private:
     template <class W>
     void build(const RowsView<W> &rows, bool finest, bool contract_further, Team &team);
 
-    std::vector<Level> level_;
+    std::vector<Model> model_;
     Array<std::int32_t> order_;
     Array<double> scale_;
     double norm_bound_ = 0.0;
@@ -55,7 +55,7 @@ public:
     void apply(const float *b, float *out) { cycle(0, b, out); }
     // The same where x = (D + L)^-1 b has been computed on the finest level (into half()).
     void finish(const float *b, float *out) { after_forward(0, b, out); }
-    bool splits() const { return hierarchy_.levels().front().exact.empty(); }
+    bool splits() const { return hierarchy_.models().front().exact.empty(); }
     float *half() { return vector_.front().x.data(); }
 
 private:

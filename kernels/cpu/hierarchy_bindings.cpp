@@ -99,7 +99,7 @@ public:
     std::vector<std::int32_t> blocks() const { return matrix_.block; }
 
 private:
-    LevelMatrix matrix_;
+    ModelMatrix matrix_;
 };
 
 // Conjugate gradients on any number of columns, in groups of up to eight that share every sweep.
@@ -115,6 +115,9 @@ public:
                                                                   static_cast<int>(std::min<std::int64_t>(8, columns_ - c)),
                                                                   Cycle::k, team_));
     }
+
+    Correction(const Correction &) = delete;
+    Correction &operator=(const Correction &) = delete;
 
     // Up to `steps` steps, until every column's norm is within its target or none has seen a new lowest norm for
     // `patience` steps: (done, failure, column).
@@ -204,12 +207,12 @@ void bind_hierarchy(nb::module_ &m) {
         .def_prop_ro("scaled", &Hierarchy::scaled)
         .def_prop_ro("reordered", &Hierarchy::reordered)
         .def_prop_ro("bytes", &Hierarchy::bytes)
-        .def("levels", [](const Hierarchy &h) {
+        .def("models", [](const Hierarchy &h) {
             nb::list all;
-            for (const Level &level : h.levels()) {
-                const LevelMatrix &l = level.matrix;
+            for (const Model &model : h.models()) {
+                const ModelMatrix &l = model.matrix;
                 all.append(nb::make_tuple(l.n, l.couplings, l.blocks(), l.regular_rows, l.cross_couplings, l.loaded_rows,
-                                          !level.exact.empty()));
+                                          !model.exact.empty()));
             }
             return all;
         });

@@ -2,7 +2,7 @@
 // order, and values that float32 can hold.
 #pragma once
 
-#include "level_matrix.hpp"
+#include "model_matrix.hpp"
 
 namespace gabp {
 

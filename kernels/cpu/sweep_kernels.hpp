@@ -21,7 +21,7 @@ struct SweepRun {
     std::int64_t low, rest;  // its first coupling in each of the two stores
 };
 
-// A matrix as the loops see it; owned by LevelMatrix.
+// A matrix as the loops see it; owned by ModelMatrix.
 struct SweepView {
     const SweepRun *run;
     const std::int32_t *distance;

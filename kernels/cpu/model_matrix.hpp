@@ -6,6 +6,7 @@
 #include "team.hpp"
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace gabp {
@@ -57,7 +58,7 @@ struct Rows {
 // depend on the threads.
 std::vector<std::int32_t> row_blocks(std::int32_t n);
 
-struct LevelMatrix {
+struct ModelMatrix {
     std::int32_t n = 0;
     std::int64_t couplings = 0;
     std::int64_t regular_rows = 0, cross_couplings = 0, loaded_rows = 0;
@@ -80,6 +81,6 @@ struct LevelMatrix {
 
 // Lays the rows out in runs. `exact` keeps what conjugate gradients need in float64 (the finest level).
 template <class W>
-LevelMatrix lay_out(const RowsView<W> &rows, bool exact, Team &team);
+ModelMatrix lay_out(const RowsView<W> &rows, bool exact, Team &team);
 
 }  // namespace gabp

@@ -1,4 +1,4 @@
-#include "level_matrix.hpp"
+#include "model_matrix.hpp"
 
 #include <algorithm>
 
@@ -104,7 +104,7 @@ BlockLayout find_runs(const RowsView<W> &rows, std::int32_t begin, std::int32_t 
 
 // Copies the couplings of a block into its runs; low and rest may be float or double.
 template <class W, class V>
-void fill_values(const RowsView<W> &rows, const LevelMatrix &m, int k, V *low, V *rest) {
+void fill_values(const RowsView<W> &rows, const ModelMatrix &m, int k, V *low, V *rest) {
     const std::int32_t begin = m.block[k], end = m.block[k + 1];
     for (std::int32_t r = m.block_run[k]; r < m.block_run[k + 1]; ++r) {
         const SweepRun &run = m.run[r];
@@ -127,7 +127,7 @@ void fill_values(const RowsView<W> &rows, const LevelMatrix &m, int k, V *low, V
 }
 
 template <class W>
-void fill_columns(const RowsView<W> &rows, LevelMatrix &m, int k) {
+void fill_columns(const RowsView<W> &rows, ModelMatrix &m, int k) {
     const std::int32_t begin = m.block[k], end = m.block[k + 1];
     for (std::int32_t r = m.block_run[k]; r < m.block_run[k + 1]; ++r) {
         const SweepRun &run = m.run[r];
@@ -160,14 +160,14 @@ std::vector<std::int32_t> row_blocks(std::int32_t n) {
     return block;
 }
 
-SweepView LevelMatrix::view() const {
+SweepView ModelMatrix::view() const {
     return {run.data(),         distance.data(),  low_start.data(),  rest_start.data(),     rest_split.data(),
             low_column.data(),  rest_column.data(), low.data(),      rest.data(),           low_exact.data(),
             rest_exact.data(),  diagonal.data(),  inverse_pivot.data(), excess.data(),      diagonal_exact.data(),
             cluster.data()};
 }
 
-std::int64_t LevelMatrix::bytes() const {
+std::int64_t ModelMatrix::bytes() const {
     return low_start.bytes() + rest_start.bytes() + rest_split.bytes() + low_column.bytes() + rest_column.bytes() +
            low.bytes() + rest.bytes() + low_exact.bytes() + rest_exact.bytes() + diagonal.bytes() +
            inverse_pivot.bytes() + excess.bytes() + diagonal_exact.bytes() + cluster.bytes() +
@@ -175,8 +175,8 @@ std::int64_t LevelMatrix::bytes() const {
 }
 
 template <class W>
-LevelMatrix lay_out(const RowsView<W> &rows, bool exact, Team &team) {
-    LevelMatrix m;
+ModelMatrix lay_out(const RowsView<W> &rows, bool exact, Team &team) {
+    ModelMatrix m;
     m.n = rows.n;
     m.couplings = rows.start[rows.n];
     m.block = row_blocks(rows.n);
@@ -241,7 +241,7 @@ LevelMatrix lay_out(const RowsView<W> &rows, bool exact, Team &team) {
     return m;
 }
 
-template LevelMatrix lay_out(const RowsView<float> &, bool, Team &);
-template LevelMatrix lay_out(const RowsView<double> &, bool, Team &);
+template ModelMatrix lay_out(const RowsView<float> &, bool, Team &);
+template ModelMatrix lay_out(const RowsView<double> &, bool, Team &);
 
 }  // namespace gabp
