@@ -34,7 +34,7 @@ def test_the_report_is_printed(folder, capsys):
 def test_json_says_the_same(folder, capsys):
     assert main(["check", "chain.mtx", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
-    assert (record["n"], record["is_forest"], record["walk_summable"]) == (5, True, "YES")
+    assert (record["n"], record["is_forest"], record["walk_summable"]) == (5, True, "yes")
     lower, upper = record["walk_radius"]
     assert lower <= np.cos(np.pi / 6) / 2 <= upper  # ρ(|R|) of a path of 5 nodes with |R_ij| = 1/4
 
@@ -43,7 +43,7 @@ def test_json_says_the_same(folder, capsys):
 def test_what_is_odd_is_reported_and_not_an_error(folder, capsys, name):
     assert main(["check", name, "--json"]) == 0
     captured = capsys.readouterr()
-    assert json.loads(captured.out)["positive_definite"] != "YES"
+    assert json.loads(captured.out)["positive_definite"] != "yes"
     assert captured.err == ""
 
 
