@@ -203,7 +203,7 @@ def _indefinite_trees() -> list[Case]:
     b = rng.standard_normal
     known = {"spd": False, "forest": True, "walk_summable": False}
     # Positive diagonals, so the message methods try, and must find out.
-    tries = {"flooding": FAILED, "sequential": FAILED, "double-loop": FAILED}
+    tries = {"flooding": FAILED, "sequential": FAILED, "double-loop": FAILED, "hierarchy": FAILED}
     return [
         Case("swap", from_edges(2, [(0, 1, 1.0)], 0.0), b(2), **known),
         Case(
@@ -325,7 +325,13 @@ def _singular_and_indefinite() -> list[Case]:
             shifted,
             b(36),
             **indefinite,
-            ends={"auto": SOLVED_OR_FAILED, "flooding": FAILED, "sequential": FAILED, "double-loop": FAILED},
+            ends={
+                "auto": SOLVED_OR_FAILED,
+                "flooding": FAILED,
+                "sequential": FAILED,
+                "double-loop": FAILED,
+                "hierarchy": FAILED,
+            },
         ),
         Case("saddle_point", saddle, b(5), **indefinite, ends={"auto": SOLVED_OR_FAILED}),
     ]

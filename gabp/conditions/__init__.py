@@ -14,9 +14,6 @@ __all__ = [
     "Verdict",
     "certify",
     "check",
-<<<<<<< HEAD
     "check_system",
-=======
->>>>>>> cond
     "unwrap",
 ]

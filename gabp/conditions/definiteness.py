@@ -37,19 +37,11 @@ def positive_definite(slots: Slots, bracket: Bracket | None) -> Verdict:
     if bracket.verdict is Verdict.YES:
         return Verdict.YES
     # an attractive model up to signs is as definite as its comparison matrix
-<<<<<<< HEAD
-    comparable = slots.signature is not None and bracket.witness is not None
-    if (
-        bracket.verdict is Verdict.NO
-        and comparable
-        and _curvature_nonpositive(slots, slots.signature * bracket.witness)
-=======
     if (
         bracket.verdict is Verdict.NO
         and slots.signature is not None
         and bracket.witness is not None
         and (_curvature_nonpositive(slots, slots.signature * bracket.witness))
->>>>>>> cond
     ):
         return Verdict.NO
     verdict = _by_factor(slots) if slots.envelope_work <= _FACTOR_WORK else Verdict.UNDECIDED

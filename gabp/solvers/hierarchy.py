@@ -1,5 +1,6 @@
 """Conjugate gradients on a hierarchy of Gaussian models: every symmetric positive definite system."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from gabp.solvers.solution import Status
 from gabp.system import System, require_positive_diagonal
 
 _SAFETY = 0.7  # the recurrence's residual norm is met a little below the target, since rounding sets it apart
+_MODERATE = 60  # binary digits that a matrix may be away from 1 and be taken as it is
 _STALLED_STEPS = 400  # without a new lowest residual norm
 _FAILURES = {0: None, 1: Status.NOT_POSITIVE_DEFINITE, 2: Status.SINGULAR}
 
@@ -66,6 +68,7 @@ class Hierarchy:
 
     system: System
     _models: Any = field(init=False, repr=False)
+    _unit: float = field(init=False, repr=False)  # the models are those of A times this
     exact = False
     failure = None
 
@@ -74,14 +77,19 @@ class Hierarchy:
         if cpu.extension is None:
             raise ModuleNotFoundError(f"method 'hierarchy' needs the compiled kernels: {cpu.missing_because}")
         graph = self.system.graph
+        exponent = math.frexp(float(self.system.diagonal.max()))[1]
+        # the cycle is kept in float32, whose range the squares of extreme entries leave
+        unit = 1.0 if abs(exponent) < _MODERATE else math.ldexp(1.0, -exponent)
+        weight, diagonal = self.system.weight.detach(), self.system.diagonal.detach()
         models = cpu.extension.Hierarchy(
             graph.start.cpu(),
             graph.source.cpu(),
-            self.system.weight.detach().cpu(),
-            self.system.diagonal.detach().cpu(),
+            (weight if unit == 1.0 else weight * unit).cpu(),
+            (diagonal if unit == 1.0 else diagonal * unit).cpu(),
             torch.get_num_threads(),
         )
         object.__setattr__(self, "_models", models)
+        object.__setattr__(self, "_unit", unit)
 
     @property
     def levels(self) -> tuple[Level, ...]:
@@ -103,7 +111,7 @@ class Hierarchy:
         right = r.detach().double().cpu().contiguous()
         out = torch.empty_like(right)
         self._models.apply(right, out, torch.get_num_threads())
-        return out.to(r.device)
+        return (out if self._unit == 1.0 else out * self._unit).to(r.device)
 
     def __repr__(self) -> str:
         lines = [f"Hierarchy: {len(self.levels)} levels, {self.nbytes / 1e6:.3g} MB"]
@@ -146,6 +154,7 @@ class HierarchyCorrection:
         self.shape, self.device = r.shape, r.device
         self.target = (_SAFETY * target).double().cpu().contiguous()
         self.witness: Tensor | None = None
+        self._unit = hierarchy._unit
         self._solve = cpu.extension.HierarchyCorrection(
             hierarchy._models, r.detach().double().cpu().contiguous(), torch.get_num_threads()
         )
@@ -162,4 +171,4 @@ class HierarchyCorrection:
     def estimate(self) -> Tensor:
         out = torch.empty(self.shape, dtype=torch.float64)
         self._solve.estimate(out)
-        return out.to(self.device)
+        return (out if self._unit == 1.0 else out * self._unit).to(self.device)
