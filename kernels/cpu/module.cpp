@@ -1,6 +1,7 @@
 #include <nanobind/nanobind.h>
 
 namespace gabp {
+void bind_factor(nanobind::module_ &);
 void bind_layout(nanobind::module_ &);
 void bind_sequential(nanobind::module_ &);
 void bind_sweeps(nanobind::module_ &);
@@ -9,6 +10,7 @@ void bind_tree(nanobind::module_ &);
 
 NB_MODULE(_cpu, m) {
     m.doc() = "Compiled message-passing kernels; gabp/kernels/reference.py states what they compute.";
+    gabp::bind_factor(m);
     gabp::bind_layout(m);
     gabp::bind_sequential(m);
     gabp::bind_sweeps(m);
