@@ -44,7 +44,7 @@ double *workspace() {
 
 constexpr Index chunk_rows = 2 * block_rows;
 constexpr Index chunk_columns = block_columns;
-constexpr double worth_threads = 2e6;  // multiplications
+constexpr double worth_threads = 1e7;  // multiplications
 
 // One chunk of c; chunks are independent, and the same whoever does them.
 void multiply_chunk(const Product &p, Index chunk, Index chunks_down) {

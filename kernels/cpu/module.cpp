@@ -3,6 +3,7 @@
 namespace gabp {
 void bind_factor(nanobind::module_ &);
 void bind_layout(nanobind::module_ &);
+void bind_patches(nanobind::module_ &);
 void bind_sequential(nanobind::module_ &);
 void bind_sweeps(nanobind::module_ &);
 void bind_tree(nanobind::module_ &);
@@ -12,6 +13,7 @@ NB_MODULE(_cpu, m) {
     m.doc() = "Compiled message-passing kernels; gabp/kernels/reference.py states what they compute.";
     gabp::bind_factor(m);
     gabp::bind_layout(m);
+    gabp::bind_patches(m);
     gabp::bind_sequential(m);
     gabp::bind_sweeps(m);
     gabp::bind_tree(m);
