@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gabp.system import SparseMatrix, System
+from gabp.system import System
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,15 +52,18 @@ class Entries:
         return Entries(diagonal, weight)
 
 
-def as_matrix(system: System) -> SparseMatrix:
-    """The matrix of ``system`` in compressed rows."""
-    n, graph, device = system.n, system.graph, system.device
-    row = torch.cat([torch.arange(n, device=device), graph.destination])
-    column = torch.cat([torch.arange(n, device=device), graph.source.long()])
-    order = torch.argsort(row * n + column)
-    start = graph.start + torch.arange(n + 1, device=device)
+def as_tensor(system: System, kept: Tensor | None = None) -> Tensor:
+    """The matrix of ``system`` as a torch COO tensor; of the ``kept`` nodes (n,) only, renumbered in their order."""
+    graph = system.graph
+    node = torch.arange(system.n, device=system.device)
+    place = torch.stack([torch.cat([node, graph.destination]), torch.cat([node, graph.source.long()])])
     value = torch.cat([system.diagonal, system.weight])
-    return SparseMatrix(n, start, column[order].int(), value[order])
+    size = system.n
+    if kept is not None:
+        inside = kept[place].all(0)
+        place, value = (torch.cumsum(kept, 0) - 1)[place[:, inside]], value[inside]
+        size = int(kept.sum())
+    return torch.sparse_coo_tensor(place, value, (size, size), check_invariants=False)
 
 
 def _attached(A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -72,7 +75,8 @@ def _attached(A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         A = A.coalesce()
         row, column = A.indices()
         return row, column, A.values()
-    by_rows = A.layout == torch.sparse_csr
-    start, inner = (A.crow_indices(), A.col_indices()) if by_rows else (A.ccol_indices(), A.row_indices())
+    by_columns = A.layout == torch.sparse_csc
+    rows = A.t() if by_columns else A  # torch derives the values of compressed rows, not of compressed columns
+    start, inner = rows.crow_indices(), rows.col_indices()
     outer = torch.repeat_interleave(torch.arange(len(start) - 1, device=start.device), start.diff())
-    return (outer, inner, A.values()) if by_rows else (inner, outer, A.values())
+    return (inner, outer, rows.values()) if by_columns else (outer, inner, rows.values())

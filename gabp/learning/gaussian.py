@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gabp.learning import implicit, message_gradients
-from gabp.learning.entries import Entries, as_matrix
+from gabp.learning.entries import Entries, as_tensor
 from gabp.learning.implicit import SetUp, wants_gradient
 from gabp.marginals import (
     Analysis,
@@ -95,9 +95,7 @@ class Gaussian:
     @cached_property
     def solver(self) -> Solver:
         """The solver of ``A x = b`` that serves the means, the samples and the backward passes."""
-        matrix = as_matrix(self._system)
-        shape = (matrix.n, matrix.n)
-        return Solver(torch.sparse_csr_tensor(matrix.start, matrix.column.long(), matrix.value, shape))
+        return Solver(as_tensor(self._system))
 
     @cached_property
     def _analysis(self) -> Analysis:
@@ -248,15 +246,7 @@ class Gaussian:
         given = torch.zeros((self.n, 1), dtype=torch.float64, device=self._system.device)
         given[known] = value
         potential = (self._potential.detach() - self._system.multiply(given)[:, 0])[kept]
-        matrix = as_matrix(self._system)
-        row, column = matrix.row, matrix.column.long()
-        inside = kept[row] & kept[column]
-        number = torch.cumsum(kept, 0) - 1
-        shape = (int(kept.sum()),) * 2
-        rest = torch.sparse_coo_tensor(
-            torch.stack([number[row[inside]], number[column[inside]]]), matrix.value[inside], shape
-        )
-        conditioned = Gaussian(rest, potential)
+        conditioned = Gaussian(as_tensor(self._system, kept), potential)
         conditioned._family = self._family
         return conditioned
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from gabp.kernels import reference
-from gabp.learning.entries import Entries, as_matrix
+from gabp.learning.entries import Entries, as_tensor
 from gabp.marginals import SparseFactor
 from gabp.solvers import Solution, Solver
 from gabp.system import System
@@ -46,9 +46,8 @@ class SetUp:
     @cached_property
     def _transposed_solver(self) -> Solver:
         assert self.solver is not None
-        matrix = as_matrix(replace(self.system, weight=self.system.weight[self.system.graph.reverse]))
-        A = torch.sparse_csr_tensor(matrix.start, matrix.column.long(), matrix.value, (matrix.n, matrix.n))
-        return Solver(A, symmetric=False)
+        transposed = replace(self.system, weight=self.system.weight[self.system.graph.reverse])
+        return Solver(as_tensor(transposed), symmetric=False)
 
 
 def solve_differentiably(A: Any, b: Any, solver: Solver, solution: Solution, **settings: Any) -> Solution:

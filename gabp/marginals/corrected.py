@@ -10,6 +10,7 @@ import logging
 import math
 from dataclasses import dataclass
 
+import scipy.sparse
 import torch
 from torch import Tensor
 
@@ -37,12 +38,12 @@ class Conditionals:
     ----------
     variance : Tensor, shape (n,)
         ``Var(x_i | x_S)``.
-    mean : Tensor, shape (n, n), sparse CSR
+    mean : scipy.sparse.csr_array, shape (n, n)
         ``E(x | rims) = mean @ x``.
     """
 
     variance: Tensor
-    mean: Tensor
+    mean: scipy.sparse.csr_array
 
     @staticmethod
     def of(system: System) -> "Conditionals":
@@ -57,7 +58,7 @@ class Conditionals:
         rim = torch.empty(int(rim_start[-1]), dtype=torch.int32)
         coefficient = torch.empty(len(rim), dtype=torch.float64)
         _kernels.patch_coefficients(*model, *limits, rim_start, rim, coefficient, threads)
-        mean = torch.sparse_csr_tensor(rim_start, rim.long(), coefficient, (n, n), check_invariants=False)
+        mean = scipy.sparse.csr_array((coefficient.numpy(), rim.numpy(), rim_start.numpy()), (n, n))
         return Conditionals(variance, mean)
 
 
@@ -82,8 +83,8 @@ def corrected_variances(
     wanted = _PILOT if probes is None else probes
     while drawn < wanted:
         count = min(_BATCH, wanted - drawn)
-        samples = sampler.draw(count, generator).cpu()
-        total += (given_rim.mean @ samples).square().sum(1)
+        samples = sampler.draw(count, generator).cpu().numpy()
+        total += torch.from_numpy(given_rim.mean @ samples).square().sum(1)
         drawn += count
         if probes is None and drawn == _PILOT:
             explained = total / drawn

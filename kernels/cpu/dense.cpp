@@ -1,5 +1,7 @@
 #include "dense.hpp"
 
+#include "levels.hpp"
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -10,16 +12,9 @@ namespace gabp::dense {
 namespace {
 
 const Kernels &choose_level() {
-#ifdef GABP_X86_DENSE
-    const char *wanted = std::getenv("GABP_LEVEL");  // to compare levels, and to test the slower ones
-    __builtin_cpu_init();
-    const bool has_v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    const bool has_v4 = has_v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
-    const bool below_v4 = wanted != nullptr && (!std::strcmp(wanted, "v3") || !std::strcmp(wanted, "plain"));
-    const bool below_v3 = wanted != nullptr && !std::strcmp(wanted, "plain");
-    if (has_v4 && !below_v4) return v4::kernels;
-    if (has_v3 && !below_v3) return v3::kernels;
+#ifdef GABP_X86_LEVELS
+    if (!std::strcmp(level().name, "v4")) return v4::kernels;
+    if (!std::strcmp(level().name, "v3")) return v3::kernels;
 #endif
     return plain::kernels;
 }
