@@ -1,7 +1,9 @@
 """Gaussian belief propagation on sparse systems: solutions, uncertainties and convergence certificates."""
 
-from gabp.api import check, solve
+from gabp.api import check, logdet, marginals, sample, solve
 from gabp.conditions import ComputationTree, ConvergenceReport, Verdict, unwrap
+from gabp.learning import Gaussian
+from gabp.marginals import Marginals, NotPositiveDefiniteError
 from gabp.solvers import ConvergenceError, Progress, Solution, Solver, Status
 from gabp.system import InvalidSystemError
 
@@ -11,13 +13,19 @@ __all__ = [
     "ComputationTree",
     "ConvergenceError",
     "ConvergenceReport",
+    "Gaussian",
     "InvalidSystemError",
+    "Marginals",
+    "NotPositiveDefiniteError",
     "Progress",
     "Solution",
     "Solver",
     "Status",
     "Verdict",
     "check",
+    "logdet",
+    "marginals",
+    "sample",
     "solve",
     "unwrap",
 ]

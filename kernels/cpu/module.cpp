@@ -1,8 +1,10 @@
 #include <nanobind/nanobind.h>
 
 namespace gabp {
+void bind_factor(nanobind::module_ &);
 void bind_hierarchy(nanobind::module_ &);
 void bind_layout(nanobind::module_ &);
+void bind_patches(nanobind::module_ &);
 void bind_rows(nanobind::module_ &);
 void bind_sequential(nanobind::module_ &);
 void bind_sweeps(nanobind::module_ &);
@@ -11,8 +13,10 @@ void bind_tree(nanobind::module_ &);
 
 NB_MODULE(_cpu, m) {
     m.doc() = "Compiled message-passing kernels; gabp/kernels/reference.py states what they compute.";
+    gabp::bind_factor(m);
     gabp::bind_hierarchy(m);
     gabp::bind_layout(m);
+    gabp::bind_patches(m);
     gabp::bind_rows(m);
     gabp::bind_sequential(m);
     gabp::bind_sweeps(m);

@@ -1,0 +1,290 @@
+"""The Gaussian model as an object: everything one asks of it, from one set-up and one factor."""
+
+import math
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gabp.learning import implicit, message_gradients
+from gabp.learning.entries import Entries, as_tensor
+from gabp.learning.implicit import SetUp, wants_gradient
+from gabp.marginals import (
+    Analysis,
+    Marginals,
+    Sampler,
+    SparseFactor,
+    VarianceKind,
+    corrected_variances,
+    make_generator,
+    make_sampler,
+    require_kind,
+)
+from gabp.solvers import Solver
+from gabp.system import (
+    InvalidSystemError,
+    make_system,
+    read_columns,
+    read_matrix,
+    require_positive_diagonal,
+)
+
+_WORTH_A_FACTOR = 1e13  # operations; beyond, perturb-and-solve samples sooner
+
+
+class Gaussian:
+    """The model ``p(x) ∝ exp(-½ xᵀA x + bᵀx)``: precision A, mean ``A⁻¹ b``, covariance ``A⁻¹``.
+
+    Immutable and picklable; the set-up, the factor and the messages are made when first asked for and kept.
+    Where A's values or b are torch tensors that require grad, mean, Bethe and exact variances, covariances,
+    log-determinants, log-density and normaliser carry gradients, once and twice.
+
+    Parameters
+    ----------
+    A : scipy sparse, torch sparse or dense, or 2-D numpy array, shape (n, n)
+        Symmetric positive definite.
+    b : numpy array or torch tensor, shape (n,), optional
+        Zero by default. Results come in b's family, device and float dtype; in A's where b is not given.
+
+    Raises
+    ------
+    TypeError, InvalidSystemError
+        See `gabp.solve`. That A is not positive definite is found by the first method that factors it.
+
+    Examples
+    --------
+    >>> import numpy as np, gabp
+    >>> A = np.array([[2.0, -1.0], [-1.0, 2.0]])
+    >>> model = gabp.Gaussian(A, np.array([1.0, 1.0]))
+    >>> model.mean()
+    array([1., 1.])
+    >>> model.variances("exact")
+    array([0.66666667, 0.66666667])
+    >>> round(model.logdet(), 12) == round(np.log(3.0), 12)
+    True
+    """
+
+    def __init__(self, A: Any, b: Any = None) -> None:
+        system = make_system(read_matrix(A))
+        require_positive_diagonal(system, "marginals")
+        entries = Entries.of(A, system)
+        pattern = A if b is None else b
+        torch_family = isinstance(pattern, Tensor)
+        dtype, device = system.dtype, system.device
+        potential = torch.zeros(system.n, dtype=torch.float64, device=device)
+        if b is not None:
+            columns = read_columns(b, system.n, "b", device)
+            if not columns.single:
+                raise InvalidSystemError(f"b has shape {tuple(b.shape)}; a Gaussian has one potential vector (n,)")
+            dtype = columns.dtype
+            device = b.device if torch_family else system.device
+            potential = b.to(system.device).double() if wants_gradient(b) else columns.values[:, 0].clone()
+        self._system, self._entries, self._potential = system, entries, potential
+        self._family = (torch_family, dtype, device)
+
+    # What is prepared once ---------------------------------------------------------------------------------
+
+    @property
+    def n(self) -> int:
+        """Variables."""
+        return self._system.n
+
+    @cached_property
+    def solver(self) -> Solver:
+        """The solver of ``A x = b`` that serves the means, the samples and the backward passes."""
+        return Solver(as_tensor(self._system))
+
+    @cached_property
+    def _analysis(self) -> Analysis:
+        return Analysis(self._system.graph)
+
+    @cached_property
+    def _factor(self) -> SparseFactor:
+        return SparseFactor(self._system, self._analysis)
+
+    @cached_property
+    def _sampler(self) -> Sampler:
+        cheap = self._analysis.fits and self._analysis.symbolic.flops <= _WORTH_A_FACTOR
+        return make_sampler(self._factor if cheap else None, self.solver)
+
+    @cached_property
+    def _factor_setup(self) -> SetUp:
+        return SetUp(self._system, None, self._factor)
+
+    def __getstate__(self) -> dict:
+        entries = Entries(self._entries.diagonal.detach(), self._entries.weight.detach())
+        return {
+            "_system": self._system,
+            "_entries": entries,
+            "_potential": self._potential.detach(),
+            "_family": self._family,
+        }
+
+    def __repr__(self) -> str:
+        return f"Gaussian: {self.n} variables, {self._system.graph.edges // 2} edges, {self._system.dtype}"
+
+    # What is asked of it -----------------------------------------------------------------------------------
+
+    def mean(self, *, rtol: float | None = None) -> Any:
+        """``A⁻¹ b``, shape (n,)."""
+        return self._give(self._mean(rtol))
+
+    def variances(self, kind: VarianceKind = "bethe") -> Any:
+        """``diag(A⁻¹)`` or an approximation of it, shape (n,); `marginals` also says which."""
+        return self.marginals(kind).variance
+
+    def marginals(
+        self,
+        variance: VarianceKind = "bethe",
+        *,
+        rtol: float | None = None,
+        probes: int | None = None,
+        seed: int | None = None,
+    ) -> Marginals:
+        """Means and variances; the arguments are those of `gabp.marginals`."""
+        require_kind(variance, ("bethe", "exact", "corrected"), "variance")
+        _require_positive(rtol, "rtol", (int, float, np.floating))
+        _require_positive(probes, "probes", (int, np.integer))
+        mean, kind, error = self._mean(None), variance, None
+        if variance == "corrected":
+            if self._differentiable:
+                raise InvalidSystemError("corrected variances are estimates and not differentiable; ask for 'exact'")
+            spread, error = corrected_variances(
+                self._system, self._sampler, make_generator(seed), probes=probes, rtol=rtol
+            )
+        elif variance == "exact" or self._system.graph.is_forest:
+            spread, kind = implicit.selected_inverse(self._entries, self._factor_setup)[0], "exact"
+        else:
+            spread = message_gradients.bethe(self._entries, self._system).variance
+        return Marginals(self._give(mean), self._give(spread), kind, None if error is None else self._give(error))
+
+    def covariances(self, pairs: Any) -> Any:
+        """Exact ``(A⁻¹)_ij`` for ``pairs`` (p, 2) of nodes, shape (p,).
+
+        Pairs that are equal or share an edge come from the selected inverse, all of them for the price of one
+        factorisation; others take a solve for each different second node.
+        """
+        pairs = torch.as_tensor(pairs, device=self._system.device)
+        if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.is_floating_point:
+            raise InvalidSystemError("pairs must be integers of shape (p, 2)")
+        outside = (pairs < 0) | (pairs >= self.n)
+        if bool(outside.any()):
+            bad = int(pairs[outside][0])
+            raise InvalidSystemError(f"pairs names node {bad}, but the model has the nodes 0 to {self.n - 1}")
+        graph, (i, j) = self._system.graph, pairs.long().T
+        slots, place = graph.destination * self.n + graph.source.long(), i * self.n + j
+        slot = torch.searchsorted(slots, place).clamp(max=max(graph.edges - 1, 0))
+        on_edge = slots[slot] == place if graph.edges else torch.zeros_like(i, dtype=torch.bool)
+        far = (i != j) & ~on_edge
+        variance, covariance = implicit.selected_inverse(self._entries, self._factor_setup)
+        result = torch.where(i == j, variance[i], covariance[slot] if graph.edges else 0.0)
+        if bool(far.any()):
+            node, column = torch.unique(j[far], return_inverse=True)
+            unit = torch.zeros((self.n, len(node)), dtype=torch.float64, device=self._system.device)
+            unit[node, torch.arange(len(node))] = 1.0
+            columns = implicit.solve(self._entries, unit, self._factor_setup)
+            result = result.masked_scatter(far, columns[i[far], column])
+        return self._give(result)
+
+    def logdet(self, kind: str = "exact") -> Any:
+        """``log det A``: a float, or a 0-d tensor in the torch family."""
+        require_kind(kind, ("exact", "bethe"), "kind")
+        return self._give_number(self._log_determinant(kind))
+
+    def log_normalizer(self) -> Any:
+        """``log ∫ exp(-½ xᵀA x + bᵀx) dx = ½ bᵀA⁻¹b - ½ log det A + ½ n log 2π``."""
+        energy = 0.5 * (self._potential * self._mean(None)).sum()
+        return self._give_number(energy - 0.5 * self._log_determinant("exact") + 0.5 * self.n * math.log(2 * math.pi))
+
+    def log_prob(self, x: Any) -> Any:
+        """``log p(x)`` for ``x`` of shape (n,), or of each row of ``x`` of shape (s, n).
+
+        Differentiable in x too, where it is a tensor that requires grad.
+        """
+        single = x.ndim == 1
+        points = read_columns(x if single else x.T, self.n, "x", self._system.device).values
+        if wants_gradient(x):
+            points = x.to(self._system.device).double().reshape(-1, self.n).T
+        away = points - self._mean(None)[:, None]
+        graph, entries = self._system.graph, self._entries
+        square = (entries.diagonal[:, None] * away**2).sum(0) + (
+            entries.weight[:, None] * away[graph.destination] * away[graph.source.long()]
+        ).sum(0)
+        density = 0.5 * (self._log_determinant("exact") - self.n * math.log(2 * math.pi) - square)
+        return self._give_number(density[0]) if single else self._give(density)
+
+    def sample(self, size: int = 1, seed: int | None = None) -> Any:
+        """Independent samples, shape (size, n); the same ``seed`` gives the same ones."""
+        _require_positive(size, "size", (int, np.integer))
+        draws = self._sampler.draw(int(size), make_generator(seed)).T + self._mean(None).detach()
+        return self._give(draws)
+
+    def condition(self, indices: Any, values: Any) -> "Gaussian":
+        """The model of the other variables, in their order, once those at ``indices`` are known to be ``values``.
+
+        Parameters
+        ----------
+        indices : integers, shape (c,), without repeats
+        values : array, shape (c,)
+
+        Returns
+        -------
+        Gaussian
+            Of ``n - c`` variables: ``A_RR`` and ``b_R - A_RC values``. It is detached from autograd.
+        """
+        known = torch.as_tensor(indices, device=self._system.device).long().reshape(-1)
+        if len(known) == 0 or bool((known < 0).any()) or bool((known >= self.n).any()):
+            raise InvalidSystemError(f"indices must name some of the nodes 0 to {self.n - 1}")
+        if len(torch.unique(known)) < len(known) or len(known) == self.n:
+            raise InvalidSystemError("indices must not repeat, and must leave a variable to condition")
+        value = read_columns(values, len(known), "values", self._system.device).values
+        kept = torch.ones(self.n, dtype=torch.bool, device=self._system.device)
+        kept[known] = False
+        given = torch.zeros((self.n, 1), dtype=torch.float64, device=self._system.device)
+        given[known] = value
+        potential = (self._potential.detach() - self._system.multiply(given)[:, 0])[kept]
+        conditioned = Gaussian(as_tensor(self._system, kept), potential)
+        conditioned._family = self._family
+        return conditioned
+
+    # How ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _differentiable(self) -> bool:
+        return torch.is_grad_enabled() and (self._entries.requires_grad or self._potential.requires_grad)
+
+    @cached_property
+    def _settled_mean(self) -> Tensor:
+        return self.solver.solve(self._potential.detach()).x
+
+    def _mean(self, rtol: float | None) -> Tensor:
+        if rtol is None and not self._differentiable:
+            return self._settled_mean
+        settings = {} if rtol is None else {"rtol": rtol}
+        setup = SetUp(self._system, self.solver, None, settings)
+        return implicit.solve(self._entries, self._potential[:, None], setup)[:, 0]
+
+    def _log_determinant(self, kind: str) -> Tensor:
+        if kind == "exact" or self._system.graph.is_forest:
+            return implicit.log_determinant(self._entries, self._factor_setup)
+        return message_gradients.bethe(self._entries, self._system).log_determinant
+
+    def _give(self, result: Tensor) -> Any:
+        torch_family, dtype, device = self._family
+        result = result.to(dtype)
+        return result.to(device) if torch_family else result.detach().cpu().numpy()
+
+    def _give_number(self, result: Tensor) -> Any:
+        torch_family, dtype, device = self._family
+        return result.to(device=device, dtype=dtype) if torch_family else float(result)
+
+
+def _require_positive(value: Any, name: str, kinds: tuple[type, ...]) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+    if not value > 0:
+        raise InvalidSystemError(f"{name} must be positive, got {value}")

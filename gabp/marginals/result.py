@@ -1,0 +1,45 @@
+"""Marginal distributions, always labelled by how their variances were found."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+VarianceKind = Literal["bethe", "exact", "corrected"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Marginals:
+    """The mean and variance of every variable.
+
+    Attributes
+    ----------
+    mean, variance : array, shape (n,)
+        In the family, device and float dtype of ``b``. ``mean`` is (n, k) where ``b`` is.
+    variance_kind : {"exact", "bethe", "corrected"}
+        ``"bethe"`` variances are an approximation; on a forest they are exact, and labelled so.
+    variance_stderr : array, shape (n,), or None
+        The standard error of ``corrected`` variances.
+    """
+
+    mean: Any
+    variance: Any
+    variance_kind: VarianceKind
+    variance_stderr: Any = None
+
+    def __repr__(self) -> str:
+        lines = [
+            f"Marginals of {len(self.variance)} variables, variances {self.variance_kind}",
+            f"  mean      {float(self.mean.min()):.4g} .. {float(self.mean.max()):.4g}",
+            f"  variance  {float(self.variance.min()):.4g} .. {float(self.variance.max()):.4g}",
+        ]
+        if self.variance_stderr is not None:
+            worst = float((self.variance_stderr / self.variance).max())
+            lines.append(f"  standard error of the variance at most {worst:.2g} of it")
+        return "\n".join(lines)
+
+
+def require_kind(kind: Any, known: tuple[str, ...], name: str) -> None:
+    """Refuse a ``kind`` that is not among the ``known`` ones."""
+    if not isinstance(kind, str):
+        raise TypeError(f"{name} must be a string, not {type(kind).__name__}")
+    if kind not in known:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, not {kind!r}")

@@ -1,0 +1,19 @@
+// Elimination orders that keep the factor sparse.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace gabp {
+
+// A symmetric pattern without diagonal, compressed by rows; borrowed, not owned.
+struct Pattern {
+    const std::int64_t *start;
+    const std::int32_t *source;
+    std::int32_t n;
+};
+
+// order[k] is the node to eliminate k-th: approximate minimum degree.
+std::vector<std::int32_t> minimum_degree_order(const Pattern &pattern);
+
+}  // namespace gabp

@@ -1,0 +1,62 @@
+"""What the compiled sparse factor computes, stated in dense linear algebra: ground truth, and the way without it."""
+
+import torch
+from torch import Tensor
+
+_LARGEST = 5_000  # nodes: dense storage beyond this is no way to treat a sparse matrix
+
+
+def symbolic(start: Tensor, source: Tensor) -> tuple[float, float]:
+    """Entries of the (dense) factor and the operations that it takes."""
+    n = float(len(start) - 1)
+    return n * (n + 1) / 2, n * (n + 1) * (2 * n + 1) / 6
+
+
+class Symbolic:
+    """The pattern alone; nothing is to be gained from it here."""
+
+    def __init__(self, start: Tensor, source: Tensor) -> None:
+        self.entries, self.flops = symbolic(start, source)
+        self.peak_bytes = 24.0 * (len(start) - 1) ** 2
+
+    @staticmethod
+    def of(start: Tensor, source: Tensor) -> "Symbolic":
+        return Symbolic(start, source)
+
+
+class Factor:
+    """``A = L Lᵀ``; ``bad_node`` is the first node with a nonpositive pivot, or -1."""
+
+    def __init__(self, start: Tensor, source: Tensor, diagonal: Tensor, weight: Tensor) -> None:
+        n = len(diagonal)
+        if n > _LARGEST:
+            raise MemoryError(f"without the compiled kernels a factor is dense: at most {_LARGEST} nodes, not {n}")
+        destination = torch.repeat_interleave(torch.arange(n), start.diff())
+        A = torch.diag(diagonal)
+        A[destination, source.long()] = weight
+        self.lower, info = torch.linalg.cholesky_ex(A)
+        self.bad_node = int(info) - 1
+        self.log_determinant = 2 * float(self.lower.diagonal().log().sum())
+
+    @staticmethod
+    def of(
+        symbolic: Symbolic, start: Tensor, source: Tensor, diagonal: Tensor, weight: Tensor, threads: int
+    ) -> "Factor":
+        return Factor(start, source, diagonal, weight)
+
+    def solve(self, x: Tensor, threads: int) -> None:
+        """Overwrite ``x`` of shape (n, k) by ``A⁻¹ x``."""
+        x.copy_(torch.cholesky_solve(x, self.lower))
+
+    def solve_upper(self, x: Tensor, threads: int) -> None:
+        """Overwrite ``x`` by ``L⁻ᵀ x``: of covariance ``A⁻¹`` where ``x`` is white."""
+        x.copy_(torch.linalg.solve_triangular(self.lower.T, x, upper=True))
+
+    def selected_inverse(
+        self, start: Tensor, source: Tensor, reverse: Tensor, diagonal: Tensor, weight: Tensor, threads: int
+    ) -> None:
+        """Write ``diag(A⁻¹)`` and the entries of ``A⁻¹`` in A's slots."""
+        inverse = torch.cholesky_inverse(self.lower)
+        destination = torch.repeat_interleave(torch.arange(len(diagonal)), start.diff())
+        diagonal.copy_(inverse.diagonal())
+        weight.copy_(inverse[destination, source.long()])

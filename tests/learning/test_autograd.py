@@ -1,0 +1,241 @@
+"""Gradients of everything that is differentiable, once and twice, against finite differences."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from torch.autograd import gradcheck, gradgradcheck
+
+import cases
+import gabp
+
+CHECK = {"eps": 1e-6, "atol": 1e-5, "rtol": 1e-5}
+# a grid, a forest, a model that is not walk-summable, disconnected parts with an isolated node
+GRAPHS = {
+    "grid": (9, [(i, j) for i, j, _ in cases.grid_edges(3, 3)]),
+    "tree": (6, [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2)]),
+    "triangles": (5, [(0, 1), (1, 2), (0, 2), (2, 3), (3, 4), (2, 4)]),
+    "parts": (7, [(0, 1), (2, 3), (3, 4), (4, 2), (5, 2)]),
+}
+METHODS = ["elimination", "flooding", "sequential", "double-loop"]
+every_graph = pytest.mark.parametrize("graph", GRAPHS)
+
+
+class Model:
+    """Random couplings on a graph; ``matrix`` makes the torch matrix of its ``n + e`` numbers."""
+
+    def __init__(self, graph: str, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        self.n, edges = GRAPHS[graph]
+        self.i, self.j = torch.tensor(edges).T
+        coupling = rng.choice([-1.0, 1.0], len(edges)) * rng.uniform(0.3, 1.0, len(edges))
+        size = np.zeros(self.n)
+        np.add.at(size, np.concatenate([self.i, self.j]), np.abs(np.tile(coupling, 2)))
+        values = np.concatenate([1.2 * size + 0.5, coupling])
+        self.values = torch.tensor(values, requires_grad=True)
+        self.b = torch.tensor(rng.standard_normal(self.n), requires_grad=True)
+        self.columns = torch.tensor(rng.standard_normal((self.n, 2)), requires_grad=True)
+
+    def matrix(self, values: torch.Tensor, layout: str = "coo") -> torch.Tensor:
+        node = torch.arange(self.n)
+        place = torch.stack([torch.cat([node, self.i, self.j]), torch.cat([node, self.j, self.i])])
+        value = torch.cat([values, values[self.n :]])
+        if layout == "dense":
+            return torch.zeros((self.n, self.n), dtype=values.dtype).index_put((place[0], place[1]), value)
+        if layout == "coo":
+            return torch.sparse_coo_tensor(place, value, (self.n, self.n), check_invariants=True)
+        order = torch.argsort(place[0] * self.n + place[1])
+        start = torch.zeros(self.n + 1, dtype=torch.int64)
+        torch.cumsum(torch.bincount(place[0], minlength=self.n), 0, out=start[1:])
+        arguments = (start, place[1][order], value[order], (self.n, self.n))
+        make = torch.sparse_csr_tensor if layout == "csr" else torch.sparse_csc_tensor  # the matrix is symmetric
+        return make(*arguments, check_invariants=True)
+
+
+@pytest.mark.parametrize(("graph", "method"), [("triangles", method) for method in METHODS] + [("tree", "tree")])
+def test_solutions_once_and_twice(graph, method):
+    model = Model(graph)
+
+    def x(values, b):
+        return gabp.solve(model.matrix(values), b, method=method, rtol=1e-13).x
+
+    assert gradcheck(x, (model.values, model.b), **CHECK)
+    assert gradgradcheck(x, (model.values, model.b), **CHECK)
+
+
+@pytest.mark.parametrize("layout", ["dense", "coo", "csr", "csc"])
+def test_every_layout_carries_gradients(layout):
+    model = Model("triangles")
+
+    def outputs(values, b):
+        A = model.matrix(values, layout)
+        return gabp.solve(A, b, rtol=1e-13).x, gabp.logdet(A), gabp.marginals(A, b, variance="exact").variance
+
+    assert gradcheck(outputs, (model.values, model.b), **CHECK)
+
+
+def test_several_right_hand_sides_at_once():
+    model = Model("grid")
+
+    def x(values, b):
+        return gabp.solve(model.matrix(values), b, rtol=1e-13).x
+
+    assert gradcheck(x, (model.values, model.columns), **CHECK)
+    assert gradgradcheck(x, (model.values, model.columns), **CHECK)
+
+
+def test_nonsymmetric_solutions():
+    rng = np.random.default_rng(1)
+    dense = np.where(rng.uniform(size=(6, 6)) < 0.4, rng.standard_normal((6, 6)), 0.0) + 5 * np.eye(6)
+    place = torch.tensor(np.array(dense.nonzero()))
+    values = torch.tensor(dense[dense.nonzero()], requires_grad=True)
+    b = torch.tensor(rng.standard_normal((6, 2)), requires_grad=True)
+
+    def x(values, b):
+        A = torch.sparse_coo_tensor(place, values, (6, 6), check_invariants=True)
+        return gabp.solve(A, b, symmetric=False, rtol=1e-13).x
+
+    assert gradcheck(x, (values, b), **CHECK)
+    assert gradgradcheck(x, (values, b), **CHECK)
+
+
+OUTPUTS = {
+    "mean": lambda model: model.mean(rtol=1e-13),
+    "exact variances": lambda model: model.variances("exact"),
+    "covariances": lambda model: model.covariances([[0, 0], [0, 1], [1, 0], [0, 4], [4, 2]]),
+    "exact log-determinant": lambda model: model.logdet(),
+    "bethe variances": lambda model: model.variances("bethe"),
+    "bethe log-determinant": lambda model: model.logdet("bethe"),
+    "normalizer": lambda model: model.log_normalizer(),
+}
+
+
+@every_graph
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_outputs_of_the_model_once_and_twice(graph, output):
+    model = Model(graph)
+
+    def function(values, b):
+        return OUTPUTS[output](gabp.Gaussian(model.matrix(values), b))
+
+    assert gradcheck(function, (model.values, model.b), **CHECK)
+    assert gradgradcheck(function, (model.values, model.b), **CHECK, fast_mode=True)
+
+
+@every_graph
+def test_the_density_in_matrix_potential_and_point(graph):
+    model = Model(graph)
+    points = torch.tensor(np.random.default_rng(2).standard_normal((3, model.n)), requires_grad=True)
+
+    def density(values, b, points):
+        return gabp.Gaussian(model.matrix(values), b).log_prob(points)
+
+    assert gradcheck(density, (model.values, model.b, points), **CHECK)
+    assert gradgradcheck(density, (model.values, model.b, points), **CHECK, fast_mode=True)
+
+
+@pytest.mark.parametrize("layout", ["coo", "csr"])
+def test_the_gradient_lives_on_the_pattern(layout):
+    model = Model("grid")
+    A = model.matrix(model.values.detach(), layout).requires_grad_()
+    gabp.logdet(A).backward()
+    assert A.grad.layout == A.layout
+    inverse = np.linalg.inv(A.detach().to_dense().numpy())
+    pattern = A.detach().to_dense().numpy() != 0
+    np.testing.assert_allclose(A.grad.to_dense().numpy(), np.where(pattern, inverse, 0.0), atol=1e-13)
+
+
+def test_a_dense_matrix_gets_a_dense_gradient_on_its_pattern():
+    model = Model("grid")
+    A = model.matrix(model.values.detach(), "dense").requires_grad_()
+    x = gabp.solve(A, model.b.detach(), rtol=1e-13).x
+    (gradient,) = torch.autograd.grad(x.square().sum(), A)
+    inverse = np.linalg.inv(A.detach().numpy())
+    x = inverse @ model.b.detach().numpy()
+    full = -np.outer(inverse @ (2 * x), x)
+    expected = np.where(A.detach().numpy() != 0, (full + full.T) / 2, 0.0)
+    np.testing.assert_allclose(gradient.numpy(), expected, atol=1e-12)
+
+
+def test_duplicates_each_get_the_gradient_of_their_sum():
+    place = torch.tensor([[0, 0, 1, 0, 1], [0, 0, 1, 1, 0]])
+    values = torch.tensor([1.0, 1.0, 3.0, -1.0, -1.0], dtype=torch.float64, requires_grad=True)
+    A = torch.sparse_coo_tensor(place, values, (2, 2), check_invariants=True)
+    gabp.logdet(A).backward()
+    np.testing.assert_allclose(values.grad.numpy(), [0.6, 0.6, 0.4, 0.2, 0.2], rtol=1e-14)
+
+
+def test_float32_goes_in_and_comes_out():
+    model = Model("grid")
+    values, b = model.values.detach().float().requires_grad_(), model.b.detach().float().requires_grad_()
+    x = gabp.solve(model.matrix(values), b).x
+    assert x.dtype == torch.float32
+    x.sum().backward()
+    assert values.grad.dtype == b.grad.dtype == torch.float32
+    dense = model.matrix(values.detach(), "dense").double().numpy()
+    np.testing.assert_allclose(b.grad.numpy(), np.linalg.solve(dense, np.ones(model.n)), rtol=1e-4)
+
+
+def test_only_what_requires_grad_gets_one():
+    model = Model("grid")
+    A = model.matrix(model.values.detach())
+    x = gabp.solve(A, model.b).x
+    assert x.requires_grad
+    assert not gabp.solve(A, model.b.detach()).x.requires_grad
+    with torch.no_grad():
+        assert not gabp.solve(A, model.b).x.requires_grad
+
+
+def test_corrected_variances_say_that_they_have_no_gradient():
+    model = Model("grid")
+    with pytest.raises(gabp.InvalidSystemError, match="not differentiable"):
+        gabp.marginals(model.matrix(model.values), model.b, variance="corrected")
+
+
+def test_a_numpy_right_hand_side_gets_a_numpy_solution():
+    model = Model("grid")
+    b = model.b.detach().numpy()
+    assert isinstance(gabp.solve(model.matrix(model.values), b).x, np.ndarray)
+
+
+def test_the_backward_pass_reuses_the_set_up(monkeypatch):
+    model = Model("grid")
+    made = []
+    monkeypatch.setattr(gabp.Solver, "_set_up", _counted(gabp.Solver._set_up, made))
+    x = gabp.solve(model.matrix(model.values), model.b).x
+    (first,) = torch.autograd.grad(x.square().sum(), model.values, create_graph=True)
+    first.square().sum().backward()
+    assert len(made) == 1
+
+
+def _counted(function, calls):
+    def count(*arguments):
+        calls.append(arguments)
+        return function(*arguments)
+
+    return count
+
+
+def test_learning_by_gradients_finds_the_maximum_of_the_likelihood():
+    """One parameter, solved by hand: n independent zero-mean samples of precision p have p̂ = 1 / mean(x²)."""
+    x = torch.tensor(np.random.default_rng(3).standard_normal((1, 50)))
+    node = torch.arange(50)
+    p = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([p], max_iter=30, line_search_fn="strong_wolfe")
+
+    def loss():
+        optimizer.zero_grad()
+        A = torch.sparse_coo_tensor(torch.stack([node, node]), p.expand(50), (50, 50), check_invariants=True)
+        value = -gabp.Gaussian(A).log_prob(x).sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    assert p.item() == pytest.approx(1 / float(x.square().mean()), rel=1e-6)
+
+
+def test_scipy_matrices_are_no_part_of_the_graph():
+    A = sp.csr_array(2 * np.eye(3))
+    b = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    gabp.solve(A, b).x.sum().backward()
+    np.testing.assert_allclose(b.grad.numpy(), 0.5)
