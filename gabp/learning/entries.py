@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gabp.learning.stored_values import stored_values
 from gabp.system import System
 
 
@@ -71,12 +72,12 @@ def _attached(A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if A.layout == torch.strided:
         row, column = A.detach().nonzero(as_tuple=True)
         return row, column, A[row, column]
+    values = stored_values(A)
+    A = A.detach()
     if A.layout == torch.sparse_coo:
-        A = A.coalesce()
-        row, column = A.indices()
-        return row, column, A.values()
-    by_columns = A.layout == torch.sparse_csc
-    rows = A.t() if by_columns else A  # torch derives the values of compressed rows, not of compressed columns
-    start, inner = rows.crow_indices(), rows.col_indices()
+        row, column = A.coalesce().indices()
+        return row, column, values
+    by_rows = A.layout == torch.sparse_csr
+    start, inner = (A.crow_indices(), A.col_indices()) if by_rows else (A.ccol_indices(), A.row_indices())
     outer = torch.repeat_interleave(torch.arange(len(start) - 1, device=start.device), start.diff())
-    return (inner, outer, rows.values()) if by_columns else (outer, inner, rows.values())
+    return (outer, inner, values) if by_rows else (inner, outer, values)

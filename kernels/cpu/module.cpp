@@ -12,6 +12,7 @@ void bind_tree(nanobind::module_ &);
 }  // namespace gabp
 
 NB_MODULE(_cpu, m) {
+    nanobind::set_leak_warnings(false);  // factors that live until the interpreter ends are no leaks
     m.doc() = "Compiled message-passing kernels; gabp/kernels/reference.py states what they compute.";
     gabp::bind_factor(m);
     gabp::bind_hierarchy(m);

@@ -117,7 +117,7 @@ std::int64_t condition_all(const Model &model, std::int32_t largest, std::int32_
                 bad = std::min(bad, i);
                 continue;
             }
-            if (rim == nullptr) {
+            if (variance != nullptr) {  // the first pass; an empty array may have no address
                 rim_start[i + 1] = static_cast<std::int64_t>(patch.rim().size());
                 variance[i] = patch.variance();
             } else {

@@ -65,6 +65,23 @@ def test_solutions_once_and_twice(graph, method):
 
 @pytest.mark.parametrize("layout", ["dense", "coo", "csr", "csc"])
 def test_every_layout_carries_gradients(layout):
+    """One output at a time: torch itself cannot add up the CSC gradients of several uses of one tensor."""
+    model = Model("triangles")
+
+    def solution(values, b):
+        return gabp.solve(model.matrix(values, layout), b, rtol=1e-13).x
+
+    def determinant(values):
+        return gabp.logdet(model.matrix(values, layout))
+
+    assert gradcheck(solution, (model.values, model.b), **CHECK)
+    assert gradgradcheck(solution, (model.values, model.b), **CHECK)
+    assert gradcheck(determinant, (model.values,), **CHECK)
+    assert gradgradcheck(determinant, (model.values,), **CHECK)
+
+
+@pytest.mark.parametrize("layout", ["coo", "csr"])
+def test_one_matrix_serves_several_outputs(layout):
     model = Model("triangles")
 
     def outputs(values, b):
@@ -72,6 +89,7 @@ def test_every_layout_carries_gradients(layout):
         return gabp.solve(A, b, rtol=1e-13).x, gabp.logdet(A), gabp.marginals(A, b, variance="exact").variance
 
     assert gradcheck(outputs, (model.values, model.b), **CHECK)
+    assert gradgradcheck(outputs, (model.values, model.b), **CHECK)
 
 
 def test_several_right_hand_sides_at_once():
@@ -99,27 +117,41 @@ def test_nonsymmetric_solutions():
     assert gradgradcheck(x, (values, b), **CHECK)
 
 
-OUTPUTS = {
+WITH_POTENTIAL = {
     "mean": lambda model: model.mean(rtol=1e-13),
+    "normalizer": lambda model: model.log_normalizer(),
+}
+OF_THE_MATRIX = {
     "exact variances": lambda model: model.variances("exact"),
     "covariances": lambda model: model.covariances([[0, 0], [0, 1], [1, 0], [0, 4], [4, 2]]),
     "exact log-determinant": lambda model: model.logdet(),
     "bethe variances": lambda model: model.variances("bethe"),
     "bethe log-determinant": lambda model: model.logdet("bethe"),
-    "normalizer": lambda model: model.log_normalizer(),
 }
 
 
 @every_graph
-@pytest.mark.parametrize("output", OUTPUTS)
-def test_outputs_of_the_model_once_and_twice(graph, output):
+@pytest.mark.parametrize("output", WITH_POTENTIAL)
+def test_outputs_of_matrix_and_potential_once_and_twice(graph, output):
     model = Model(graph)
 
     def function(values, b):
-        return OUTPUTS[output](gabp.Gaussian(model.matrix(values), b))
+        return WITH_POTENTIAL[output](gabp.Gaussian(model.matrix(values), b))
 
     assert gradcheck(function, (model.values, model.b), **CHECK)
-    assert gradgradcheck(function, (model.values, model.b), **CHECK, fast_mode=True)
+    assert gradgradcheck(function, (model.values, model.b), **CHECK)
+
+
+@every_graph
+@pytest.mark.parametrize("output", OF_THE_MATRIX)
+def test_outputs_of_the_matrix_once_and_twice(graph, output):
+    model = Model(graph)
+
+    def function(values):
+        return OF_THE_MATRIX[output](gabp.Gaussian(model.matrix(values)))
+
+    assert gradcheck(function, (model.values,), **CHECK)
+    assert gradgradcheck(function, (model.values,), **CHECK)
 
 
 @every_graph
@@ -131,7 +163,7 @@ def test_the_density_in_matrix_potential_and_point(graph):
         return gabp.Gaussian(model.matrix(values), b).log_prob(points)
 
     assert gradcheck(density, (model.values, model.b, points), **CHECK)
-    assert gradgradcheck(density, (model.values, model.b, points), **CHECK, fast_mode=True)
+    assert gradgradcheck(density, (model.values, model.b, points), **CHECK)
 
 
 @pytest.mark.parametrize("layout", ["coo", "csr"])
@@ -220,18 +252,18 @@ def test_learning_by_gradients_finds_the_maximum_of_the_likelihood():
     """One parameter, solved by hand: n independent zero-mean samples of precision p have p̂ = 1 / mean(x²)."""
     x = torch.tensor(np.random.default_rng(3).standard_normal((1, 50)))
     node = torch.arange(50)
-    p = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([p], max_iter=30, line_search_fn="strong_wolfe")
+    log_p = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([log_p], max_iter=30, line_search_fn="strong_wolfe")
 
     def loss():
         optimizer.zero_grad()
-        A = torch.sparse_coo_tensor(torch.stack([node, node]), p.expand(50), (50, 50), check_invariants=True)
+        A = torch.sparse_coo_tensor(torch.stack([node, node]), log_p.exp().expand(50), (50, 50), check_invariants=True)
         value = -gabp.Gaussian(A).log_prob(x).sum()
         value.backward()
         return value
 
     optimizer.step(loss)
-    assert p.item() == pytest.approx(1 / float(x.square().mean()), rel=1e-6)
+    assert log_p.exp().item() == pytest.approx(1 / float(x.square().mean()), rel=1e-6)
 
 
 def test_scipy_matrices_are_no_part_of_the_graph():
