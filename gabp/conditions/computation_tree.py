@@ -243,4 +243,4 @@ def _read_vector(b: Any, n: int) -> Vector:
     count = columns.values.shape[1]
     if count != 1:
         raise InvalidSystemError(f"b has {count} columns; a computation tree takes one right-hand side")
-    return np.ldexp(columns.values[:, 0].numpy(), int(columns.exponent[0]))
+    return columns.values[:, 0].numpy()

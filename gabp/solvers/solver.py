@@ -26,7 +26,6 @@ from gabp.system import (
     read_columns,
     read_matrix,
     read_values,
-    times_power_of_two,
     working_dtype,
 )
 
@@ -208,16 +207,16 @@ class Solver:
             given = read_columns(x0, self.n, "x0", self.system.device)
             if given.values.shape != columns.values.shape:
                 raise InvalidSystemError(f"x0 has shape {tuple(x0.shape)}, which is not that of b")
-            start = times_power_of_two(given.values, given.exponent - columns.exponent)
-        absolute = times_power_of_two(torch.full_like(columns.values[0], atol), -columns.exponent)
+            start = torch.nan_to_num(columns.to_units(given.values), posinf=0.0, neginf=0.0)
+        b = columns.to_units(columns.values)
         return Request(
-            b=columns.values,
+            b=b,
             x0=start,
-            tolerance=torch.maximum(rtol * columns.values.norm(dim=0), absolute),
+            tolerance=torch.maximum(rtol * b.norm(dim=0), columns.to_units(torch.full_like(b[0], atol))),
             maxiter=int(maxiter),
             answer_dtype=columns.dtype,
             callback=callback,
-            restore=columns.restore,
+            restore=lambda x: columns.restore(columns.from_units(x)),
         )
 
     def _run(self, request: Request, columns: Columns, began: float) -> Solution:
@@ -246,12 +245,12 @@ class Solver:
         return _prepare(self.system, self._working, choice, {})
 
     def _solution(self, outcome: Outcome, columns: Columns, choice: Choice, reason: str, began: float) -> Solution:
-        x, b, residual, status = outcome.x, columns.values, outcome.residual, outcome.status
-        size = self.system.norm * x.abs().amax(0) + b.abs().amax(0)
+        residual, status, shape = outcome.residual, outcome.status, () if columns.single else (-1,)
+        size = self.system.norm * outcome.x.abs().amax(0) + columns.to_units(columns.values).abs().amax(0)
         backward = residual.abs().amax(0) / torch.where(size > 0, size, 1.0)
-        residual_norm = times_power_of_two(residual.norm(dim=0), columns.exponent)
-        shape = () if columns.single else (-1,)
-        if status is Status.CONVERGED and not columns.holds(x):
+        residual_norm = columns.from_units(residual.norm(dim=0))
+        x = columns.from_units(outcome.x)
+        if status is Status.CONVERGED and not torch.equal(columns.to_units(x.to(columns.dtype).double()), outcome.x):
             status = Status.STAGNATED  # x lies beyond the range of the dtype it is given back in
         return Solution(
             x=columns.restore(x),

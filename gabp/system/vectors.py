@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,33 +17,34 @@ from gabp.system.scalars import as_numbers
 class Columns:
     """Vectors of one length side by side, and the way back to the form they came in.
 
-    Each column is held in units of a power of two of its own, in which its largest entry is near 1: squares and
-    norms of data near the ends of the floating-point range neither overflow nor vanish, and no digit is lost.
-
     Attributes
     ----------
     values : Tensor, shape (n, k), float64
-        The columns in their units.
-    exponent : Tensor, shape (k,), int
-        The units are ``2**exponent``.
     dtype : torch.dtype
         float32 or float64: what the caller's numbers are, and what he gets back.
     restore : callable
-        Takes (n, k) in these units and returns the caller's family, device, dtype and shape.
+        Takes (n, k) and returns the caller's family, device, dtype and shape.
     single : bool
         Whether the caller's array was one-dimensional.
     """
 
     values: Tensor
-    exponent: Tensor
     dtype: torch.dtype
     restore: Callable[[Tensor], Any]
     single: bool
 
-    def holds(self, x: Tensor) -> bool:
-        """Whether the caller's dtype has every value of ``x`` (already rounded to it, in these units) in range."""
-        given_back = times_power_of_two(x, self.exponent).to(self.dtype).double()
-        return torch.equal(times_power_of_two(given_back, -self.exponent), x)
+    @cached_property
+    def exponent(self) -> Tensor:
+        """Each column's unit is ``2**exponent``, in which its largest entry is near 1; shape (k,), int."""
+        return torch.frexp(self.values.abs().amax(0)).exponent
+
+    def from_units(self, x: Tensor) -> Tensor:
+        """Values given in the columns' units."""
+        return times_power_of_two(x, self.exponent)
+
+    def to_units(self, x: Tensor) -> Tensor:
+        """Values in the columns' units: no digit is lost, and squares and norms neither overflow nor vanish."""
+        return times_power_of_two(x, -self.exponent)
 
 
 def times_power_of_two(x: Tensor, exponent: Tensor) -> Tensor:
@@ -77,12 +79,8 @@ def read_columns(b: Any, n: int, name: str = "b", device: Any = "cpu") -> Column
         shown = f"[{place[0]}]" if len(shape) == 1 else f"[{place[0]}, {place[1]}]"
         raise InvalidSystemError(f"{name}{shown} is {float(values[place])}; every value must be finite")
 
-    exponent = torch.frexp(values.abs().amax(0)).exponent
-
     def restore(x: Tensor) -> Any:
-        x = (
-            times_power_of_two(x, exponent).reshape(shape).to(numbers.dtype, copy=True)
-        )  # the caller may write to what he gets
+        x = x.reshape(shape).to(numbers.dtype, copy=True)  # the caller may write to what he gets
         return x.to(b.device) if is_torch else x.cpu().numpy()
 
-    return Columns(times_power_of_two(values, -exponent), exponent, numbers.dtype, restore, len(shape) == 1)
+    return Columns(values, numbers.dtype, restore, len(shape) == 1)
