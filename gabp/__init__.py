@@ -2,7 +2,7 @@
 
 from gabp.api import check, logdet, marginals, sample, solve
 from gabp.conditions import ComputationTree, ConvergenceReport, Verdict, unwrap
-from gabp.learning import Gaussian
+from gabp.learning import Gaussian, MessageTrace, backprop
 from gabp.marginals import Marginals, NotPositiveDefiniteError
 from gabp.solvers import ConvergenceError, Progress, Solution, Solver, Status
 from gabp.system import InvalidSystemError
@@ -16,12 +16,14 @@ __all__ = [
     "Gaussian",
     "InvalidSystemError",
     "Marginals",
+    "MessageTrace",
     "NotPositiveDefiniteError",
     "Progress",
     "Solution",
     "Solver",
     "Status",
     "Verdict",
+    "backprop",
     "check",
     "logdet",
     "marginals",
