@@ -2,7 +2,7 @@
 
 from gabp.api import check, logdet, marginals, sample, solve
 from gabp.conditions import ComputationTree, ConvergenceReport, Verdict, unwrap
-from gabp.learning import Gaussian, MessageTrace, backprop
+from gabp.learning import Gaussian, MaxProductResult, MessageTrace, backprop, maxproduct
 from gabp.marginals import Marginals, NotPositiveDefiniteError
 from gabp.solvers import ConvergenceError, Progress, Solution, Solver, Status
 from gabp.system import InvalidSystemError
@@ -16,6 +16,7 @@ __all__ = [
     "Gaussian",
     "InvalidSystemError",
     "Marginals",
+    "MaxProductResult",
     "MessageTrace",
     "NotPositiveDefiniteError",
     "Progress",
@@ -27,6 +28,7 @@ __all__ = [
     "check",
     "logdet",
     "marginals",
+    "maxproduct",
     "sample",
     "solve",
     "unwrap",

@@ -5,15 +5,18 @@ from gabp.learning.backpropagation import Message, MessageTrace, backprop
 from gabp.learning.equilibrium import fixed_point
 from gabp.learning.gaussian import Gaussian
 from gabp.learning.implicit import solve_differentiably, wants_gradient
+from gabp.learning.maxproduct import MaxProductResult, maxproduct
 
 __all__ = [
     "AdjointSystem",
     "Gaussian",
+    "MaxProductResult",
     "Message",
     "MessageTrace",
     "adjoint_system",
     "backprop",
     "fixed_point",
+    "maxproduct",
     "solve_differentiably",
     "wants_gradient",
 ]
