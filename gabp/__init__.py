@@ -4,7 +4,7 @@ from gabp.api import check, logdet, marginals, sample, solve
 from gabp.conditions import ComputationTree, ConvergenceReport, Verdict, unwrap
 from gabp.learning import Gaussian, MaxProductResult, MessageTrace, backprop, maxproduct
 from gabp.marginals import Marginals, NotPositiveDefiniteError
-from gabp.solvers import ConvergenceError, Progress, Solution, Solver, Status
+from gabp.solvers import ConvergenceError, Progress, Solution, Solver, Status, lstsq
 from gabp.system import InvalidSystemError
 
 __version__ = "0.1.0"
@@ -27,6 +27,7 @@ __all__ = [
     "backprop",
     "check",
     "logdet",
+    "lstsq",
     "marginals",
     "maxproduct",
     "sample",

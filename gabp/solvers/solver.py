@@ -94,6 +94,29 @@ class Solver:
         self._prepared = _prepare(system, self._working, self._choices[0], self._options)
         self.setup_seconds = time.perf_counter() - began
 
+    @classmethod
+    def prepared(cls, A: Any, choice: Choice, method: Callable[[System], Prepared], began: float) -> "Solver":
+        """A solver of ``A x = b`` by a method that knows more of the problem than A.
+
+        Parameters
+        ----------
+        A : matrix, shape (n, n)
+        choice : Choice
+        method : callable
+            From the system to the method, set up.
+        began : float
+            `time.perf_counter` at the start of the set-up.
+        """
+        solver = cls.__new__(cls)
+        solver._given = A
+        solver._asked_method, solver._dtype, solver._device, solver._options = choice.method, None, None, {}
+        solver.system = make_system(read_matrix(A))
+        solver._working = solver.system.dtype
+        solver._choices = [choice]
+        solver._prepared = method(solver.system)
+        solver.setup_seconds = time.perf_counter() - began
+        return solver
+
     def update(self, values: Any) -> "Solver":
         """A solver for new values on the same pattern; what depends on the pattern alone is kept.
 
