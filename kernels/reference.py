@@ -175,3 +175,39 @@ def directed_elimination_sweep(
     for i in reversed(range(n)):
         later = [e for e in range(bounds[i], bounds[i + 1]) if neighbour[e] > i]
         y[i] -= sum((weight[e] * y[neighbour[e]] for e in later), torch.zeros_like(r[i])) / pivot[i]
+
+
+def block_pivots(
+    diagonal: Tensor, weight: Tensor, start: Tensor, source: Tensor, reverse: Tensor, inverse: Tensor
+) -> int:
+    """Inverses of ``J_i = A_ii - Σ_{k<i} A_ik J_k⁻¹ A_ki`` for d × d blocks, written to ``inverse`` ``(N, d, d)``.
+
+    ``diagonal`` is ``(N, d, d)`` and ``weight`` ``(m, d, d)``, of a symmetric matrix. A pivot that is not positive
+    definite is replaced by the diagonal block. Returns the first node whose diagonal block is not either, else -1.
+    """
+    bounds, before = start.tolist(), source.tolist()
+    for i, (first, last) in enumerate(pairwise(bounds)):
+        pivot = diagonal[i].clone()
+        for e in range(first, last):
+            if before[e] < i:
+                pivot -= weight[e] @ inverse[before[e]] @ weight[reverse[e]]
+        factor, failed = torch.linalg.cholesky_ex((pivot + pivot.T) / 2)
+        if failed or bool((factor.diagonal() ** 2 < _SMALL_PIVOT**2 * diagonal[i].diagonal()).any()):
+            factor, failed = torch.linalg.cholesky_ex(diagonal[i])
+        if failed:
+            return i
+        inverse[i] = torch.cholesky_inverse(factor)
+    return -1
+
+
+def block_elimination_sweep(
+    weight: Tensor, start: Tensor, source: Tensor, inverse: Tensor, r: Tensor, y: Tensor
+) -> None:
+    """``y = ((J + L) J⁻¹ (J + Lᵀ))⁻¹ r`` in d × d blocks, for ``r`` of shape ``(N, d, k)``; ``y`` is overwritten."""
+    bounds, neighbour = start.tolist(), source.tolist()
+    for i, (first, last) in enumerate(pairwise(bounds)):
+        heard = [weight[e] @ y[neighbour[e]] for e in range(first, last) if neighbour[e] < i]
+        y[i] = inverse[i] @ (r[i] - sum(heard, torch.zeros_like(r[i])))
+    for i in reversed(range(len(inverse))):
+        heard = [weight[e] @ y[neighbour[e]] for e in range(bounds[i], bounds[i + 1]) if neighbour[e] > i]
+        y[i] -= inverse[i] @ sum(heard, torch.zeros_like(r[i]))
