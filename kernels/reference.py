@@ -177,6 +177,9 @@ def directed_elimination_sweep(
         y[i] -= sum((weight[e] * y[neighbour[e]] for e in later), torch.zeros_like(r[i])) / pivot[i]
 
 
+_LEAST_SHARE = 0.0025  # of the diagonal that elimination must leave in a block; less would blow up what it divides
+
+
 def block_pivots(
     diagonal: Tensor, weight: Tensor, start: Tensor, source: Tensor, reverse: Tensor, inverse: Tensor
 ) -> int:
@@ -192,7 +195,7 @@ def block_pivots(
             if before[e] < i:
                 pivot -= weight[e] @ inverse[before[e]] @ weight[reverse[e]]
         factor, failed = torch.linalg.cholesky_ex((pivot + pivot.T) / 2)
-        if failed or bool((factor.diagonal() ** 2 < _SMALL_PIVOT**2 * diagonal[i].diagonal()).any()):
+        if failed or bool((factor.diagonal() ** 2 < _LEAST_SHARE * diagonal[i].diagonal()).any()):
             factor, failed = torch.linalg.cholesky_ex(diagonal[i])
         if failed:
             return i

@@ -73,8 +73,9 @@ class BlockFloodingSweeps:
 
     def __init__(self, system: BlockSystem, precisions: BlockPrecisions, b: Tensor, damping: float = 0.0) -> None:
         self.system, self.precisions, self.damping = system, precisions, damping
-        self.b = system.partition.gather(b)
-        self.potential = b.new_zeros((system.graph.edges, *self.b.shape[1:]))
+        self.device = b.device
+        self.b = system.partition.gather(b.double().cpu())
+        self.potential = self.b.new_zeros((system.graph.edges, *self.b.shape[1:]))
 
     def sweep(self, count: int) -> None:
         """Do ``count`` sweeps."""
@@ -87,7 +88,8 @@ class BlockFloodingSweeps:
 
     def mean(self) -> Tensor:
         """The belief means ``J_i⁻¹ h_i``, shape (n, k)."""
-        return self.system.partition.scatter(torch.linalg.solve(self.precisions.belief, self._heard()))
+        mean = torch.linalg.solve(self.precisions.belief, self._heard())
+        return self.system.partition.scatter(mean).to(self.device)
 
     def _heard(self) -> Tensor:
         return self.b.index_add(0, self.system.graph.destination, self.potential)

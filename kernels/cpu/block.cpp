@@ -13,7 +13,7 @@ namespace {
 using Cubes = nb::ndarray<double, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using ConstCubes = nb::ndarray<const double, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 
-constexpr double kSmallPivot = 0.05;  // squared: the share of the diagonal that elimination must leave
+constexpr double kLeastShare = 0.0025;  // of the diagonal that elimination must leave; less would blow up
 
 // A square block of D rows, or of as many as are asked for where D is 0.
 template <int D>
@@ -90,8 +90,7 @@ std::int64_t pivots(const std::int64_t *start, const std::int32_t *source, const
             add_product<D>(product.data(), weight + e * size, inverse + source[e] * size, 1.0, d);
             add_product<D>(pivot.data(), product.data(), weight + reverse[e] * size, -1.0, d);
         }
-        const double least = kSmallPivot * kSmallPivot;
-        if (!invert<D>(pivot.data(), own, least, inverse + i * size, factor.data(), d) &&
+        if (!invert<D>(pivot.data(), own, kLeastShare, inverse + i * size, factor.data(), d) &&
             !invert<D>(own, own, 0.0, inverse + i * size, factor.data(), d))
             return i;
     }
