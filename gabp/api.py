@@ -55,8 +55,8 @@ def solve(
     blocks : int, "auto" or integer array of shape (n,), optional
         Vector-valued nodes: the size of all blocks, or the block of each unknown; ``"auto"`` puts together what has
         the same neighbours. Messages are then d × d matrices and d-vectors, which converge on more matrices. The
-        methods are "tree", "flooding", "krylov" (conjugate gradients around block elimination sweeps) and
-        "elimination".
+        methods are "tree", "flooding", "krylov" (conjugate gradients around one block elimination sweep), "hierarchy"
+        and "elimination".
     dtype : float32 or float64, optional
         Of the messages; A's own by default.
     device : torch device, optional

@@ -13,6 +13,7 @@ from gabp.messages.blocks import (
     settle_block_precisions,
 )
 from gabp.solvers.auto import Choice
+from gabp.solvers.block_hierarchy import BlockHierarchy
 from gabp.solvers.conjugate_gradients import ConjugateGradients
 from gabp.solvers.protocol import Correction
 from gabp.solvers.schedules import DirectCorrection
@@ -108,7 +109,12 @@ class BlockKrylov:
         return ConjugateGradients(self.system, self.sweep.apply, r, target)
 
 
-BLOCK_METHODS: dict[str, Any] = {"tree": BlockTree, "flooding": BlockFlooding, "krylov": BlockKrylov}
+BLOCK_METHODS: dict[str, Any] = {
+    "tree": BlockTree,
+    "flooding": BlockFlooding,
+    "krylov": BlockKrylov,
+    "hierarchy": BlockHierarchy,
+}
 
 
 def choose_blocks(blocks: BlockSystem, method: str) -> list[Choice]:
@@ -134,4 +140,4 @@ def choose_blocks(blocks: BlockSystem, method: str) -> list[Choice]:
         return [Choice("flooding", nodes), exact]
     if blocks.graph.is_forest:
         return [Choice("tree", f"{nodes} on a forest, where two passes are exact"), exact]
-    return [Choice("krylov", f"{nodes}: block elimination sweeps inside conjugate gradients"), exact]
+    return [Choice("hierarchy", f"{nodes}: a hierarchy of block models inside conjugate gradients"), exact]

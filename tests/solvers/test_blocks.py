@@ -116,7 +116,7 @@ def test_blocks_converge_where_scalars_diverge():
     assert solution.x == pytest.approx(np.linalg.solve(A, b), rel=1e-9, abs=1e-12)
 
 
-@pytest.mark.parametrize("method", ["flooding", "krylov", "elimination", "auto"])
+@pytest.mark.parametrize("method", ["flooding", "krylov", "hierarchy", "elimination", "auto"])
 def test_a_general_partition(method):
     """Blocks of one, two and three unknowns, not next to one another."""
     rng = np.random.default_rng(3)
@@ -217,6 +217,37 @@ def test_a_pose_graph_takes_fewer_steps_in_blocks():
     assert block.converged
     assert np.linalg.norm(b - A @ block.x) <= 1e-8 * np.linalg.norm(b)
     assert block.iterations < 0.5 * scalar.iterations
+
+
+def test_the_hierarchy_of_blocks_halves_the_steps_of_the_scalar_one():
+    A = pose_graph(1500)
+    b = np.random.default_rng(1).normal(size=(A.shape[0], 2))
+    block = gabp.solve(A, b, blocks="auto")
+    assert block.method == "hierarchy"
+    assert np.linalg.norm(b - A @ block.x, axis=0) == pytest.approx([0, 0], abs=1e-8 * np.linalg.norm(b))
+    if cpu.extension is not None:  # the scalar hierarchy is compiled only
+        assert block.iterations <= 0.5 * gabp.solve(A, b, method="hierarchy").iterations
+
+
+def test_a_hierarchy_of_blocks_of_many_sizes():
+    rng = np.random.default_rng(2)
+    n = 2000
+    labels = np.repeat(np.arange(n), rng.integers(1, 4, n))[:n]
+    grid = sp.random_array((n, n), density=1.5 / n, rng=rng, data_sampler=lambda size: -rng.random(size)).tocsr()
+    within = sp.csr_array((np.ones(n), (np.arange(n), labels)), (n, n))
+    A = grid + grid.T + within @ within.T
+    A = A + sp.diags_array(np.abs(A).sum(1) + 0.01)
+    b = np.ones(n)
+    solution = gabp.solve(A, b, blocks=labels, method="hierarchy", rtol=1e-10)
+    assert solution.iterations < 30
+    assert np.linalg.norm(b - A @ solution.x) <= 1e-10 * np.linalg.norm(b)
+
+
+@pytest.mark.parametrize("method", ["krylov", "hierarchy"])
+def test_what_is_not_positive_definite_is_told(method):
+    A = np.kron(np.eye(3), np.array([[1.0, 2.0], [2.0, 1.0]])) + 0.1 * np.kron(np.ones((3, 3)) - np.eye(3), np.eye(2))
+    solution = gabp.solve(sp.block_diag([A] * 200), np.ones(1200), blocks=2, method=method, throw=False)
+    assert solution.status is gabp.Status.NOT_POSITIVE_DEFINITE
 
 
 def test_a_solver_in_blocks_can_be_pickled_and_updated():
