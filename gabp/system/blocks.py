@@ -16,7 +16,7 @@ from gabp.system.model import System
 _LARGEST = 8  # unknowns in a block that `find_blocks` puts together
 _FOUND = 0.6  # blocks per unknown up to which they count as found
 _USUAL_SIZES = (6, 3, 2)  # poses in space and in the plane, and pairs
-_FILL = 0.7
+_FILL = 0.55  # a chain or a grid in pairs has a half, pose graphs of diagonal information 0.58
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +186,7 @@ def find_blocks(matrix: SparseMatrix) -> np.ndarray:
     Unknowns with the same neighbours (themselves included) belong together, as the components of one vector do where
     whole blocks are stored; at most eight make a block. Where hardly any do, because single entries of the blocks
     are zero, blocks of 6, 3 or 2 successive unknowns are tried: the first size of which the stored entries
-    fill seven tenths.
+    fill more than a half.
     """
     start, column = matrix.start.cpu().numpy(), matrix.column.cpu().numpy()
     seen: dict[bytes, tuple[int, int]] = {}  # by pattern: the open block and how many are in it
