@@ -49,6 +49,27 @@ class _Place:
 
 
 @dataclass(frozen=True, eq=False)
+class _RandomState:
+    """The generators of the CPU and of the CUDA devices that an operator's arguments are on."""
+
+    cpu: Tensor
+    cuda: dict[int, Tensor]
+
+    @staticmethod
+    def now(leaves: Sequence[Any]) -> "_RandomState":
+        devices = {leaf.get_device() for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_cuda}
+        return _RandomState(torch.get_rng_state(), {device: torch.cuda.get_rng_state(device) for device in devices})
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        with torch.random.fork_rng(devices=list(self.cuda)):
+            torch.set_rng_state(self.cpu)
+            for device, state in self.cuda.items():
+                torch.cuda.set_rng_state(state, device)
+            yield
+
+
+@dataclass(frozen=True, eq=False)
 class _Call:
     """An operator with its constant arguments, to be called again on the values of its parents.
 
@@ -60,7 +81,7 @@ class _Call:
     leaves: list[Any]
     spec: TreeSpec
     written: tuple[int, ...] = ()
-    random_state: Tensor | None = None
+    random_state: "_RandomState | None" = None
 
     def __call__(self, values: Sequence[Tensor]) -> list[Any]:
         leaves = [values[leaf.parent] if isinstance(leaf, _Place) else leaf for leaf in self.leaves]
@@ -70,8 +91,7 @@ class _Call:
         if self.random_state is None:
             results = tree_leaves(self.operator(*args, **kwargs))
         else:
-            with torch.random.fork_rng():  # the draw of the recorded run, again
-                torch.set_rng_state(self.random_state)
+            with self.random_state.restored():  # the draw of the recorded run, again
                 results = tree_leaves(self.operator(*args, **kwargs))
         changed = [leaves[position] for position in self.written]
         return changed + [result for result in results if not any(result is tensor for tensor in changed)]
@@ -204,7 +224,7 @@ class _Recorder(TorchDispatchMode):
                 if not isinstance(call_leaves[position], _Place):
                     call_leaves[position] = leaves[position].clone()
         seeded = torch.Tag.nondeterministic_seeded in func.tags
-        call = _Call(func, call_leaves, spec, written, torch.get_rng_state() if seeded and parents else None)
+        call = _Call(func, call_leaves, spec, written, _RandomState.now(leaves) if seeded and parents else None)
         result = func(*args, **(kwargs or {}))
         if parents:
             self._record(call, tuple(parents), leaves, before, tree_leaves(result))
