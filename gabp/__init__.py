@@ -2,9 +2,9 @@
 
 from gabp.api import check, logdet, marginals, sample, solve
 from gabp.conditions import ComputationTree, ConvergenceReport, Verdict, unwrap
-from gabp.learning import Gaussian
+from gabp.learning import Gaussian, MaxProductResult, MessageTrace, backprop, maxproduct
 from gabp.marginals import Marginals, NotPositiveDefiniteError
-from gabp.solvers import ConvergenceError, Progress, Solution, Solver, Status
+from gabp.solvers import ConvergenceError, Progress, Solution, Solver, Status, lstsq
 from gabp.system import InvalidSystemError
 
 __version__ = "0.1.0"
@@ -16,15 +16,20 @@ __all__ = [
     "Gaussian",
     "InvalidSystemError",
     "Marginals",
+    "MaxProductResult",
+    "MessageTrace",
     "NotPositiveDefiniteError",
     "Progress",
     "Solution",
     "Solver",
     "Status",
     "Verdict",
+    "backprop",
     "check",
     "logdet",
+    "lstsq",
     "marginals",
+    "maxproduct",
     "sample",
     "solve",
     "unwrap",

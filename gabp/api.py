@@ -52,8 +52,11 @@ def solve(
         Sweeps, or steps of conjugate gradients, at most (10,000 by default).
     symmetric : bool
         ``False`` for a general matrix of any pattern.
-    blocks : optional
-        Vector-valued nodes.
+    blocks : int, "auto" or integer array of shape (n,), optional
+        Vector-valued nodes: the size of all blocks, or the block of each unknown; ``"auto"`` puts together what has
+        the same neighbours. Messages are then d × d matrices and d-vectors, which converge on more matrices. The
+        methods are "tree", "flooding", "krylov" (conjugate gradients around one block elimination sweep), "hierarchy"
+        and "elimination".
     dtype : float32 or float64, optional
         Of the messages; A's own by default.
     device : torch device, optional

@@ -133,3 +133,84 @@ def tree_solve(parent: Tensor, up: Tensor, down: Tensor, pivot: Tensor, partner:
             b[i] /= pivot[i]
         else:
             b[i], b[joined[i]] = pair(i, joined[i])
+
+
+_SMALL_PIVOT = 0.05  # of the diagonal; a smaller one would blow up what it divides
+
+
+def directed_pivots(
+    diagonal: Tensor, weight: Tensor, start: Tensor, source: Tensor, reverse: Tensor, pivot: Tensor
+) -> int:
+    """``J_i = A_ii - Σ_{k<i} A_ik A_ki / J_k``, what a sequential pass leaves of the diagonal, written to ``pivot``.
+
+    A pivot below a small share of the diagonal, or of the other sign, is replaced by the diagonal. Returns the first
+    node whose diagonal is zero, else -1.
+    """
+    bounds, before = start.tolist(), source.tolist()
+    product = (weight * weight[reverse]).tolist()
+    own = diagonal.tolist()
+    J: list[float] = []
+    for i, (first, last) in enumerate(pairwise(bounds)):
+        if own[i] == 0.0:
+            return i
+        value = own[i] - sum(product[e] / J[before[e]] for e in range(first, last) if before[e] < i)
+        J.append(value if value / own[i] >= _SMALL_PIVOT else own[i])
+    pivot[:] = torch.tensor(J, dtype=pivot.dtype)
+    return -1
+
+
+def directed_elimination_sweep(
+    weight: Tensor, start: Tensor, source: Tensor, pivot: Tensor, r: Tensor, y: Tensor
+) -> None:
+    """``y = ((J + L) J⁻¹ (J + U))⁻¹ r`` for ``r`` of shape ``(n, k)``; ``y`` is overwritten.
+
+    ``L`` and ``U`` are the triangles of A off the diagonal. Forward, each node uses what its earlier neighbours sent;
+    backward, it substitutes.
+    """
+    bounds, neighbour = start.tolist(), source.tolist()
+    n = len(pivot)
+    for i in range(n):
+        earlier = [e for e in range(bounds[i], bounds[i + 1]) if neighbour[e] < i]
+        y[i] = (r[i] - sum((weight[e] * y[neighbour[e]] for e in earlier), torch.zeros_like(r[i]))) / pivot[i]
+    for i in reversed(range(n)):
+        later = [e for e in range(bounds[i], bounds[i + 1]) if neighbour[e] > i]
+        y[i] -= sum((weight[e] * y[neighbour[e]] for e in later), torch.zeros_like(r[i])) / pivot[i]
+
+
+_LEAST_SHARE = 0.0025  # of the diagonal that elimination must leave in a block; less would blow up what it divides
+
+
+def block_pivots(
+    diagonal: Tensor, weight: Tensor, start: Tensor, source: Tensor, reverse: Tensor, inverse: Tensor
+) -> int:
+    """Inverses of ``J_i = A_ii - Σ_{k<i} A_ik J_k⁻¹ A_ki`` for d × d blocks, written to ``inverse`` ``(N, d, d)``.
+
+    ``diagonal`` is ``(N, d, d)`` and ``weight`` ``(m, d, d)``, of a symmetric matrix. A pivot that is not positive
+    definite is replaced by the diagonal block. Returns the first node whose diagonal block is not either, else -1.
+    """
+    bounds, before = start.tolist(), source.tolist()
+    for i, (first, last) in enumerate(pairwise(bounds)):
+        pivot = diagonal[i].clone()
+        for e in range(first, last):
+            if before[e] < i:
+                pivot -= weight[e] @ inverse[before[e]] @ weight[reverse[e]]
+        factor, failed = torch.linalg.cholesky_ex((pivot + pivot.T) / 2)
+        if failed or bool((factor.diagonal() ** 2 < _LEAST_SHARE * diagonal[i].diagonal()).any()):
+            factor, failed = torch.linalg.cholesky_ex(diagonal[i])
+        if failed:
+            return i
+        inverse[i] = torch.cholesky_inverse(factor)
+    return -1
+
+
+def block_elimination_sweep(
+    weight: Tensor, start: Tensor, source: Tensor, inverse: Tensor, r: Tensor, y: Tensor
+) -> None:
+    """``y = ((J + L) J⁻¹ (J + Lᵀ))⁻¹ r`` in d × d blocks, for ``r`` of shape ``(N, d, k)``; ``y`` is overwritten."""
+    bounds, neighbour = start.tolist(), source.tolist()
+    for i, (first, last) in enumerate(pairwise(bounds)):
+        heard = [weight[e] @ y[neighbour[e]] for e in range(first, last) if neighbour[e] < i]
+        y[i] = inverse[i] @ (r[i] - sum(heard, torch.zeros_like(r[i])))
+    for i in reversed(range(len(inverse))):
+        heard = [weight[e] @ y[neighbour[e]] for e in range(bounds[i], bounds[i + 1]) if neighbour[e] > i]
+        y[i] -= inverse[i] @ sum(heard, torch.zeros_like(r[i]))

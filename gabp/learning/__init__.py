@@ -1,6 +1,22 @@
-"""Floor 4: gradients through solutions, variances and log-determinants, and the model object made of them."""
+"""Floor 4: gradients through solutions and as messages, the model object made of them, and discrete models."""
 
+from gabp.learning.adjoint import AdjointSystem, adjoint_system
+from gabp.learning.backpropagation import Message, MessageTrace, backprop
+from gabp.learning.equilibrium import fixed_point
 from gabp.learning.gaussian import Gaussian
 from gabp.learning.implicit import solve_differentiably, wants_gradient
+from gabp.learning.maxproduct import MaxProductResult, maxproduct
 
-__all__ = ["Gaussian", "solve_differentiably", "wants_gradient"]
+__all__ = [
+    "AdjointSystem",
+    "Gaussian",
+    "MaxProductResult",
+    "Message",
+    "MessageTrace",
+    "adjoint_system",
+    "backprop",
+    "fixed_point",
+    "maxproduct",
+    "solve_differentiably",
+    "wants_gradient",
+]

@@ -2,7 +2,8 @@
 
 from gabp.solvers.hierarchy import solve_m_matrix
 from gabp.solvers.iteration import Progress
+from gabp.solvers.least_squares import lstsq
 from gabp.solvers.solution import ConvergenceError, Solution, Status
 from gabp.solvers.solver import Solver
 
-__all__ = ["ConvergenceError", "Progress", "Solution", "Solver", "Status", "solve_m_matrix"]
+__all__ = ["ConvergenceError", "Progress", "Solution", "Solver", "Status", "lstsq", "solve_m_matrix"]

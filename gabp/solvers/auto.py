@@ -7,6 +7,7 @@ from gabp.kernels import cpu
 from gabp.solvers.double_loop import DoubleLoop
 from gabp.solvers.elimination import Elimination
 from gabp.solvers.hierarchy import Hierarchy
+from gabp.solvers.nonsymmetric import Krylov
 from gabp.solvers.schedules import Flooding, Sequential, Tree
 from gabp.system import InvalidSystemError, System
 
@@ -16,6 +17,7 @@ METHODS: dict[str, Any] = {  # each a dataclass of the system and its options th
     "sequential": Sequential,
     "double-loop": DoubleLoop,
     "hierarchy": Hierarchy,
+    "krylov": Krylov,
     "elimination": Elimination,
 }
 _SYMMETRIC_ONLY = {"double-loop", "hierarchy"}
@@ -56,10 +58,19 @@ def _choices(system: System) -> list[Choice]:
         ]
     exact = Choice("elimination", f"{system.n} nodes: small enough for exact elimination")
     if not system.symmetric:
-        return [Choice("elimination", "A is nonsymmetric")]
+        return _nonsymmetric_choices(system, exact)
     if not bool((system.diagonal > 0).all()):
         return [Choice("elimination", "A has a nonpositive diagonal, so it is no precision matrix")]
     messages = Choice(_INSIDE_CG, "large, with cycles: message passing inside conjugate gradients")
     if system.n <= _SMALL:
         return [exact, replace(messages, reason="elimination found A singular; a consistent b may still be solved")]
     return [messages, Choice("elimination", "message passing stopped short of the tolerance")]
+
+
+def _nonsymmetric_choices(system: System, exact: Choice) -> list[Choice]:
+    if bool((system.diagonal == 0).any()):
+        return [Choice("elimination", "A is nonsymmetric, with zeros on its diagonal")]
+    krylov = Choice("krylov", "A is large and nonsymmetric: elimination sweeps inside a Krylov method")
+    if system.n <= _SMALL:
+        return [exact, Choice("krylov", "elimination found A singular; a consistent b may still be solved")]
+    return [krylov, Choice("elimination", "the Krylov method stopped short of the tolerance")]

@@ -14,6 +14,7 @@ import torch
 
 from gabp.conditions import ConvergenceReport, check_system
 from gabp.solvers.auto import METHODS, Choice, choose
+from gabp.solvers.blocks import BLOCK_METHODS, choose_blocks
 from gabp.solvers.hierarchy import Hierarchy, solve_m_matrix
 from gabp.solvers.iteration import Outcome, Progress, Request, iterate
 from gabp.solvers.protocol import Prepared
@@ -28,6 +29,7 @@ from gabp.system import (
     read_values,
     working_dtype,
 )
+from gabp.system.blocks import BlockSystem, Partition, read_partition
 
 _log = logging.getLogger("gabp")
 _MAXITER = 10_000
@@ -43,6 +45,8 @@ class Solver:
         ``"auto"``, ``"tree"``, ``"flooding"``, ``"sequential"``, ``"double-loop"`` or ``"elimination"``.
     symmetric : bool
         Whether A must be symmetric (to rounding in its own dtype), as a precision matrix is.
+    blocks : int, "auto" or integer array of shape (n,), optional
+        Vector-valued nodes; see `gabp.solve`.
     dtype : float32 or float64, optional
         Of the messages; A's own by default. Residuals are always evaluated in float64.
     device : torch device, optional
@@ -78,20 +82,49 @@ class Solver:
         **options: Any,
     ) -> None:
         began = time.perf_counter()
-        if blocks is not None:
-            raise NotImplementedError("blocks= is not there yet: vector-valued nodes come in a later version")
         if not isinstance(method, str):
             raise TypeError(f"method must be a string, not {type(method).__name__}")
         self._given = A  # its index arrays place the values of `update`; nothing is copied
         self._asked_method, self._dtype, self._device, self._options = method, dtype, device, options
-        self._set_up(make_system(read_matrix(A, device), symmetric), began)
+        matrix = read_matrix(A, device)
+        self._partition: Partition | None = None if blocks is None else read_partition(blocks, matrix)
+        self._set_up(make_system(matrix, symmetric), began)
 
     def _set_up(self, system: System, began: float) -> None:
         self.system = system
         self._working = system.dtype if self._dtype is None else working_dtype(self._dtype)
-        self._choices = choose(system, self._asked_method)
-        self._prepared = _prepare(system, self._working, self._choices[0], self._options)
+        if self._partition is None:
+            self._choices = choose(system, self._asked_method)
+            self._prepared = _prepare(system, self._working, self._choices[0], self._options)
+        else:
+            blocks = BlockSystem.of(system, self._partition)
+            self._choices = choose_blocks(blocks, self._asked_method)
+            self._prepared = _prepare_blocks(system, blocks, self._choices[0], self._options)
         self.setup_seconds = time.perf_counter() - began
+
+    @classmethod
+    def prepared(cls, A: Any, choice: Choice, method: Callable[[System], Prepared], began: float) -> "Solver":
+        """A solver of ``A x = b`` by a method that knows more of the problem than A.
+
+        Parameters
+        ----------
+        A : matrix, shape (n, n)
+        choice : Choice
+        method : callable
+            From the system to the method, set up.
+        began : float
+            `time.perf_counter` at the start of the set-up.
+        """
+        solver = cls.__new__(cls)
+        solver._given = A
+        solver._partition = None
+        solver._asked_method, solver._dtype, solver._device, solver._options = choice.method, None, None, {}
+        solver.system = make_system(read_matrix(A))
+        solver._working = solver.system.dtype
+        solver._choices = [choice]
+        solver._prepared = method(solver.system)
+        solver.setup_seconds = time.perf_counter() - began
+        return solver
 
     def update(self, values: Any) -> "Solver":
         """A solver for new values on the same pattern; what depends on the pattern alone is kept.
@@ -268,12 +301,24 @@ class Solver:
         )
 
 
-def _prepare(system: System, working: torch.dtype, choice: Choice, options: dict[str, Any]) -> Prepared:
-    method = METHODS[choice.method]
-    known = [parameter.name for parameter in fields(method) if parameter.init and parameter.name != "system"]
+def _prepare_blocks(system: System, blocks: BlockSystem, choice: Choice, options: dict[str, Any]) -> Prepared:
+    if choice.method not in BLOCK_METHODS:
+        return _prepare(system, system.dtype, choice, options)
+    method = BLOCK_METHODS[choice.method]
+    _require_known(method, choice, options)
+    return method(system, blocks, **options)
+
+
+def _require_known(method: Any, choice: Choice, options: dict[str, Any]) -> None:
+    known = [field.name for field in fields(method) if field.init and field.name not in ("system", "blocks")]
     for option in options:
         if option not in known:
             raise TypeError(f"method {choice.method!r} has no option {option!r}; it has {', '.join(known) or 'none'}")
+
+
+def _prepare(system: System, working: torch.dtype, choice: Choice, options: dict[str, Any]) -> Prepared:
+    method = METHODS[choice.method]
+    _require_known(method, choice, options)
     return method(system if method.exact else system.astype(working), **options)
 
 

@@ -1,0 +1,199 @@
+"""Linear least squares, as a pairwise model and as a factor graph."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from gabp.messages.factor_graph import FactorGraph, FactorSweeps
+from gabp.solvers.auto import Choice
+from gabp.solvers.protocol import Correction
+from gabp.solvers.solution import Solution, Status
+from gabp.solvers.solver import Solver
+from gabp.system import InvalidSystemError, System
+
+Form = Literal["auto", "factor", "pairwise"]
+
+
+@dataclass(frozen=True, eq=False)
+class FactorForm:
+    """Belief propagation between the variables and the measurements of a least squares problem.
+
+    Solves ``(FᵀWF + Λ) y = r`` with ``r`` as unary potentials, so that refinement works as for any method.
+    """
+
+    system: System
+    graph: FactorGraph
+    exact: bool = field(default=False, init=False)
+    failure: Status | None = field(default=None, init=False)
+
+    def correct(self, r: Tensor, target: Tensor) -> Correction:
+        return _FactorCorrection(FactorSweeps(self.graph, r, self.graph.damping))
+
+
+class _FactorCorrection:
+    """Sweeps of mean messages, as a correction."""
+
+    def __init__(self, sweeps: FactorSweeps) -> None:
+        self.sweeps = sweeps
+
+    def advance(self, steps: int) -> tuple[int, Status | None]:
+        self.sweeps.sweep(steps)
+        return steps, None
+
+    def estimate(self) -> Tensor:
+        return self.sweeps.mean()
+
+
+def lstsq(
+    F: Any,
+    y: Any,
+    *,
+    noise_variance: Any = 1.0,
+    prior_precision: Any = None,
+    form: Form = "auto",
+    rtol: float | None = None,
+) -> Solution:
+    """The mean of ``x`` given measurements ``y = F x + noise``: linear least squares by message passing.
+
+    Minimises ``Σ_a (F x - y)_a² / v_a + Σ_i λ_i x_i²`` for noise variances ``v`` and prior precisions ``λ``.
+
+    Parameters
+    ----------
+    F : scipy sparse, torch sparse or dense, or 2-D numpy array, shape (m, n)
+    y : numpy array or torch tensor, shape (m,) or (m, k)
+    noise_variance : float or array, shape (m,)
+    prior_precision : float or array, shape (n,), optional
+        None is no prior.
+    form : {"auto", "factor", "pairwise"}
+        ``"pairwise"`` floods the normal equations ``(FᵀWF + Λ) x = FᵀWy``, a pairwise model of the variables.
+        ``"factor"`` sends messages between variables and measurements from vague beginnings, damped as far as
+        the problem needs it. They converge on different problems. ``"auto"`` takes the normal equations
+        by whatever method `gabp.solve` finds best for them.
+    rtol : float, optional
+        ``‖FᵀW(y - F x) - Λ x‖ <= rtol ‖FᵀWy‖``; 1e-8 by default, 1e-5 for a float32 ``y``.
+
+    Returns
+    -------
+    Solution
+        ``x``, shape (n,) or (n, k), in y's family, device and dtype; ``residual_norm`` is of the normal equations.
+
+    Raises
+    ------
+    TypeError, InvalidSystemError
+        Arguments of the wrong kind, shape or content; the place is named.
+    ConvergenceError
+        The form does not converge on this problem.
+
+    References
+    ----------
+    D. Bickson, "Gaussian belief propagation: theory and application", arXiv:0811.2518 (the pairwise form).
+
+    Examples
+    --------
+    >>> import numpy as np, gabp
+    >>> F = np.array([[3.0, 2.0, -1.0], [-2.0, 2.0, 1.0], [1.0, 1.0, 1.0]])
+    >>> gabp.lstsq(F, np.array([6.0, 3.0, 4.0])).x.round(6)
+    array([1., 2., 1.])
+    """
+    if form not in ("auto", "factor", "pairwise"):
+        raise InvalidSystemError(f"form must be 'auto', 'factor' or 'pairwise', not {form!r}")
+    rows = _read_rows(F)
+    m, n = rows.shape
+    variance = _read_weights(noise_variance, m, "noise_variance")
+    if not (variance > 0).all():
+        i = int(np.flatnonzero(~(variance > 0))[0])
+        raise InvalidSystemError(f"noise_variance[{i}] is {variance[i]}; it must be positive")
+    prior = _read_weights(0.0 if prior_precision is None else prior_precision, n, "prior_precision")
+    if not (prior >= 0).all():
+        i = int(np.flatnonzero(~(prior >= 0))[0])
+        raise InvalidSystemError(f"prior_precision[{i}] is {prior[i]}; it must not be negative")
+    weighted = scipy.sparse.diags_array(1 / variance) @ rows
+    normal = (rows.T @ weighted + scipy.sparse.diags_array(prior)).tocsr()
+    potential = _project(weighted, y, m)
+    if form == "auto":
+        solver = Solver(normal)
+    elif form == "pairwise":
+        solver = Solver(normal, method="flooding")
+    else:
+        solver = _factor_solver(normal, rows, variance, prior)
+    return solver.solve(potential, rtol=rtol)
+
+
+def _factor_solver(
+    normal: scipy.sparse.csr_array, rows: scipy.sparse.csr_array, variance: np.ndarray, prior: np.ndarray
+) -> Solver:
+    began = time.perf_counter()
+    entries = rows.tocoo()
+    graph = FactorGraph.settled(
+        torch.from_numpy(entries.row.astype(np.int64)),
+        torch.from_numpy(entries.col.astype(np.int64)),
+        torch.from_numpy(entries.data),
+        torch.from_numpy(variance),
+        torch.from_numpy(prior),
+    )
+    damping = f"damping {graph.damping}" if graph.damping else "without damping"
+    choice = Choice("factor", f"messages between variables and measurements, {damping}")
+    return Solver.prepared(normal, choice, lambda system: FactorForm(system, graph), began)
+
+
+def _project(weighted: scipy.sparse.csr_array, y: Any, m: int) -> Any:
+    """``FᵀW y`` in y's family, device and dtype."""
+    if not isinstance(y, (Tensor, np.ndarray)):
+        raise TypeError(f"y must be a numpy array or a dense torch tensor, not {type(y).__name__}")
+    if y.ndim not in (1, 2) or y.shape[0] != m:
+        raise InvalidSystemError(f"y has shape {tuple(y.shape)}, but F has {m} rows: expected ({m},) or ({m}, k)")
+    values = y.detach().cpu().numpy() if isinstance(y, Tensor) else y
+    if values.dtype.kind not in "fiub":
+        raise TypeError(f"y must hold real numbers, not {values.dtype}")
+    if not np.isfinite(values).all():
+        place = [int(i) for i in np.argwhere(~np.isfinite(values))[0]]
+        raise InvalidSystemError(f"y{place} is {values[tuple(place)]}; every value must be finite")
+    projected = weighted.T @ values.astype(np.float64)
+    if values.dtype == np.float32:
+        projected = projected.astype(np.float32)
+    return torch.from_numpy(projected).to(y.device) if isinstance(y, Tensor) else projected
+
+
+def _read_rows(F: Any) -> scipy.sparse.csr_array:
+    """F in float64 compressed rows, without stored zeros."""
+    if isinstance(F, Tensor):
+        F = F.detach().cpu()
+        if F.layout != torch.strided:
+            entries = F.to_sparse_coo().coalesce()
+            row, column = entries.indices().numpy()
+            F = scipy.sparse.coo_array((entries.values().numpy(), (row, column)), tuple(entries.shape))
+        else:
+            F = F.numpy()
+    if not scipy.sparse.issparse(F) and not isinstance(F, np.ndarray):
+        raise TypeError(f"F must be a scipy sparse, torch or numpy matrix, not {type(F).__name__}")
+    if F.ndim != 2 or 0 in F.shape:
+        raise InvalidSystemError(f"F has shape {tuple(F.shape)}; expected (m, n)")
+    if F.dtype.kind not in "fiub":
+        raise TypeError(f"F must hold real numbers, not {F.dtype}")
+    rows = scipy.sparse.csr_array(F, dtype=np.float64, copy=True)
+    rows.sum_duplicates()
+    rows.eliminate_zeros()
+    if not np.isfinite(rows.data).all():
+        e = int(np.flatnonzero(~np.isfinite(rows.data))[0])
+        i = int(np.searchsorted(rows.indptr, e, side="right")) - 1
+        raise InvalidSystemError(f"F[{i}, {rows.indices[e]}] is {rows.data[e]}; every value must be finite")
+    return rows
+
+
+def _read_weights(values: Any, size: int, name: str) -> np.ndarray:
+    values = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
+    weights = np.asarray(values)
+    if weights.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be a number or an array of numbers, not {type(values).__name__}")
+    if weights.shape not in ((), (size,)):
+        raise InvalidSystemError(f"{name} has shape {weights.shape}; expected a number or ({size},)")
+    weights = np.broadcast_to(weights, (size,)).astype(np.float64)
+    if not np.isfinite(weights).all():
+        i = int(np.flatnonzero(~np.isfinite(weights))[0])
+        raise InvalidSystemError(f"{name}[{i}] is {weights[i]}; every value must be finite")
+    return weights

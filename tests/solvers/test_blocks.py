@@ -1,0 +1,284 @@
+"""Vector-valued nodes."""
+
+import pickle
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+import gabp
+from gabp.kernels import cpu, reference
+from gabp.messages.blocks import (
+    BlockSweep,
+    block_walk_radius,
+    leaves_first,
+    settle_block_precisions,
+)
+from gabp.system import make_system, read_matrix
+from gabp.system.blocks import BlockSystem, Partition, find_blocks, read_partition
+
+
+def random_blocks(count, d, edges, seed=0, coupling=0.4):
+    """A positive definite matrix with full d × d blocks on the given edges."""
+    rng = np.random.default_rng(seed)
+    A = np.zeros((count * d, count * d))
+    for i, k in edges:
+        rows, columns = slice(i * d, i * d + d), slice(k * d, k * d + d)
+        A[rows, columns] = coupling * rng.normal(size=(d, d))
+        A[columns, rows] = A[rows, columns].T
+    for i in range(count):
+        root = rng.normal(size=(d, d))
+        A[i * d : i * d + d, i * d : i * d + d] += root @ root.T
+    return A + np.eye(count * d) * (0.1 - np.linalg.eigvalsh(A)[0])
+
+
+def chain(count):
+    return [(i, i + 1) for i in range(count - 1)]
+
+
+def ring(count):
+    return [(i, (i + 1) % count) for i in range(count)]
+
+
+def blocks_of(A, blocks):
+    matrix = read_matrix(A)
+    return BlockSystem.of(make_system(matrix), read_partition(blocks, matrix))
+
+
+def correlated_pairs(count):
+    """A ring of strongly correlated pairs, linked in the direction in which the pairs are stiff."""
+    A = np.kron(np.eye(count), np.array([[1.0, 0.9], [0.9, 1.0]]))
+    for i, k in ring(count):
+        A[2 * i : 2 * i + 2, 2 * k : 2 * k + 2] = A[2 * k : 2 * k + 2, 2 * i : 2 * i + 2] = 0.3
+    return A
+
+
+def pose_graph(poses, seed=0, sideways=300.0):
+    """The Gauss–Newton matrix of a robot that walks a city grid and recognises where it has been."""
+    rng = np.random.default_rng(seed)
+    side = int(poses**0.5 / 2)
+    place, heading, at, way = np.zeros((poses, 2)), np.zeros(poses), np.zeros(2, dtype=int), 0
+    steps = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])
+    for p in range(1, poses):
+        way = (way + rng.choice([0, 0, 0, 1, 3])) % 4
+        while (np.abs(at + steps[way]) > side).any():
+            way = (way + rng.choice([1, 3])) % 4
+        at = at + steps[way]
+        place[p], heading[p] = at, way * np.pi / 2
+    street = 0.3  # the streets run askew, so that no entry of a block happens to be zero
+    place = place @ np.array([[np.cos(street), np.sin(street)], [-np.sin(street), np.cos(street)]])
+    heading = heading + street
+    pairs = [(p, p + 1) for p in range(poses - 1)]
+    seen = {}
+    for p in range(poses):
+        key = tuple(place[p].round(6))
+        if key in seen and p - seen[key] > 5 and rng.random() < 0.5:
+            pairs.append((seen[key], p))
+        seen[key] = p
+    i, j = np.array(pairs).T
+    c, s = np.cos(heading[i]), np.sin(heading[i])
+    dx, dy = (place[j] - place[i]).T
+    one, nil = np.ones(len(i)), np.zeros(len(i))
+    to_i = np.array([[-c, -s, -s * dx + c * dy], [s, -c, -c * dx - s * dy], [nil, nil, -one]]).transpose(2, 0, 1)
+    to_j = np.array([[c, s, nil], [-s, c, nil], [nil, nil, one]]).transpose(2, 0, 1)
+    information = np.diag([600.0, sideways, 2500.0])
+    e = np.arange(len(i))
+    rows = (3 * e[:, None, None] + np.arange(3)[None, :, None]) + np.zeros((1, 1, 3), dtype=int)
+    columns = [
+        3 * node[:, None, None] + np.arange(3)[None, None, :] + np.zeros((1, 3, 1), dtype=int) for node in (i, j)
+    ]
+    entries = np.concatenate([to_i.ravel(), to_j.ravel()])
+    where = np.concatenate([rows.ravel()] * 2), np.concatenate([column.ravel() for column in columns])
+    J = sp.coo_array((entries, where), (3 * len(i), 3 * poses)).tocsr()
+    anchor = sp.coo_array((np.full(3, 1e4), (range(3), range(3))), (3 * poses, 3 * poses))
+    return (J.T @ sp.kron(sp.eye_array(len(i)), information) @ J + anchor).tocsr()
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 4, 6])
+def test_a_chain_of_blocks_is_exact_in_one_pass(d):
+    A = random_blocks(7, d, chain(7), coupling=2.0)
+    b = np.random.default_rng(1).normal(size=(7 * d, 2))
+    solution = gabp.solve(A, b, blocks=d, rtol=1e-12)
+    assert solution.method == "tree"
+    assert solution.iterations == 1
+    assert solution.x == pytest.approx(np.linalg.solve(A, b), rel=1e-9, abs=1e-12)
+
+
+def test_blocks_converge_where_scalars_diverge():
+    A = correlated_pairs(8)
+    b = np.linspace(-1, 1, 16)
+    with pytest.raises(gabp.ConvergenceError):
+        gabp.solve(A, b, method="flooding")
+    lower, upper = block_walk_radius(blocks_of(A, 2))
+    assert lower <= upper < 1
+    solution = gabp.solve(A, b, blocks=2, method="flooding", rtol=1e-12)
+    assert solution.x == pytest.approx(np.linalg.solve(A, b), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("method", ["flooding", "krylov", "hierarchy", "elimination", "auto"])
+def test_a_general_partition(method):
+    """Blocks of one, two and three unknowns, not next to one another."""
+    rng = np.random.default_rng(3)
+    A = random_blocks(6, 2, ring(6), coupling=0.1)
+    labels = np.array([9, 4, 4, 7, 7, 7, 4, 1, 1, 0, 2, 2])
+    b = rng.normal(size=12)
+    solution = gabp.solve(A, b, blocks=labels, method=method, rtol=1e-12)
+    assert solution.x == pytest.approx(np.linalg.solve(A, b), rel=1e-9, abs=1e-12)
+
+
+def test_the_settled_beliefs_of_a_chain_are_its_marginals():
+    A = random_blocks(5, 3, chain(5), coupling=1.0)
+    precisions = settle_block_precisions(blocks_of(A, 3))
+    covariance = np.linalg.inv(A)
+    for i in range(5):
+        own = slice(3 * i, 3 * i + 3)
+        assert torch.linalg.inv(precisions.belief[i]).numpy() == pytest.approx(
+            covariance[own, own], rel=1e-10, abs=1e-13
+        )
+
+
+def test_a_cavity_that_is_no_precision_is_found():
+    A = random_blocks(4, 2, ring(4), coupling=3.0)
+    assert settle_block_precisions(blocks_of(A, 2)).invalid_node is not None
+    solution = gabp.solve(A, np.ones(8), blocks=2, method="flooding", throw=False)
+    assert solution.status is gabp.Status.INVALID_PRECISION
+
+
+def test_nonsymmetric_blocks():
+    rng = np.random.default_rng(5)
+    A = random_blocks(6, 2, ring(6), coupling=0.3) + np.triu(0.2 * rng.normal(size=(12, 12))) * np.kron(
+        np.eye(6) + np.eye(6, k=1), np.ones((2, 2))
+    )
+    b = rng.normal(size=12)
+    solution = gabp.solve(A, b, symmetric=False, blocks=2, method="flooding")
+    assert solution.x == pytest.approx(np.linalg.solve(A, b), rel=1e-6, abs=1e-7)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 5, 6])
+def test_the_sweep_is_what_it_says(d):
+    A = random_blocks(6, d, [*ring(6), (0, 3)], coupling=0.3)
+    block = np.arange(6 * d) // d
+    J, L = np.where(block[:, None] == block, A, 0.0), np.where(block[:, None] > block, A, 0.0)
+    for i in range(6):
+        own = block == i
+        for k in range(i):
+            other = block == k
+            J[np.ix_(own, own)] -= (
+                A[np.ix_(own, other)] @ np.linalg.inv(J[np.ix_(other, other)]) @ A[np.ix_(other, own)]
+            )
+    expected = np.linalg.inv((J + L) @ np.linalg.inv(J) @ (J + L.T))
+    found = BlockSweep.of(blocks_of(A, d)).apply(torch.eye(6 * d, dtype=torch.float64))
+    assert found.numpy() == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.skipif(cpu.extension is None, reason="without the compiled kernels there is nothing to compare")
+@pytest.mark.parametrize("d", [1, 2, 3, 5, 6])
+@pytest.mark.parametrize("coupling", [0.3, 5.0])  # the larger one meets pivots that are not positive definite
+def test_compiled_and_literal_sweeps_agree(d, coupling):
+    system = blocks_of(random_blocks(9, d, [*ring(9), (0, 4), (2, 7)], coupling=coupling), d)
+    graph = system.graph
+    r = torch.randn(9, d, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = []
+    for kernels in (cpu.extension, reference):
+        inverse = torch.full_like(system.diagonal, torch.nan)
+        arguments = (system.diagonal, system.weight, graph.start, graph.source, graph.reverse)
+        assert kernels.block_pivots(*arguments, inverse) == -1
+        y = torch.full_like(r, torch.nan)
+        kernels.block_elimination_sweep(system.weight, graph.start, graph.source, inverse, r, y)
+        found.append(y)
+    torch.testing.assert_close(*found)
+
+
+def test_renumbering_keeps_the_model():
+    A = random_blocks(6, 2, [(0, 3), (3, 1), (3, 5), (5, 2)], coupling=1.0)
+    b = torch.ones(12, 1, dtype=torch.float64)
+    sweep = BlockSweep.of(leaves_first(blocks_of(A, 2)))
+    assert sweep.apply(b).numpy() == pytest.approx(np.linalg.solve(A, b.numpy()))
+
+
+def test_blocks_are_found_in_a_plain_matrix():
+    A = pose_graph(60)
+    assert np.array_equal(find_blocks(read_matrix(A)), np.arange(180) // 3)
+    shuffle = np.random.default_rng(0).permutation(180)
+    found = find_blocks(read_matrix(A[shuffle][:, shuffle]))
+    assert all(len(set(shuffle[found == label] // 3)) == 1 for label in range(60))
+    assert np.array_equal(find_blocks(read_matrix(pose_graph(60, sideways=600.0))), np.arange(180) // 3)  # with zeros
+    grid = sp.diags_array([-np.ones(9), np.full(10, 2.0), -np.ones(9)], offsets=[-1, 0, 1])
+    assert len(set(find_blocks(read_matrix(grid)))) == 10
+    assert np.bincount(find_blocks(read_matrix(np.ones((20, 20))))).max() == 8
+
+
+def test_a_pose_graph_takes_fewer_steps_in_blocks():
+    A = pose_graph(900)
+    b = np.random.default_rng(1).normal(size=A.shape[0])
+    scalar = gabp.solve(A, b, blocks=1, method="krylov")
+    block = gabp.solve(A, b, blocks="auto", method="krylov")
+    assert block.converged
+    assert np.linalg.norm(b - A @ block.x) <= 1e-8 * np.linalg.norm(b)
+    assert block.iterations < 0.5 * scalar.iterations
+
+
+def test_the_hierarchy_of_blocks_halves_the_steps_of_the_scalar_one():
+    A = pose_graph(1500)
+    b = np.random.default_rng(1).normal(size=(A.shape[0], 2))
+    block = gabp.solve(A, b, blocks="auto")
+    assert block.method == "hierarchy"
+    assert np.linalg.norm(b - A @ block.x, axis=0) == pytest.approx([0, 0], abs=1e-8 * np.linalg.norm(b))
+    if cpu.extension is not None:  # the scalar hierarchy is compiled only
+        assert block.iterations <= 0.5 * gabp.solve(A, b, method="hierarchy").iterations
+
+
+def test_a_hierarchy_of_blocks_of_many_sizes():
+    rng = np.random.default_rng(2)
+    n = 2000
+    labels = np.repeat(np.arange(n), rng.integers(1, 4, n))[:n]
+    grid = sp.random_array((n, n), density=1.5 / n, rng=rng, data_sampler=lambda size: -rng.random(size)).tocsr()
+    within = sp.csr_array((np.ones(n), (np.arange(n), labels)), (n, n))
+    A = grid + grid.T + within @ within.T
+    A = A + sp.diags_array(np.abs(A).sum(1) + 0.01)
+    b = np.ones(n)
+    solution = gabp.solve(A, b, blocks=labels, method="hierarchy", rtol=1e-10)
+    assert solution.iterations < 30
+    assert np.linalg.norm(b - A @ solution.x) <= 1e-10 * np.linalg.norm(b)
+
+
+@pytest.mark.parametrize("method", ["krylov", "hierarchy"])
+def test_what_is_not_positive_definite_is_told(method):
+    A = np.kron(np.eye(3), np.array([[1.0, 2.0], [2.0, 1.0]])) + 0.1 * np.kron(np.ones((3, 3)) - np.eye(3), np.eye(2))
+    solution = gabp.solve(sp.block_diag([A] * 200), np.ones(1200), blocks=2, method=method, throw=False)
+    assert solution.status is gabp.Status.NOT_POSITIVE_DEFINITE
+
+
+def test_a_solver_in_blocks_can_be_pickled_and_updated():
+    A = pose_graph(50)
+    solver = pickle.loads(pickle.dumps(gabp.Solver(A, blocks=3)))
+    b = np.ones(150)
+    x = solver.solve(b).x
+    assert solver.update(2 * A.data).solve(b).x == pytest.approx(x / 2, rel=1e-6)
+
+
+def test_partitions():
+    partition = Partition.of(np.array([5, 5, 2, 5, 0]))
+    assert partition.member.tolist() == [[0, 1, 3], [2, -1, -1], [4, -1, -1]]
+    x = torch.arange(10.0).reshape(5, 2)
+    assert torch.equal(partition.scatter(partition.gather(x)), x)
+    assert partition.gather(x)[1, 1:].abs().max() == 0
+
+
+def test_arguments_are_checked():
+    A, b = np.eye(6), np.ones(6)
+    with pytest.raises(gabp.InvalidSystemError, match="do not divide"):
+        gabp.solve(A, b, blocks=4)
+    with pytest.raises(gabp.InvalidSystemError, match=r"expected the block of each unknown, \(6,\)"):
+        gabp.solve(A, b, blocks=np.zeros(5, dtype=int))
+    with pytest.raises(gabp.InvalidSystemError, match="'auto'"):
+        gabp.solve(A, b, blocks="find")
+    with pytest.raises(TypeError, match="integers"):
+        gabp.solve(A, b, blocks=np.zeros(6))
+    with pytest.raises(gabp.InvalidSystemError, match="blocks go with"):
+        gabp.solve(A, b, blocks=2, method="sequential")
+    with pytest.raises(gabp.InvalidSystemError, match="needs a forest"):
+        gabp.solve(random_blocks(4, 2, ring(4)), np.ones(8), blocks=2, method="tree")
+    with pytest.raises(gabp.InvalidSystemError, match="damping"):
+        gabp.solve(A, b, blocks=2, method="flooding", damping=1.0)

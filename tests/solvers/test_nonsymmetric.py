@@ -1,0 +1,158 @@
+"""General systems: the directed elimination sweep, and the Krylov methods around it."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+import gabp
+from gabp.kernels import cpu, reference
+from gabp.messages.directed import DirectedSweep
+from gabp.solvers.nonsymmetric import GMRES, BiCGSTAB
+from gabp.system import make_system, read_matrix
+
+
+def convection_diffusion(m, peclet, angle=0.7):
+    """Upwind differences on an m × m grid; ``peclet`` is the speed of the wind over the diffusion."""
+    h = 1 / (m + 1)
+    ones = np.ones(m - 1)
+    diffusion = sp.diags_array([-ones, 2 * np.ones(m), -ones], offsets=[-1, 0, 1]) / h**2
+    wind = peclet * sp.diags_array([-ones, np.ones(m)], offsets=[-1, 0]) / h
+    x, y = diffusion + np.cos(angle) * wind, diffusion + np.sin(angle) * wind
+    return (sp.kron(sp.eye_array(m), x) + sp.kron(y, sp.eye_array(m))).tocsr()
+
+
+def dominant(n, seed, density=1.0):
+    rng = np.random.default_rng(seed)
+    A = np.where(rng.random((n, n)) < density, rng.normal(size=(n, n)), 0.0)
+    np.fill_diagonal(A, 0.0)
+    return A + np.diag(rng.choice([-1.0, 1.0], n) * (1.05 * np.abs(A).sum(1) + 0.1))
+
+
+def as_system(A):
+    return make_system(read_matrix(A), symmetric=False)
+
+
+def swept(A):
+    """The sweep as a matrix, from its definition."""
+    n = len(A)
+    J = np.diag(A).copy()
+    for i in range(n):
+        J[i] -= sum(A[i, k] * A[k, i] / J[k] for k in range(i))
+    return np.linalg.inv((np.diag(J) + np.tril(A, -1)) @ np.diag(1 / J) @ (np.diag(J) + np.triu(A, 1)))
+
+
+@pytest.mark.parametrize("n", [1, 2, 9])
+def test_the_sweep_is_what_it_says(n):
+    A = dominant(n, 0, 0.5)
+    sweep = DirectedSweep.of(as_system(A))
+    assert sweep.apply(torch.eye(n, dtype=torch.float64)).numpy() == pytest.approx(swept(A), rel=1e-12, abs=1e-15)
+
+
+@pytest.mark.skipif(cpu.extension is None, reason="without the compiled kernels there is nothing to compare")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("columns", [1, 3])
+def test_compiled_and_literal_sweeps_agree(dtype, columns):
+    system = as_system(dominant(23, 1, 0.3)).astype(dtype)
+    graph = system.graph
+    r = torch.randn(23, columns, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    found = []
+    for kernels in (cpu.extension, reference):
+        pivot = torch.full_like(system.diagonal, torch.nan)
+        arguments = (system.diagonal, system.weight, graph.start, graph.source, graph.reverse)
+        assert kernels.directed_pivots(*arguments, pivot) == -1
+        y = torch.full_like(r, torch.nan)
+        kernels.directed_elimination_sweep(system.weight, graph.start, graph.source, pivot, r, y)
+        found.append(y)
+    torch.testing.assert_close(*found)
+
+
+def test_the_sweep_is_exact_on_a_tree_in_elimination_order():
+    n = 15
+    A = np.diag(np.linspace(3.0, 5.0, n) * (-1.0) ** np.arange(n))
+    rng = np.random.default_rng(2)
+    for child in range(n - 1):
+        parent = min(n - 1, child + 1 + child % 3)
+        A[child, parent], A[parent, child] = rng.normal(size=2)
+    b = rng.normal(size=(n, 1))
+    y = DirectedSweep.of(as_system(A)).apply(torch.from_numpy(b))
+    assert y.numpy() == pytest.approx(np.linalg.solve(A, b))
+
+
+def test_a_pivot_that_vanishes_is_not_used():
+    A = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0], [0.0, 1.0, 1.0]])  # the second pivot is 0
+    sweep = DirectedSweep.of(as_system(A))
+    assert sweep.pivot.tolist() == [1.0, 1.0, 1.0]
+    assert gabp.solve(A, np.ones(3), symmetric=False, method="krylov").converged
+
+
+@pytest.mark.parametrize("krylov", ["bicgstab", "gmres"])
+@pytest.mark.parametrize("peclet", [10.0, 1e4])
+def test_convection_diffusion(krylov, peclet):
+    A = convection_diffusion(60, peclet)
+    b = np.random.default_rng(0).normal(size=(3600, 2))
+    solution = gabp.solve(A, b, symmetric=False, method="krylov", krylov=krylov)
+    assert solution.converged
+    assert np.linalg.norm(b - A @ solution.x, axis=0) == pytest.approx([0, 0], abs=1e-8 * 62)
+    assert solution.iterations < (25 if peclet > 100 else 130)
+
+
+def test_plain_messages_do_not_solve_it():
+    A = convection_diffusion(60, 10.0)
+    solution = gabp.solve(A, np.ones(3600), symmetric=False, method="flooding", maxiter=150, throw=False)
+    assert solution.status is gabp.Status.MAX_ITERATIONS
+
+
+def test_a_large_nonsymmetric_system_is_chosen_for_the_krylov_method():
+    A = convection_diffusion(200, 1000.0)
+    b = np.ones(40_000)
+    solution = gabp.solve(A, b, symmetric=False)
+    assert solution.method == "krylov"
+    assert np.linalg.norm(b - A @ solution.x) <= 1e-8 * np.linalg.norm(b)
+
+
+@pytest.mark.parametrize("method", ["flooding", "sequential", "krylov", "auto"])
+def test_dense_random_dominant_systems(method):
+    A = dominant(150, 3)
+    b = np.random.default_rng(4).normal(size=150)
+    solution = gabp.solve(A, b, symmetric=False, method=method, rtol=1e-12)
+    assert solution.x == pytest.approx(np.linalg.solve(A, b), rel=1e-9, abs=1e-13)
+
+
+@pytest.mark.parametrize("method", [BiCGSTAB, GMRES])
+def test_columns_stop_on_their_own(method):
+    """One column starts solved, one is hard; freezing the first must not disturb it."""
+    A = torch.from_numpy(dominant(40, 5))
+    r = torch.randn(40, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    r[:, 0] = 0.0
+    target = torch.tensor([0.0, 1e-3, 1e-10])
+    correction = method(lambda x: A @ x, lambda x: x / A.diagonal()[:, None], r, target)
+    correction.advance(200)
+    residual = (r - A @ correction.estimate()).norm(dim=0)
+    assert residual[0] == 0.0
+    assert bool((residual[1:] <= 2 * target[1:]).all())
+
+
+def test_gmres_restarts():
+    A = convection_diffusion(40, 5.0)
+    b = np.ones(1600)
+    solution = gabp.solve(A, b, symmetric=False, method="krylov", krylov="gmres", rtol=1e-10)
+    assert solution.converged
+    assert solution.iterations > 40
+
+
+def test_bicgstab_survives_a_breakdown():
+    """A rotation by 90 degrees: the first step length is 0 / 0."""
+    A = torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=torch.float64)
+    correction = BiCGSTAB(lambda x: A @ x, lambda x: x, torch.ones(2, 1, dtype=torch.float64), torch.tensor([1e-9]))
+    correction.advance(20)
+    assert bool(torch.isfinite(correction.estimate()).all())
+
+
+def test_what_the_method_cannot_treat():
+    A = np.array([[0.0, 1.0], [1.0, 1.0]])
+    with pytest.raises(gabp.ConvergenceError) as failure:
+        gabp.solve(A, np.ones(2), symmetric=False, method="krylov")
+    assert failure.value.solution.status is gabp.Status.INVALID_PRECISION
+    with pytest.raises(gabp.InvalidSystemError, match="krylov must be"):
+        gabp.solve(np.eye(2), np.ones(2), symmetric=False, method="krylov", krylov="cg")
