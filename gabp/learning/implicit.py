@@ -39,7 +39,8 @@ class SetUp:
         """``A⁻¹ b``, or ``A⁻ᵀ b``, for (n, k)."""
         if self.solver is None:
             assert self.factor is not None
-            return self.factor.solve(b)
+            x = self.factor.solve(b)
+            return x + self.factor.solve(self.system.residual(x, b))  # refined once, for the last digits
         solver = self._transposed_solver if transposed and not self.system.symmetric else self.solver
         return solver.solve(b.detach().double(), **self.settings).x
 
