@@ -72,7 +72,9 @@ class Map:
 def learn(terrain: Map) -> torch.Tensor:
     """The logarithms of (τ, κ, λ) by ascent on the log marginal likelihood."""
     log_parameters = torch.tensor([0.0, -4.0, 4.0], dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([log_parameters], max_iter=STEPS, line_search_fn="strong_wolfe", tolerance_change=1e-4)
+    optimizer = torch.optim.LBFGS(
+        [log_parameters], max_iter=STEPS, line_search_fn="strong_wolfe", tolerance_change=1e-4
+    )
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()

@@ -292,5 +292,5 @@ def _require_positive(value: Any, name: str, kinds: tuple[type, ...]) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, kinds):
         raise TypeError(f"{name} must be a number, not {type(value).__name__}")
-    if not value > 0:
+    if not float(value) > 0:
         raise InvalidSystemError(f"{name} must be positive, got {value}")
