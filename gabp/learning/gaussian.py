@@ -147,7 +147,8 @@ class Gaussian:
         require_kind(variance, ("bethe", "exact", "corrected"), "variance")
         _require_positive(rtol, "rtol", (int, float, np.floating))
         _require_positive(probes, "probes", (int, np.integer))
-        mean, kind, error = self._mean(None), variance, None
+        mean = self._factored_mean() if variance == "exact" else self._mean()
+        kind, error = variance, None
         if variance == "corrected":
             if self._differentiable:
                 raise InvalidSystemError("corrected variances are estimates and not differentiable; ask for 'exact'")
@@ -195,7 +196,7 @@ class Gaussian:
 
     def log_normalizer(self) -> Any:
         """``log ∫ exp(-½ xᵀA x + bᵀx) dx = ½ bᵀA⁻¹b - ½ log det A + ½ n log 2π``."""
-        energy = 0.5 * (self._potential * self._mean(None)).sum()
+        energy = 0.5 * (self._potential * self._factored_mean()).sum()
         return self._give_number(energy - 0.5 * self._log_determinant("exact") + 0.5 * self.n * math.log(2 * math.pi))
 
     def log_prob(self, x: Any) -> Any:
@@ -207,7 +208,7 @@ class Gaussian:
         points = read_columns(x if single else x.T, self.n, "x", self._system.device).values
         if wants_gradient(x):
             points = x.to(self._system.device).double().reshape(-1, self.n).T
-        away = points - self._mean(None)[:, None]
+        away = points - self._factored_mean()[:, None]
         graph, entries = self._system.graph, self._entries
         square = (entries.diagonal[:, None] * away**2).sum(0) + (
             entries.weight[:, None] * away[graph.destination] * away[graph.source.long()]
@@ -218,7 +219,7 @@ class Gaussian:
     def sample(self, size: int = 1, seed: int | None = None) -> Any:
         """Independent samples, shape (size, n); the same ``seed`` gives the same ones."""
         _require_positive(size, "size", (int, np.integer))
-        draws = self._sampler.draw(int(size), make_generator(seed)).T + self._mean(None).detach()
+        draws = self._sampler.draw(int(size), make_generator(seed)).T + self._mean().detach()
         return self._give(draws)
 
     def condition(self, indices: Any, values: Any) -> "Gaussian":
@@ -259,12 +260,17 @@ class Gaussian:
     def _settled_mean(self) -> Tensor:
         return self.solver.solve(self._potential.detach()).x
 
-    def _mean(self, rtol: float | None) -> Tensor:
+    def _mean(self, rtol: float | None = None) -> Tensor:
+        """By the solver, to its tolerance."""
         if rtol is None and not self._differentiable:
             return self._settled_mean
         settings = {} if rtol is None else {"rtol": rtol}
         setup = SetUp(self._system, self.solver, None, settings)
         return implicit.solve(self._entries, self._potential[:, None], setup)[:, 0]
+
+    def _factored_mean(self) -> Tensor:
+        """By the factor, where that is made anyway."""
+        return implicit.solve(self._entries, self._potential[:, None], self._factor_setup)[:, 0]
 
     def _log_determinant(self, kind: str) -> Tensor:
         if kind == "exact" or self._system.graph.is_forest:
@@ -286,5 +292,5 @@ def _require_positive(value: Any, name: str, kinds: tuple[type, ...]) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, kinds):
         raise TypeError(f"{name} must be a number, not {type(value).__name__}")
-    if not value > 0:
+    if not float(value) > 0:
         raise InvalidSystemError(f"{name} must be positive, got {value}")

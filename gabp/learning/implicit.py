@@ -39,7 +39,8 @@ class SetUp:
         """``A⁻¹ b``, or ``A⁻ᵀ b``, for (n, k)."""
         if self.solver is None:
             assert self.factor is not None
-            return self.factor.solve(b)
+            x = self.factor.solve(b)
+            return x + self.factor.solve(self.system.residual(x, b))  # refined once, for the last digits
         solver = self._transposed_solver if transposed and not self.system.symmetric else self.solver
         return solver.solve(b.detach().double(), **self.settings).x
 
@@ -103,7 +104,7 @@ class _Solve(Function):
         return x
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple:
         diagonal, weight, x = ctx.saved_tensors
         graph = ctx.setup.system.graph
         adjoint = _Solve.apply(diagonal, weight, gradient, ctx.setup, not ctx.transposed, None)
@@ -121,7 +122,7 @@ class _LogDeterminant(Function):
         return diagonal.new_tensor(setup.factor.log_determinant)  # type: ignore[union-attr]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple:
         variance, covariance = _SelectedInverse.apply(*ctx.saved_tensors, ctx.setup)
         return gradient * variance, gradient * covariance, None
 
@@ -135,7 +136,7 @@ class _SelectedInverse(Function):
         return variance.clone(), covariance.clone()
 
     @staticmethod
-    def backward(ctx: Any, on_diagonal: Tensor, on_weight: Tensor) -> tuple:  # type: ignore[override]
+    def backward(ctx: Any, on_diagonal: Tensor, on_weight: Tensor) -> tuple:
         return *_Sandwich.apply(*ctx.saved_tensors, on_diagonal, on_weight, ctx.setup), None
 
 
@@ -153,7 +154,7 @@ class _Sandwich(Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, h_diagonal: Tensor, h_weight: Tensor) -> tuple:  # type: ignore[override]
+    def backward(ctx: Any, h_diagonal: Tensor, h_weight: Tensor) -> tuple:
         _, _, g_diagonal, g_weight = ctx.saved_tensors
         system = ctx.setup.system
         Z = ctx.setup.factor.solve

@@ -45,7 +45,7 @@ class _SettledPrecisions(Function):
         return message
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple:
         diagonal, weight, message = ctx.saved_tensors
         graph: EdgeGraph = ctx.graph
         reverse, source = graph.reverse, graph.source.long()
@@ -76,7 +76,7 @@ class _Adjoint(Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple:
         response, y = ctx.saved_tensors
         other = _Adjoint.apply(response, gradient, ctx.graph, not ctx.backwards)
         on_response = y * _heard(other, ctx.graph) if ctx.backwards else other * _heard(y, ctx.graph)

@@ -19,8 +19,9 @@ _MARK = "gabp.stored_values"
 def stored_values(A: Tensor) -> Tensor:
     """The values of ``A`` in the order of its indices; of ``A.coalesce()`` for the COO layout."""
     node = A.grad_fn
-    if node is not None and node.name().startswith(_CONSTRUCTORS) and _MARK not in node.metadata:
-        node.metadata[_MARK] = True
+    marks: Any = None if node is None else node.metadata
+    if node is not None and node.name().startswith(_CONSTRUCTORS) and _MARK not in marks:
+        marks[_MARK] = True
         node.register_hook(_values_of_gradient(_indices(A, raw=True)))
     return _StoredValues.apply(A)
 
@@ -33,12 +34,13 @@ class _StoredValues(Function):
         return A.values().clone()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         if ctx.layout == torch.sparse_coo:
             (place,) = ctx.indices
             return torch.sparse_coo_tensor(place, gradient, ctx.shape, is_coalesced=True, check_invariants=False)
+        outer, inner = ctx.indices
         return torch.sparse_compressed_tensor(
-            *ctx.indices, gradient, ctx.shape, layout=ctx.layout, check_invariants=False
+            outer, inner, gradient, ctx.shape, layout=ctx.layout, check_invariants=False
         )
 
 

@@ -1,11 +1,11 @@
 // Multifrontal sparse Cholesky factorisation (Duff and Reid 1983; Liu 1992).
 #include "dense.hpp"
 #include "factor.hpp"
+#include "pool.hpp"
 
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <limits>
 #include <new>
 
 namespace gabp {
@@ -13,9 +13,11 @@ namespace {
 
 using dense::Index;
 
+constexpr std::int32_t none = -1;
+
 struct Scratch {
-    explicit Scratch(std::int32_t n) : place(n) {}
-    std::vector<std::int32_t> place;        // of a column of the matrix in the front at hand
+    explicit Scratch(std::int32_t n) : place(new std::int32_t[n]) {}  // never read before written
+    std::unique_ptr<std::int32_t[]> place;  // of a column of the matrix in the front at hand
     std::vector<std::int32_t> child_place;  // of the rows of one child
 };
 
@@ -27,28 +29,24 @@ public:
     // The first bad column, or -1.
     std::int32_t run(int threads) {
         const auto subtrees = static_cast<std::int32_t>(symbolic_.subtree_root.size());
-        constexpr std::int32_t fine = std::numeric_limits<std::int32_t>::max();
-        std::int32_t bad = fine;
+        std::vector<std::int32_t> bad(subtrees, none);
         std::atomic<bool> out_of_memory{false};
-#pragma omp parallel num_threads(threads) reduction(min : bad)
-        {
-            Scratch scratch(symbolic_.nodes());
-#pragma omp for schedule(dynamic, 1)
-            for (std::int32_t t = 0; t < subtrees; ++t) {
-                try {
-                    for (std::int32_t s = symbolic_.subtree_first[t]; s <= symbolic_.subtree_root[t]; ++s) {
-                        const std::int32_t column = eliminate(s, scratch, 1);
-                        if (column < 0) continue;
-                        bad = std::min(bad, column);
-                        break;
-                    }
-                } catch (const std::bad_alloc &) {
-                    out_of_memory = true;
+        for_chunks(threads, subtrees, [&](std::int64_t t) {
+            try {
+                Scratch scratch(symbolic_.nodes());
+                for (std::int32_t s = symbolic_.subtree_first[t]; s <= symbolic_.subtree_root[t] && bad[t] < 0; ++s) {
+                    bad[t] = eliminate(s, scratch, 1);
                 }
+            } catch (const std::bad_alloc &) {
+                out_of_memory = true;
             }
-        }
+        });
         if (out_of_memory) throw std::bad_alloc();
-        if (bad != fine) return bad;
+        std::int32_t first_bad = none;
+        for (const std::int32_t column : bad) {
+            if (column >= 0 && (first_bad < 0 || column < first_bad)) first_bad = column;
+        }
+        if (first_bad >= 0) return first_bad;
         Scratch scratch(symbolic_.nodes());
         for (const std::int32_t s : symbolic_.top) {
             const std::int32_t column = eliminate(s, scratch, threads);
@@ -60,7 +58,7 @@ public:
 private:
     // One front: gather A's columns and the children's updates, eliminate, leave the update for the parent.
     std::int32_t eliminate(std::int32_t s, Scratch &scratch, int threads) {
-        std::vector<std::int32_t> &place = scratch.place;
+        std::int32_t *place = scratch.place.get();
         const Index columns = symbolic_.columns(s), rows = symbolic_.rows(s), height = columns + rows;
         double *panel = panels_ + symbolic_.panel_start[s];
         std::fill_n(panel, height * columns, 0.0);
@@ -83,7 +81,7 @@ private:
         return -1;
     }
 
-    void load_columns(std::int32_t s, const std::vector<std::int32_t> &place, double *panel) const {
+    void load_columns(std::int32_t s, const std::int32_t *place, double *panel) const {
         const Index height = symbolic_.height(s);
         for (std::int32_t j = symbolic_.first[s]; j < symbolic_.first[s + 1]; ++j, panel += height) {
             const std::int32_t node = symbolic_.order[j];

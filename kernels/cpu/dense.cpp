@@ -1,6 +1,7 @@
 #include "dense.hpp"
 
 #include "levels.hpp"
+#include "pool.hpp"
 
 #include <algorithm>
 #include <cstdlib>
@@ -38,8 +39,8 @@ double *workspace() {
 }
 
 constexpr Index chunk_rows = 2 * block_rows;
-constexpr Index chunk_columns = block_columns;
-constexpr double worth_threads = 1e7;  // multiplications
+constexpr Index chunk_columns = block_columns / 2;
+constexpr double worth_threads = 3e6;  // multiplications
 
 // One chunk of c; chunks are independent, and the same whoever does them.
 void multiply_chunk(const Product &p, Index chunk, Index chunks_down) {
@@ -60,12 +61,7 @@ template <class Work>
 void in_strips(Index m, Index n, int threads, Work work) {
     const Index strips = (m + chunk_rows - 1) / chunk_rows;
     const auto strip = [&](Index s) { work(s * chunk_rows, std::min(chunk_rows, m - s * chunk_rows)); };
-    if (threads == 1 || strips == 1 || static_cast<double>(m * n * n) < worth_threads) {
-        for (Index s = 0; s < strips; ++s) strip(s);
-    } else {
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-        for (Index s = 0; s < strips; ++s) strip(s);
-    }
+    for_chunks(static_cast<double>(m * n * n) < worth_threads ? 1 : threads, strips, strip);
 }
 
 Index left_half(Index n) { return (n / 2 + narrow - 1) / narrow * narrow; }
@@ -77,12 +73,7 @@ void multiply(const Product &p, int threads) {
     const Index down = (p.m + chunk_rows - 1) / chunk_rows;
     const Index chunks = down * ((p.n + chunk_columns - 1) / chunk_columns);
     const double work = static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k);
-    if (threads == 1 || chunks == 1 || work < worth_threads) {
-        for (Index chunk = 0; chunk < chunks; ++chunk) multiply_chunk(p, chunk, down);
-    } else {
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-        for (Index chunk = 0; chunk < chunks; ++chunk) multiply_chunk(p, chunk, down);
-    }
+    for_chunks(work < worth_threads ? 1 : threads, chunks, [&](Index chunk) { multiply_chunk(p, chunk, down); });
 }
 
 Index cholesky(double *a, Index ld, Index h, Index n, int threads) {

@@ -1,6 +1,7 @@
 // Triangular solves by a factor in fronts, a few right-hand sides at a time.
 #include "dense.hpp"
 #include "factor.hpp"
+#include "pool.hpp"
 
 #include <algorithm>
 
@@ -96,8 +97,7 @@ void solve_chunk(const Factor &factor, double *x, Index k, Index first, bool low
 
 void solve_all(const Factor &factor, double *x, Index k, bool lower, bool permuted, int threads) {
     const Index chunks = (k + widest - 1) / widest;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-    for (Index chunk = 0; chunk < chunks; ++chunk) solve_chunk(factor, x, k, chunk * widest, lower, permuted);
+    for_chunks(threads, chunks, [&](Index chunk) { solve_chunk(factor, x, k, chunk * widest, lower, permuted); });
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Each node seen from the rim of a small patch around it: with P the patch and S the nodes next to it,
 //     Var(x_i | x_S) = (A_PP⁻¹)_ii ,    E(x_i | x_S) = -(A_PP⁻¹ A_PS x_S)_i .
 #include "dense.hpp"
+#include "pool.hpp"
 #include "tensors.hpp"
 
 #include <nanobind/stl/tuple.h>
@@ -107,14 +108,14 @@ private:
 // Two passes: how long each rim is, then the numbers. Returns the first node whose patch is not positive definite.
 std::int64_t condition_all(const Model &model, std::int32_t largest, std::int32_t longest_rim, double *variance,
                            std::int64_t *rim_start, std::int32_t *rim, double *coefficient, int threads) {
-    std::int64_t bad = model.n;
-#pragma omp parallel num_threads(threads) reduction(min : bad)
-    {
+    constexpr std::int64_t chunks = 64;  // each has a map of all nodes to set up
+    const std::int64_t grain = (model.n + chunks - 1) / chunks;
+    std::vector<std::int64_t> bad(chunks, model.n);
+    for_ranges(threads, model.n, grain, [&](std::int64_t first, std::int64_t last) {
         Patch patch(model);
-#pragma omp for schedule(dynamic, 1024)
-        for (std::int64_t i = 0; i < model.n; ++i) {
+        for (std::int64_t i = first; i < last; ++i) {
             if (!patch.grow(static_cast<std::int32_t>(i), largest, longest_rim)) {
-                bad = std::min(bad, i);
+                bad[first / grain] = std::min(bad[first / grain], i);
                 continue;
             }
             if (variance != nullptr) {  // the first pass; an empty array may have no address
@@ -125,8 +126,9 @@ std::int64_t condition_all(const Model &model, std::int32_t largest, std::int32_
                 std::copy(patch.coefficient().begin(), patch.coefficient().end(), coefficient + rim_start[i]);
             }
         }
-    }
-    return bad == model.n ? -1 : bad;
+    });
+    const std::int64_t first_bad = *std::min_element(bad.begin(), bad.end());
+    return first_bad == model.n ? -1 : first_bad;
 }
 
 }  // namespace

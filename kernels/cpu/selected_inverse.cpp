@@ -4,6 +4,7 @@
 // where Z_RR is part of the parent's front, which is kept until its last child has taken it.
 #include "dense.hpp"
 #include "factor.hpp"
+#include "pool.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -15,8 +16,8 @@ namespace {
 using dense::Index;
 
 struct Scratch {
-    explicit Scratch(std::int32_t n) : place(n) {}
-    std::vector<std::int32_t> place;         // of a column of the matrix in the front at hand
+    explicit Scratch(std::int32_t n) : place(new std::int32_t[n]) {}  // never read before written
+    std::unique_ptr<std::int32_t[]> place;   // of a column of the matrix in the front at hand
     std::vector<std::int32_t> parent_place;  // of this front's rows in the parent's front
 };
 
@@ -42,20 +43,16 @@ public:
         for (auto s = symbolic_.top.rbegin(); s != symbolic_.top.rend(); ++s) invert(*s, scratch, threads);
         const auto subtrees = static_cast<std::int32_t>(symbolic_.subtree_root.size());
         std::atomic<bool> out_of_memory{false};
-#pragma omp parallel num_threads(threads)
-        {
-            Scratch own(symbolic_.nodes());
-#pragma omp for schedule(dynamic, 1)
-            for (std::int32_t t = 0; t < subtrees; ++t) {
-                try {
-                    for (std::int32_t s = symbolic_.subtree_root[t]; s >= symbolic_.subtree_first[t]; --s) {
-                        invert(s, own, 1);
-                    }
-                } catch (const std::bad_alloc &) {
-                    out_of_memory = true;
+        for_chunks(threads, subtrees, [&](std::int64_t t) {
+            try {
+                Scratch own(symbolic_.nodes());
+                for (std::int32_t s = symbolic_.subtree_root[t]; s >= symbolic_.subtree_first[t]; --s) {
+                    invert(s, own, 1);
                 }
+            } catch (const std::bad_alloc &) {
+                out_of_memory = true;
             }
-        }
+        });
         if (out_of_memory) throw std::bad_alloc();
     }
 

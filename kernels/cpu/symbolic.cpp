@@ -18,9 +18,9 @@ struct Joining {
 
 // A join is worth its zeros while fronts are narrow (Ashcraft and Grimes 1989): dense kernels need width.
 bool worth_joining(double columns, double zeros, double entries) {
-    if (columns <= 4) return true;
-    if (columns <= 16) return zeros <= 0.5 * entries;
-    if (columns <= 48) return zeros <= 0.15 * entries;
+    if (columns <= 8) return true;
+    if (columns <= 24) return zeros <= 0.5 * entries;
+    if (columns <= 64) return zeros <= 0.2 * entries;
     return zeros <= 0.05 * entries;
 }
 

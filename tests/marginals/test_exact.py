@@ -65,8 +65,8 @@ def test_variances_and_covariances_on_the_pattern(case):
     assert exact.variance_stderr is None
     np.testing.assert_allclose(exact.variance, np.diag(inverse), rtol=tolerance(A), atol=0)
     pairs = np.argwhere(A)
-    size = np.sqrt(np.outer(np.diag(inverse), np.diag(inverse)))[*pairs.T]
-    error = np.abs(model.covariances(pairs) - inverse[*pairs.T])
+    size = np.sqrt(np.outer(np.diag(inverse), np.diag(inverse)))[tuple(pairs.T)]
+    error = np.abs(model.covariances(pairs) - inverse[tuple(pairs.T)])
     assert (error <= tolerance(A) * size).all()
 
 
@@ -84,7 +84,7 @@ def test_a_covariance_off_the_pattern():
     case = cases.BY_NAME["grid_2d"]
     inverse = np.linalg.inv(case.A.toarray())
     pairs = np.array([[0, 143], [143, 0], [7, 7], [0, 1], [60, 3]])
-    np.testing.assert_allclose(gabp.Gaussian(case.A).covariances(pairs), inverse[*pairs.T], rtol=1e-10)
+    np.testing.assert_allclose(gabp.Gaussian(case.A).covariances(pairs), inverse[tuple(pairs.T)], rtol=1e-10)
 
 
 def test_fill_is_no_pattern_of_the_caller():
@@ -111,7 +111,7 @@ def test_what_is_not_positive_definite_is_refused(name):
 def test_the_place_where_definiteness_ends_is_named():
     A = sp.diags_array([1.0, 2.0, 3.0, 4.0]).tolil()
     A[1, 2] = A[2, 1] = 5.0
-    with pytest.raises(gabp.NotPositiveDefiniteError, match="node [12]") as caught:
+    with pytest.raises(gabp.NotPositiveDefiniteError, match=r"node [12]") as caught:
         gabp.logdet(sp.csr_array(A))
     assert caught.value.node in (1, 2)
 
