@@ -3,9 +3,9 @@
 from gabp.api import check, logdet, marginals, sample, solve
 from gabp.conditions import ComputationTree, ConvergenceReport, Verdict, unwrap
 from gabp.learning import Gaussian, MaxProductResult, MessageTrace, backprop, maxproduct
-from gabp.marginals import Marginals, NotPositiveDefiniteError
+from gabp.marginals import Marginals
 from gabp.solvers import ConvergenceError, Progress, Solution, Solver, Status, lstsq
-from gabp.system import InvalidSystemError
+from gabp.system import InvalidSystemError, NotPositiveDefiniteError
 
 __version__ = "0.1.0"
 

@@ -19,7 +19,7 @@ from torch.autograd import Function
 
 from gabp.kernels import reference
 from gabp.learning.entries import Entries, as_tensor
-from gabp.marginals import SparseFactor
+from gabp.messages import SparseFactor
 from gabp.solvers import Solution, Solver
 from gabp.system import System
 

@@ -2,20 +2,15 @@
 
 from gabp.marginals.bethe import Bethe, bethe_beliefs, settled_precisions
 from gabp.marginals.corrected import corrected_variances
-from gabp.marginals.errors import NotPositiveDefiniteError
-from gabp.marginals.factor import Analysis, SparseFactor
 from gabp.marginals.result import Marginals, VarianceKind, require_kind
 from gabp.marginals.sampling import FactorSampler, PerturbSampler, Sampler, make_generator, make_sampler
 
 __all__ = [
-    "Analysis",
     "Bethe",
     "FactorSampler",
     "Marginals",
-    "NotPositiveDefiniteError",
     "PerturbSampler",
     "Sampler",
-    "SparseFactor",
     "VarianceKind",
     "bethe_beliefs",
     "corrected_variances",

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from gabp.kernels import cpu, patches
-from gabp.marginals.errors import NotPositiveDefiniteError
 from gabp.marginals.sampling import Sampler
-from gabp.system import System
+from gabp.system import NotPositiveDefiniteError, System
 
 _kernels = cpu.extension if cpu.extension is not None else patches
 _log = logging.getLogger("gabp")

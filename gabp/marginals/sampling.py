@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gabp.marginals.factor import SparseFactor
+from gabp.messages import SparseFactor
 from gabp.solvers import Solver
 from gabp.system import InvalidSystemError, System
 

@@ -1,6 +1,7 @@
 """Floor 2: Gaussian belief propagation itself. Precision and potential messages, schedules, the tree pass."""
 
 from gabp.messages.flooding import FloodingSweeps, JointFloodingSweeps
+from gabp.messages.junction_tree import SparseFactor, fits_in_memory
 from gabp.messages.nonsymmetric import GeneralFloodingSweeps, GeneralPrecisions, settle_general_precisions
 from gabp.messages.precision import STARTS, Precisions, Start, bethe_variances, settle_precisions
 from gabp.messages.sequential import SequentialSweeps
@@ -14,9 +15,11 @@ __all__ = [
     "JointFloodingSweeps",
     "Precisions",
     "SequentialSweeps",
+    "SparseFactor",
     "Start",
     "TreeFactor",
     "bethe_variances",
+    "fits_in_memory",
     "settle_general_precisions",
     "settle_precisions",
 ]

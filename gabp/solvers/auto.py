@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gabp.kernels import cpu
+from gabp.messages import fits_in_memory
 from gabp.solvers.double_loop import DoubleLoop
 from gabp.solvers.elimination import Elimination
 from gabp.solvers.hierarchy import Hierarchy
@@ -22,7 +23,16 @@ METHODS: dict[str, Any] = {  # each a dataclass of the system and its options th
 }
 _SYMMETRIC_ONLY = {"double-loop", "hierarchy"}
 _INSIDE_CG = "double-loop" if cpu.extension is None else "hierarchy"  # which is compiled only
-_SMALL = 20_000  # nodes up to which a sparse factorisation takes a fraction of a second
+_SMALL = 20_000  # nodes up to which pivoted elimination takes a fraction of a second
+
+# What the choice between factor and messages goes by. Measured on two cores of an x86-64 server; only the order
+# of magnitude matters, since both sides err by factors.
+_FLOPS = 1.5e10  # of the factorisation, per second
+_SECONDS_PER_ENTRY = 1e-8  # of the factor, to fill and to solve by
+_SECONDS_PER_SLOT = 1.5e-7  # of the hierarchy, set-up and some 13 iterations
+_HARD_TO_ITERATE = 10  # how much longer messages take where A is not diagonally dominant
+_WORTH_ANALYSING = 200_000  # nodes and edges up to which even an unused symbolic analysis costs next to nothing
+_INSTANT = 0.005  # seconds that are not worth a second thought
 
 
 @dataclass(frozen=True)
@@ -56,21 +66,43 @@ def _choices(system: System) -> list[Choice]:
             Choice("tree", "the graph is a forest, where two passes are exact"),
             Choice("elimination", "the tree pass met a singular pivot"),
         ]
-    exact = Choice("elimination", f"{system.n} nodes: small enough for exact elimination")
     if not system.symmetric:
-        return _nonsymmetric_choices(system, exact)
+        return _nonsymmetric_choices(system)
     if not bool((system.diagonal > 0).all()):
         return [Choice("elimination", "A has a nonpositive diagonal, so it is no precision matrix")]
-    messages = Choice(_INSIDE_CG, "large, with cycles: message passing inside conjugate gradients")
-    if system.n <= _SMALL:
-        return [exact, replace(messages, reason="elimination found A singular; a consistent b may still be solved")]
-    return [messages, Choice("elimination", "message passing stopped short of the tolerance")]
+    return _positive_diagonal_choices(system)
 
 
-def _nonsymmetric_choices(system: System, exact: Choice) -> list[Choice]:
+def _positive_diagonal_choices(system: System) -> list[Choice]:
+    """Elimination where its predicted cost is below that of message passing, which comes next; or the reverse."""
+    exact = Choice("elimination", "message passing stopped short of the tolerance")
+    messages = Choice(_INSIDE_CG, "elimination found A singular; a consistent b may still be solved")
+    dominant = bool((system.absolute_row_sums <= system.diagonal.double().abs() * (1 + 1e-12)).all())
+    size = system.n + system.graph.edges
+    if size > (_WORTH_ANALYSING if dominant else _HARD_TO_ITERATE * _WORTH_ANALYSING):
+        return [
+            replace(messages, reason="too large for elimination: message passing inside conjugate gradients"),
+            exact,
+        ]
+    by_factor = system.graph.symbolic.flops / _FLOPS + system.graph.symbolic.entries * _SECONDS_PER_ENTRY
+    by_messages = size * _SECONDS_PER_SLOT * (1 if dominant else _HARD_TO_ITERATE)
+    if by_factor <= max(by_messages, _INSTANT) and fits_in_memory(system.graph):
+        return [
+            replace(exact, reason=f"little fill: {system.graph.symbolic.entries:.3g} entries in the factor"),
+            messages,
+        ]
+    return [replace(messages, reason="much fill in a factor: message passing inside conjugate gradients"), exact]
+
+
+def _nonsymmetric_choices(system: System) -> list[Choice]:
     if bool((system.diagonal == 0).any()):
         return [Choice("elimination", "A is nonsymmetric, with zeros on its diagonal")]
-    krylov = Choice("krylov", "A is large and nonsymmetric: elimination sweeps inside a Krylov method")
     if system.n <= _SMALL:
-        return [exact, Choice("krylov", "elimination found A singular; a consistent b may still be solved")]
-    return [krylov, Choice("elimination", "the Krylov method stopped short of the tolerance")]
+        return [
+            Choice("elimination", f"A is nonsymmetric, and {system.n} nodes are few enough for elimination"),
+            Choice("krylov", "elimination found A singular; a consistent b may still be solved"),
+        ]
+    return [
+        Choice("krylov", "A is large and nonsymmetric: elimination sweeps inside a Krylov method"),
+        Choice("elimination", "the Krylov method stopped short of the tolerance"),
+    ]

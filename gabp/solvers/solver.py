@@ -262,6 +262,8 @@ class Solver:
             spent += outcome.iterations
             history += outcome.history
             last = position == len(self._choices) - 1
+            remark = getattr(prepared, "remark", "")  # of elimination
+            reason += f"; {remark}" if remark else ""
             if last or outcome.status in (
                 Status.CONVERGED,
                 Status.STOPPED_BY_CALLBACK,

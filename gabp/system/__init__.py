@@ -1,6 +1,6 @@
 """Floor 1: what is being solved. Coercion of every input and the way back, the edge graph, forests."""
 
-from gabp.system.errors import InvalidSystemError
+from gabp.system.errors import InvalidSystemError, NotPositiveDefiniteError
 from gabp.system.graph import EdgeGraph, Forest
 from gabp.system.matrix import SparseMatrix, read_matrix, read_values
 from gabp.system.model import System, asymmetry, make_system, require_positive_diagonal
@@ -12,6 +12,7 @@ __all__ = [
     "EdgeGraph",
     "Forest",
     "InvalidSystemError",
+    "NotPositiveDefiniteError",
     "SparseMatrix",
     "System",
     "asymmetry",

@@ -6,3 +6,23 @@ class InvalidSystemError(ValueError):
 
     The message names the place (index and value) and, where there is one, the remedy.
     """
+
+
+class NotPositiveDefiniteError(InvalidSystemError):
+    """A is not positive definite, so there is no Gaussian with this precision matrix.
+
+    Attributes
+    ----------
+    node : int
+        Where a pivot was met that is not positive.
+    """
+
+    def __init__(self, node: int) -> None:
+        super().__init__(
+            f"A is not positive definite (nonpositive pivot at node {node}), so it is no precision matrix: "
+            "it has no marginals, no log-determinant and no samples"
+        )
+        self.node = node
+
+    def __reduce__(self) -> tuple:
+        return NotPositiveDefiniteError, (self.node,)

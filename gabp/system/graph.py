@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -61,6 +62,14 @@ class EdgeGraph:
     def is_forest(self) -> bool:
         """Whether no cycle exists: every component has one edge fewer than nodes."""
         return self.edges // 2 < self.n and self.edges // 2 == self.n - self.components
+
+    @cached_property
+    def symbolic(self) -> Any:
+        """The shape of a sparse factor on this graph under a fill-reducing order, for `gabp.kernels`.
+
+        ``entries`` of the factor, ``flops`` to compute it and ``peak_bytes`` to invert by it are for all to read.
+        """
+        return dispatch.choose_factor().Symbolic.of(self.start.cpu(), self.source.cpu())
 
     def _pattern(self) -> scipy.sparse.csr_array:
         ones = np.ones(self.edges, dtype=np.int8)

@@ -117,7 +117,7 @@ def test_the_place_where_definiteness_ends_is_named():
 
 
 def test_a_factor_that_does_not_fit_is_refused_before_anything_is_allocated(monkeypatch):
-    monkeypatch.setattr(sys.modules["gabp.marginals.factor"], "available_bytes", lambda: 1e4)
+    monkeypatch.setattr(sys.modules["gabp.messages.junction_tree"], "available_bytes", lambda: 1e4)
     model = gabp.Gaussian(cases.BY_NAME["grid_2d"].A)
     with pytest.raises(MemoryError, match="corrected"):
         model.variances("exact")

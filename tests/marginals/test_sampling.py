@@ -6,8 +6,9 @@ import torch
 
 import cases
 import gabp
-from gabp.marginals import FactorSampler, PerturbSampler, SparseFactor, make_generator
+from gabp.marginals import FactorSampler, PerturbSampler, make_generator
 from gabp.marginals.sampling import make_sampler
+from gabp.messages import SparseFactor
 from gabp.system import make_system, read_matrix
 
 DRAWS = 100_000
@@ -48,7 +49,7 @@ def test_mean_and_covariance_by_perturb_and_solve(name):
 def test_the_factor_is_preferred_and_perturbation_needs_a_certificate():
     walk_summable, frustrated = cases.BY_NAME["grid_2d"], cases.BY_NAME["gram"]
     solver = gabp.Solver(walk_summable.A)
-    factor = SparseFactor.of(solver.system)
+    factor = SparseFactor(solver.system)
     assert isinstance(make_sampler(factor, solver), FactorSampler)
     assert isinstance(make_sampler(None, solver), PerturbSampler)
     with pytest.raises(gabp.InvalidSystemError, match="walk-summable"):

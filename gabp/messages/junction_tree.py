@@ -1,4 +1,4 @@
-"""The sparse Cholesky factor of a precision matrix, and what is exact because of it."""
+"""Exact belief propagation on the junction tree of a precision matrix: its sparse Cholesky factor."""
 
 import os
 from dataclasses import dataclass, field
@@ -9,85 +9,37 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gabp.kernels import cpu, dense_factor
-from gabp.marginals.errors import NotPositiveDefiniteError
-from gabp.system import EdgeGraph, System
-
-_kernels: Any = cpu.extension if cpu.extension is not None else dense_factor
+from gabp.kernels import dispatch
+from gabp.system import EdgeGraph, NotPositiveDefiniteError, System
 
 _SHARE_OF_MEMORY = 0.8  # that a factor may claim of what the machine has to give
 _WORTH_THREADS = 3e7  # operations
 
 
-@dataclass(frozen=True, eq=False)
-class Analysis:
-    """The shape of the factor, from the graph alone: it serves every matrix on this graph.
-
-    Attributes
-    ----------
-    graph : EdgeGraph
-    symbolic
-        The kernels' own: ``entries`` of the factor, ``flops`` to compute it, ``peak_bytes`` to invert by it.
-    """
-
-    graph: EdgeGraph
-    symbolic: Any = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        start, source = self.graph.start.cpu(), self.graph.source.cpu()
-        object.__setattr__(self, "symbolic", _kernels.Symbolic.of(start, source))
-
-    @property
-    def fits(self) -> bool:
-        """Whether factor and selected inverse fit in this machine's memory."""
-        return self.symbolic.peak_bytes <= _SHARE_OF_MEMORY * available_bytes()
-
-    def require_memory(self, otherwise: str) -> None:
-        """Refuse before anything is allocated.
-
-        Raises
-        ------
-        MemoryError
-            With the figures and what to do ``otherwise``.
-        """
-        if self.fits:
-            return
-        raise MemoryError(
-            f"the factor of this matrix has {self.symbolic.entries:.3g} entries and its selected inverse needs about "
-            f"{self.symbolic.peak_bytes / 2**30:.1f} GiB, of which {available_bytes() / 2**30:.1f} GiB are there; "
-            f"{otherwise}"
-        )
-
-    def __reduce__(self) -> tuple:
-        return Analysis, (self.graph,)
+def fits_in_memory(graph: EdgeGraph) -> bool:
+    """Whether factor and selected inverse on ``graph`` fit in this machine's memory."""
+    return graph.symbolic.peak_bytes <= _SHARE_OF_MEMORY * available_bytes()
 
 
 @dataclass(frozen=True, eq=False)
 class SparseFactor:
     """``A = Pᵀ L Lᵀ P`` with a fill-reducing order ``P``, for symmetric positive definite A, in float64.
 
-    Parameters
-    ----------
-    system : System
-    analysis : Analysis
-        Of the system's graph.
-
     Raises
     ------
     NotPositiveDefiniteError
     MemoryError
-        The factor would not fit; see `Analysis.require_memory`.
+        The factor would not fit; the figures are given before anything is allocated.
     """
 
     system: System
-    analysis: Analysis
     factor: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.analysis.require_memory("ask for variance='corrected' or kind='bethe', which need no factor")
+        _require_memory(self.system.graph)
         graph, system = self.system.graph, self.system
-        factor = _kernels.Factor.of(
-            self.analysis.symbolic,
+        factor = dispatch.choose_factor().Factor.of(
+            self.system.graph.symbolic,
             graph.start.cpu(),
             graph.source.cpu(),
             system.diagonal.double().cpu(),
@@ -97,14 +49,6 @@ class SparseFactor:
         if factor.bad_node >= 0:
             raise NotPositiveDefiniteError(factor.bad_node)
         object.__setattr__(self, "factor", factor)
-
-    @staticmethod
-    def of(system: System) -> "SparseFactor":
-        return SparseFactor(system, Analysis(system.graph))
-
-    def with_values(self, system: System) -> "SparseFactor":
-        """The factor of another matrix on the same graph."""
-        return SparseFactor(system, self.analysis)
 
     @property
     def log_determinant(self) -> float:
@@ -134,11 +78,21 @@ class SparseFactor:
         return diagonal.to(self.system.device), weight.to(self.system.device)
 
     def _threads(self, share: float) -> int:
-        worth = share * self.analysis.symbolic.flops > _WORTH_THREADS
+        worth = share * self.system.graph.symbolic.flops > _WORTH_THREADS
         return torch.get_num_threads() if worth else 1
 
     def __reduce__(self) -> tuple:
-        return SparseFactor, (self.system, self.analysis)
+        return SparseFactor, (self.system,)
+
+
+def _require_memory(graph: EdgeGraph) -> None:
+    if fits_in_memory(graph):
+        return
+    raise MemoryError(
+        f"the factor of this matrix has {graph.symbolic.entries:.3g} entries and its selected inverse needs about "
+        f"{graph.symbolic.peak_bytes / 2**30:.1f} GiB, of which {available_bytes() / 2**30:.1f} GiB are there; "
+        "ask for variance='corrected' or kind='bethe', which need no factor, or solve by method='hierarchy'"
+    )
 
 
 def available_bytes() -> float:
