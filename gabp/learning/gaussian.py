@@ -24,11 +24,13 @@ from gabp.marginals import (
 )
 from gabp.solvers import Solver
 from gabp.system import (
+    Columns,
     InvalidSystemError,
     make_system,
     read_columns,
     read_matrix,
     require_positive_diagonal,
+    times_power_of_two,
 )
 
 _WORTH_A_FACTOR = 1e13  # operations; beyond, perturb-and-solve samples sooner
@@ -80,7 +82,7 @@ class Gaussian:
                 raise InvalidSystemError(f"b has shape {tuple(b.shape)}; a Gaussian has one potential vector (n,)")
             dtype = columns.dtype
             device = b.device if torch_family else system.device
-            potential = b.to(system.device).double() if wants_gradient(b) else columns.values[:, 0].clone()
+            potential = b.to(system.device).double() if wants_gradient(b) else _in_plain_units(columns)[:, 0]
         self._system, self._entries, self._potential = system, entries, potential
         self._family = (torch_family, dtype, device)
 
@@ -205,7 +207,7 @@ class Gaussian:
         Differentiable in x too, where it is a tensor that requires grad.
         """
         single = x.ndim == 1
-        points = read_columns(x if single else x.T, self.n, "x", self._system.device).values
+        points = _in_plain_units(read_columns(x if single else x.T, self.n, "x", self._system.device))
         if wants_gradient(x):
             points = x.to(self._system.device).double().reshape(-1, self.n).T
         away = points - self._factored_mean()[:, None]
@@ -240,7 +242,7 @@ class Gaussian:
             raise InvalidSystemError(f"indices must name some of the nodes 0 to {self.n - 1}")
         if len(torch.unique(known)) < len(known) or len(known) == self.n:
             raise InvalidSystemError("indices must not repeat, and must leave a variable to condition")
-        value = read_columns(values, len(known), "values", self._system.device).values
+        value = _in_plain_units(read_columns(values, len(known), "values", self._system.device))
         kept = torch.ones(self.n, dtype=torch.bool, device=self._system.device)
         kept[known] = False
         given = torch.zeros((self.n, 1), dtype=torch.float64, device=self._system.device)
@@ -287,10 +289,14 @@ class Gaussian:
         return result.to(device=device, dtype=dtype) if torch_family else float(result)
 
 
+def _in_plain_units(columns: Columns) -> Tensor:
+    return times_power_of_two(columns.values, columns.exponent)
+
+
 def _require_positive(value: Any, name: str, kinds: tuple[type, ...]) -> None:
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, kinds):
+    if isinstance(value, bool) or not issubclass(type(value), kinds):
         raise TypeError(f"{name} must be a number, not {type(value).__name__}")
     if not float(value) > 0:
         raise InvalidSystemError(f"{name} must be positive, got {value}")
