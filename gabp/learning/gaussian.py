@@ -64,8 +64,8 @@ class Gaussian:
     array([1., 1.])
     >>> model.variances("exact")
     array([0.66666667, 0.66666667])
-    >>> round(model.logdet(), 12) == round(np.log(3.0), 12)
-    True
+    >>> round(model.logdet(), 10)
+    1.0986122887
     """
 
     def __init__(self, A: Any, b: Any = None) -> None:
