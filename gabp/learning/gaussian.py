@@ -61,8 +61,8 @@ class Gaussian:
     array([1., 1.])
     >>> model.variances("exact")
     array([0.66666667, 0.66666667])
-    >>> bool(np.isclose(model.logdet(), np.log(3.0)))
-    True
+    >>> round(model.logdet(), 10)
+    1.0986122887
     """
 
     def __init__(self, A: Any, b: Any = None) -> None:
@@ -79,7 +79,7 @@ class Gaussian:
                 raise InvalidSystemError(f"b has shape {tuple(b.shape)}; a Gaussian has one potential vector (n,)")
             dtype = columns.dtype
             device = b.device if torch_family else system.device
-            potential = b.to(system.device).double() if wants_gradient(b) else columns.values[:, 0].clone()
+            potential = b.to(system.device).double() if wants_gradient(b) else columns.values[:, 0]
         self._system, self._entries, self._potential = system, entries, potential
         self._family = (torch_family, dtype, device)
 
@@ -282,10 +282,11 @@ class Gaussian:
         return result.to(device=device, dtype=dtype) if torch_family else float(result)
 
 
+
 def _require_positive(value: Any, name: str, kinds: tuple[type, ...]) -> None:
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, kinds):
+    if isinstance(value, bool) or not issubclass(type(value), kinds):
         raise TypeError(f"{name} must be a number, not {type(value).__name__}")
     if not float(value) > 0:
         raise InvalidSystemError(f"{name} must be positive, got {value}")

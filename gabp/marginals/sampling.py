@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gabp.conditions import certify
 from gabp.messages import SparseFactor
 from gabp.solvers import Solver
 from gabp.system import InvalidSystemError, System
@@ -78,19 +79,13 @@ def make_sampler(factor: SparseFactor | None, solver: Solver) -> Sampler:
     """
     if factor is not None:
         return FactorSampler(factor)
-    scaling = dominance_scaling(solver.system)
+    scaling = certify(solver.system).scaling
     if scaling is None:
         raise InvalidSystemError(
             "A is too large for a factor and not certified walk-summable (see gabp.check), so no exact samples "
             "can be drawn; a machine with more memory can, and the means and kind='bethe' need no samples"
         )
     return PerturbSampler(solver.system, scaling, solver)
-
-
-def dominance_scaling(system: System) -> Tensor | None:
-    """``d = 1`` where A is diagonally dominant, which proves ``(D - |O|) d >= 0``; else None."""
-    dominant = bool((system.diagonal.double() >= system.absolute_row_sums).all())
-    return torch.ones_like(system.diagonal, dtype=torch.float64) if dominant else None
 
 
 def make_generator(seed: int | None) -> torch.Generator:
