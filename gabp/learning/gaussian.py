@@ -282,7 +282,6 @@ class Gaussian:
         return result.to(device=device, dtype=dtype) if torch_family else float(result)
 
 
-
 def _require_positive(value: Any, name: str, kinds: tuple[type, ...]) -> None:
     if value is None:
         return

@@ -32,6 +32,7 @@ _SECONDS_PER_ENTRY = 1e-8  # of the factor, to fill and to solve by
 _SECONDS_PER_SLOT = 1.5e-7  # of the hierarchy, set-up and some 13 iterations
 _HARD_TO_ITERATE = 10  # how much longer messages take where A is not diagonally dominant
 _WORTH_ANALYSING = 200_000  # nodes and edges up to which even an unused symbolic analysis costs next to nothing
+_WORTH_ANALYSING_HARD = 5_000_000  # the same where A is not diagonally dominant
 _INSTANT = 0.005  # seconds that are not worth a second thought
 
 
@@ -79,7 +80,7 @@ def _positive_diagonal_choices(system: System) -> list[Choice]:
     messages = Choice(_INSIDE_CG, "elimination found A singular; a consistent b may still be solved")
     dominant = bool((system.absolute_row_sums <= system.diagonal.double().abs() * (1 + 1e-12)).all())
     size = system.n + system.graph.edges
-    if size > (_WORTH_ANALYSING if dominant else _HARD_TO_ITERATE * _WORTH_ANALYSING):
+    if size > (_WORTH_ANALYSING if dominant else _WORTH_ANALYSING_HARD):
         return [
             replace(messages, reason="too large for elimination: message passing inside conjugate gradients"),
             exact,

@@ -52,6 +52,7 @@ class BlockHierarchy:
     coarsest: scipy.sparse.csr_array = field(init=False)
     solve_coarsest: Callable[[np.ndarray], np.ndarray] | None = field(init=False, repr=False)
     exact = False
+    stops_itself = False
 
     def __post_init__(self) -> None:
         levels, blocks = [], self.blocks

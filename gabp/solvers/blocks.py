@@ -39,6 +39,7 @@ class BlockFlooding:
     damping: float = 0.0
     precisions: BlockPrecisions = field(init=False)
     exact = False
+    stops_itself = False
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.damping < 1.0:
@@ -75,6 +76,7 @@ class BlockTree:
     blocks: BlockSystem
     sweep: BlockSweep = field(init=False)
     exact = True
+    stops_itself = True
 
     def __post_init__(self) -> None:
         if not self.blocks.graph.is_forest:
@@ -97,6 +99,7 @@ class BlockKrylov:
     blocks: BlockSystem
     sweep: BlockSweep = field(init=False)
     exact = False
+    stops_itself = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sweep", BlockSweep.of(self.blocks))

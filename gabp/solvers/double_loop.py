@@ -30,6 +30,7 @@ class DoubleLoop:
     loaded: System = field(init=False)
     precisions: Precisions = field(init=False)
     exact = False
+    stops_itself = False
 
     def __post_init__(self) -> None:
         require_positive_diagonal(self.system, "double-loop")

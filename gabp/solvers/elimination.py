@@ -25,6 +25,7 @@ class Elimination:
     pivoted: "scipy.sparse.linalg.SuperLU | None" = field(init=False)
     remark: str = field(init=False)
     exact = True
+    stops_itself = True
 
     def __post_init__(self) -> None:
         cholesky, remark = _cholesky(self.system)

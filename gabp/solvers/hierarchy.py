@@ -70,6 +70,7 @@ class Hierarchy:
     _models: Any = field(init=False, repr=False)
     _unit: float = field(init=False, repr=False)  # the models are those of A times this
     exact = False
+    stops_itself = True
     failure = None
 
     def __post_init__(self) -> None:

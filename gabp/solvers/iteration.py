@@ -13,7 +13,7 @@ from gabp.solvers.solution import Status
 from gabp.system import System
 
 _GROWTH_OF_DIVERGENCE = 1e10
-_ROUNDING = 10 * torch.finfo(torch.float64).eps  # of a backward error: no method can be expected to gain more
+ROUNDING = 10 * torch.finfo(torch.float64).eps  # of a backward error: no method can be expected to gain more
 _USED_UP = 1e-12  # of a backward error: corrections that gain nothing above it mean a singular matrix
 _FIRST_LOOK = 8  # sweeps
 _LOOKS_WITHOUT_GAIN = 3
@@ -68,6 +68,12 @@ def iterate(system: System, prepared: Prepared, request: Request, working: torch
     return _Iteration(system, prepared, request, working).run()
 
 
+def backward_errors(system: System, x: Tensor, b: Tensor, residual: Tensor) -> Tensor:
+    """``‖r‖_∞ / (‖A‖_∞ ‖x‖_∞ + ‖b‖_∞)`` of each column, shape (k,) (Rigal and Gaches 1967)."""
+    size = system.norm * x.abs().amax(0) + b.abs().amax(0)
+    return residual.abs().amax(0) / torch.where(size > 0, size, 1.0)
+
+
 class _Iteration:
     def __init__(self, system: System, prepared: Prepared, request: Request, working: torch.dtype) -> None:
         self.system, self.prepared, self.request = system, prepared, request
@@ -111,7 +117,9 @@ class _Iteration:
         while True:
             if self.iterations >= request.maxiter:
                 return Status.MAX_ITERATIONS, base, r
-            steps = min(looks.next_steps(self._target()), request.maxiter - self.iterations)
+            steps = request.maxiter - self.iterations
+            if request.callback is not None or not self.prepared.stops_itself:
+                steps = min(steps, looks.next_steps(self._target()))
             done, failure = correction.advance(steps)
             self.iterations += done
             x = base + correction.estimate()
@@ -123,11 +131,13 @@ class _Iteration:
                 return Status.CONVERGED, x, residual
             if stopped:
                 return Status.STOPPED_BY_CALLBACK, x, residual
+            if failure is Status.SINGULAR and self._backward_error(x, residual) <= ROUNDING:
+                return Status.STAGNATED, x, residual  # x solves a system that differs from A by rounding only
             if failure is not None:
                 return failure, x, residual
             if not math.isfinite(relative) or relative > _GROWTH_OF_DIVERGENCE * max(first, self.best):
                 return Status.DIVERGED, x, residual
-            looks.saw(done, relative, self._backward_error(x, residual) <= _ROUNDING)
+            looks.saw(done, relative, self._backward_error(x, residual) <= ROUNDING)
             if self.prepared.exact or done < steps or looks.exhausted:
                 return None, self.best_x, self.best_residual
 
@@ -147,8 +157,7 @@ class _Iteration:
         return converged
 
     def _backward_error(self, x: Tensor, residual: Tensor) -> float:
-        size = self.system.norm * x.abs().amax(0) + self.request.b.abs().amax(0)
-        return float((residual.abs().amax(0) / torch.where(size > 0, size, 1.0)).max())
+        return float(backward_errors(self.system, x, self.request.b, residual).max())
 
     def _scale(self) -> Tensor:
         return torch.where(self.b_norm > 0, self.b_norm, 1.0)

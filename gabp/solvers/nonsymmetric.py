@@ -35,6 +35,7 @@ class Krylov:
     krylov: str = "bicgstab"
     sweep: DirectedSweep = field(init=False)
     exact = False
+    stops_itself = False
 
     def __post_init__(self) -> None:
         if self.krylov not in ("bicgstab", "gmres"):

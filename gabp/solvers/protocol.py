@@ -28,6 +28,10 @@ class Prepared(Protocol):
         """Whether one step solves to rounding."""
 
     @property
+    def stops_itself(self) -> bool:
+        """Whether `Correction.advance` returns early when it judges that the target is met."""
+
+    @property
     def failure(self) -> Status | None:
         """Why the set-up found that this method cannot solve this matrix, if so."""
 

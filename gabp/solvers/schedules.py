@@ -77,6 +77,7 @@ class Flooding:
     settle: bool = True
     precisions: Precisions | GeneralPrecisions | None = field(init=False)
     exact = False
+    stops_itself = False
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.damping < 1.0:
@@ -113,6 +114,7 @@ class Sequential:
     system: System
     precisions: Precisions | GeneralPrecisions = field(init=False)
     exact = False
+    stops_itself = False
 
     def __post_init__(self) -> None:
         if self.system.symmetric:
@@ -147,6 +149,7 @@ class Tree:
     system: System
     factor: TreeFactor = field(init=False)
     exact = True
+    stops_itself = True
 
     def __post_init__(self) -> None:
         graph = self.system.graph

@@ -16,7 +16,7 @@ from gabp.conditions import ConvergenceReport, check_system
 from gabp.solvers.auto import METHODS, Choice, choose
 from gabp.solvers.blocks import BLOCK_METHODS, choose_blocks
 from gabp.solvers.hierarchy import Hierarchy, solve_m_matrix
-from gabp.solvers.iteration import Outcome, Progress, Request, iterate
+from gabp.solvers.iteration import ROUNDING, Outcome, Progress, Request, backward_errors, iterate
 from gabp.solvers.protocol import Prepared
 from gabp.solvers.solution import ConvergenceError, Solution, Status
 from gabp.system import (
@@ -261,14 +261,9 @@ class Solver:
             outcome = iterate(self.system, prepared, request, self._working)
             spent += outcome.iterations
             history += outcome.history
-            last = position == len(self._choices) - 1
             remark = getattr(prepared, "remark", "")  # of elimination
             reason += f"; {remark}" if remark else ""
-            if last or outcome.status in (
-                Status.CONVERGED,
-                Status.STOPPED_BY_CALLBACK,
-                Status.MAX_ITERATIONS,
-            ):
+            if position == len(self._choices) - 1 or not self._worth_going_on(outcome, request):
                 break
             following = self._choices[position + 1]
             reason += f"; {outcome.status.name} there, so {following.method}: {following.reason}"
@@ -276,13 +271,18 @@ class Solver:
             request = replace(request, x0=outcome.x, maxiter=request.maxiter - outcome.iterations)
         return self._solution(replace(outcome, iterations=spent, history=history), columns, choice, reason, began)
 
+    def _worth_going_on(self, outcome: Outcome, request: Request) -> bool:
+        """Whether another method may succeed where this one did not."""
+        if outcome.status is Status.STAGNATED:  # not where x is as good as float64 can make it
+            return float(backward_errors(self.system, outcome.x, request.b, outcome.residual).max()) > ROUNDING
+        return outcome.status not in (Status.CONVERGED, Status.STOPPED_BY_CALLBACK, Status.MAX_ITERATIONS)
+
     def _fallback(self, choice: Choice) -> Prepared:
         return _prepare(self.system, self._working, choice, {})
 
     def _solution(self, outcome: Outcome, columns: Columns, choice: Choice, reason: str, began: float) -> Solution:
         residual, status, shape = outcome.residual, outcome.status, () if columns.single else (-1,)
-        size = self.system.norm * outcome.x.abs().amax(0) + columns.to_units(columns.values).abs().amax(0)
-        backward = residual.abs().amax(0) / torch.where(size > 0, size, 1.0)
+        backward = backward_errors(self.system, outcome.x, columns.to_units(columns.values), residual)
         residual_norm = columns.from_units(residual.norm(dim=0))
         x = columns.from_units(outcome.x)
         if status is Status.CONVERGED and not torch.equal(columns.to_units(x.to(columns.dtype).double()), outcome.x):
