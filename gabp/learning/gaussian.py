@@ -79,7 +79,7 @@ class Gaussian:
                 raise InvalidSystemError(f"b has shape {tuple(b.shape)}; a Gaussian has one potential vector (n,)")
             dtype = columns.dtype
             device = b.device if torch_family else system.device
-            potential = b.to(system.device).double() if wants_gradient(b) else columns.values[:, 0]
+            potential = b.to(system.device).double() if wants_gradient(b) else columns.values[:, 0].clone()
         self._system, self._entries, self._potential = system, entries, potential
         self._family = (torch_family, dtype, device)
 
