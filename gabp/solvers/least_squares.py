@@ -29,6 +29,7 @@ class FactorForm:
     system: System
     graph: FactorGraph
     exact: bool = field(default=False, init=False)
+    stops_itself: bool = field(default=False, init=False)
     failure: Status | None = field(default=None, init=False)
 
     def correct(self, r: Tensor, target: Tensor) -> Correction:

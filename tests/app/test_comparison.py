@@ -17,6 +17,8 @@ from gabp.app.comparison_table import comparison_table, headline_table, markdown
 from gabp.app.peers import PEERS, Peer, TimedInProcess, pick_peers, prepare_krylov
 from gabp.app.trial import relative_residual, run_trial
 
+pytestmark = pytest.mark.slow  # a process for each peer
+
 QUICK = Plan(rounds=2, accuracies=(1e-2, 1e-6))
 PNG = b"\x89PNG\r\n\x1a\n"
 

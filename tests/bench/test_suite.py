@@ -58,6 +58,7 @@ def test_textbook_converges_to_the_mean():
     np.testing.assert_allclose(textbook.mean(model, P, h).numpy(), x, rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow  # a process for each peer
 @pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")  # within torch-sla
 @pytest.mark.parametrize("name", ["petsc-icc", "petsc-hypre", "reference", "torch-sla", "torch-sla-pyamg"])
 def test_peers_of_the_suite(name):
@@ -70,6 +71,7 @@ def test_peers_of_the_suite(name):
     assert run.seconds > 0
 
 
+@pytest.mark.slow  # a process for each peer
 def test_run_writes_table_json_and_pictures(tmp_path, capsys):
     arguments = ["--problems", "Poisson 2-D,pyamg airfoil", "--peers", "gabp,cg,splu", "--scale", "1e-4"]
     assert run_main([*arguments, "--rounds", "1", "--out", str(tmp_path)]) == 0
@@ -83,6 +85,7 @@ def test_run_writes_table_json_and_pictures(tmp_path, capsys):
     assert "| Poisson 2-D" in (tmp_path / "solve.md").read_text()
 
 
+@pytest.mark.slow  # a process for each peer
 def test_sweeps_writes_table_json_and_picture(tmp_path, capsys):
     arguments = ["--problems", "grid 2-D + 0.1,random", "--scale", "1e-3", "--rounds", "1"]
     assert sweeps_main([*arguments, "--out", str(tmp_path)]) == 0

@@ -78,7 +78,7 @@ GRAPHS: dict[str, Callable[[], tuple[int, np.ndarray]]] = {
     "one edge": lambda: (2, np.array([[0, 1]])),
     "grid 3x3": lambda: grid(3, 3),
     "grid 17x23": lambda: grid(17, 23),
-    "grid 300x40": lambda: grid(300, 40),
+    "grid 120x40": lambda: grid(120, 40),
     "empty rows": lambda: gaps(29),
     "star 100": lambda: star(100),
     "star 3000 around the last node": lambda: star(3000, 3000),

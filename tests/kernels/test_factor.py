@@ -19,7 +19,7 @@ SYSTEMS = {
     "dense": np.ones((331, 331)) + np.eye(331),
     "hub": cases.laplacian(500, [(0, i, 1.0) for i in range(1, 500)] + [(i, i + 1, 1.0) for i in range(1, 499)], 0.1),
 }
-COLUMNS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 17]
+COLUMNS = [1, 2, 3, 8, 17]
 every_system = pytest.mark.parametrize("name", SYSTEMS)
 
 

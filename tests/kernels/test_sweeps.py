@@ -12,13 +12,12 @@ from gabp.kernels.cpu import engine
 from .models import GRAPHS, Slots, slots, star
 
 DTYPES = [torch.float64, torch.float32]
-COLUMNS = [1, 2, 3, 5, 8]
+COLUMNS = [1, 3, 8]
 
 
 @pytest.fixture(autouse=True)
 def _threads() -> Iterator[None]:
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
 
@@ -243,7 +242,7 @@ def test_padding_stays_small_where_degrees_differ():
 
 
 def test_single_precision_means_from_double_precision_messages():
-    model = slots(*GRAPHS["grid 300x40"]())
+    model = slots(*GRAPHS["grid 120x40"]())
     b = right_sides(model, 3)
     layout = engine.layout(*model)
     state = engine.mean_state(layout, engine.precision_fixed_point(layout, limit=500), b, dtype=torch.float32)
