@@ -11,7 +11,7 @@ from torch import Tensor
 from gabp.kernels import cpu
 from gabp.solvers.protocol import Correction
 from gabp.solvers.solution import Status
-from gabp.system import System, require_positive_diagonal
+from gabp.system import System, require_positive_diagonal, times_power_of_two
 
 _SAFETY = 0.7  # the recurrence's residual norm is met a little below the target, since rounding sets it apart
 _MODERATE = 60  # binary digits that a matrix may be away from 1 and be taken as it is
@@ -80,7 +80,7 @@ class Hierarchy:
         graph = self.system.graph
         exponent = math.frexp(float(self.system.diagonal.max()))[1]
         # the cycle is kept in float32, whose range the squares of extreme entries leave
-        unit = 1.0 if abs(exponent) < _MODERATE else math.ldexp(1.0, -exponent)
+        unit = 1.0 if abs(exponent) < _MODERATE else math.ldexp(1.0, min(-exponent, 1000))
         weight, diagonal = self.system.weight.detach(), self.system.diagonal.detach()
         models = cpu.extension.Hierarchy(
             graph.start.cpu(),
@@ -109,10 +109,12 @@ class Hierarchy:
 
     def precondition(self, r: Tensor) -> Tensor:
         """One V-cycle: a fixed symmetric positive definite approximation of ``A⁻¹`` times ``r``, shape (n, k)."""
-        right = r.detach().double().cpu().contiguous()
+        right = r.detach().double().cpu()
+        exponent = torch.frexp(right.abs().amax(0)).exponent  # the cycle is kept in float32
+        right = times_power_of_two(right, -exponent).contiguous()
         out = torch.empty_like(right)
         self._models.apply(right, out, torch.get_num_threads())
-        return (out if self._unit == 1.0 else out * self._unit).to(r.device)
+        return times_power_of_two(out if self._unit == 1.0 else out * self._unit, exponent).to(r.device)
 
     def __repr__(self) -> str:
         lines = [f"Hierarchy: {len(self.levels)} levels, {self.nbytes / 1e6:.3g} MB"]

@@ -14,6 +14,7 @@ from gabp.system import System
 
 _GROWTH_OF_DIVERGENCE = 1e10
 ROUNDING = 10 * torch.finfo(torch.float64).eps  # of a backward error: no method can be expected to gain more
+_HOPELESS = 1e16  # residual of a starting point over that of zero, past which its digits hide the answer's
 _USED_UP = 1e-12  # of a backward error: corrections that gain nothing above it mean a singular matrix
 _FIRST_LOOK = 8  # sweeps
 _LOOKS_WITHOUT_GAIN = 3
@@ -84,6 +85,7 @@ class _Iteration:
         self.best_x = torch.zeros_like(request.b)
         self.best_residual = request.b
         self.best = math.inf
+        self.at_rounding: tuple[Tensor, Tensor] | None = None  # an iterate of the smallest backward error there is
 
     def run(self) -> Outcome:
         x = self._start()
@@ -98,15 +100,24 @@ class _Iteration:
             if status is not None:
                 return self._outcome(status)
             if not self.best < 0.5 * before:
-                used_up = self._backward_error(self.best_x, self.best_residual) <= _USED_UP
-                return self._outcome(Status.STAGNATED if used_up else Status.SINGULAR)
+                return self._outcome(self._verdict())
 
     def _start(self) -> Tensor:
-        """``x0``, but 0 where ``b`` is: no relative tolerance can be met from elsewhere."""
+        """``x0``, but 0 in a column where ``b`` is, or vanishes beside ``A x0``: no tolerance is met from there."""
         request = self.request
         if request.x0 is None:
             return torch.zeros_like(request.b)
-        return torch.where(self.b_norm == 0, 0.0, request.x0)
+        left = self.system.residual(request.x0, request.b).norm(dim=0)
+        return torch.where(left <= _HOPELESS * self.b_norm, request.x0, 0.0)
+
+    def _verdict(self) -> Status:
+        """Why no correction gains any more: rounding is all that is left, or A is singular."""
+        if self._backward_error(self.best_x, self.best_residual) <= _USED_UP:
+            return Status.STAGNATED
+        if self.at_rounding is None:
+            return Status.SINGULAR
+        self.best_x, self.best_residual = self.at_rounding  # its residual is large because x is
+        return Status.STAGNATED
 
     def _correct(self, base: Tensor, r: Tensor) -> tuple[Status | None, Tensor, Tensor]:
         """Add one correction to ``base``; ends with a status, or when refining what is left gains more."""
@@ -131,13 +142,14 @@ class _Iteration:
                 return Status.CONVERGED, x, residual
             if stopped:
                 return Status.STOPPED_BY_CALLBACK, x, residual
-            if failure is Status.SINGULAR and self._backward_error(x, residual) <= ROUNDING:
-                return Status.STAGNATED, x, residual  # x solves a system that differs from A by rounding only
+            at_rounding = self._backward_error(x, residual) <= ROUNDING
+            if at_rounding:
+                self.at_rounding = x, residual
             if failure is not None:
-                return failure, x, residual
+                return self._verdict() if failure is Status.SINGULAR else failure, x, residual
             if not math.isfinite(relative) or relative > _GROWTH_OF_DIVERGENCE * max(first, self.best):
                 return Status.DIVERGED, x, residual
-            looks.saw(done, relative, self._backward_error(x, residual) <= ROUNDING)
+            looks.saw(done, relative, at_rounding)
             if self.prepared.exact or done < steps or looks.exhausted:
                 return None, self.best_x, self.best_residual
 

@@ -5,7 +5,7 @@ from gabp.system.graph import EdgeGraph, Forest
 from gabp.system.matrix import SparseMatrix, read_matrix, read_values
 from gabp.system.model import System, asymmetry, make_system, require_positive_diagonal
 from gabp.system.scalars import working_dtype
-from gabp.system.vectors import Columns, read_columns
+from gabp.system.vectors import Columns, read_columns, times_power_of_two
 
 __all__ = [
     "Columns",
@@ -21,5 +21,6 @@ __all__ = [
     "read_matrix",
     "read_values",
     "require_positive_diagonal",
+    "times_power_of_two",
     "working_dtype",
 ]
