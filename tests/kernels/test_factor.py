@@ -92,8 +92,9 @@ for name in test_factor.SYSTEMS:
 
 
 @pytest.mark.parametrize("level", ["plain", "v3"])
-def test_the_slower_processor_levels(level):
+def test_the_slower_processor_levels(level, tmp_path):
     here = os.path.dirname(__file__)
     environment = {**os.environ, "GABP_LEVEL": level}
     command = [sys.executable, "-c", LEVEL_CHECK, here, os.path.dirname(here)]
-    subprocess.run(command, check=True, env=environment, timeout=120)
+    # from elsewhere: a checkout in the current folder would hide the installed package
+    subprocess.run(command, check=True, env=environment, timeout=120, cwd=tmp_path)
