@@ -30,6 +30,7 @@ from gabp.system import (
     working_dtype,
 )
 from gabp.system.blocks import BlockSystem, Partition, read_partition
+from gabp.system.vectors import times_power_of_two
 
 _log = logging.getLogger("gabp")
 _MAXITER = 10_000
@@ -207,8 +208,21 @@ class Solver:
         throw: bool = True,
     ) -> Solution:
         """Solve ``A x = b``; the arguments are those of `gabp.solve`."""
-        began = time.perf_counter()
         columns = read_columns(b, self.n, "b", self.system.device)
+        return self.solve_columns(columns, x0, rtol, atol, maxiter, callback, throw)
+
+    def solve_columns(
+        self,
+        columns: Columns,
+        x0: Any = None,
+        rtol: float | None = None,
+        atol: float = 0.0,
+        maxiter: int | None = None,
+        callback: Callable[[Progress], Any] | None = None,
+        throw: bool = True,
+    ) -> Solution:
+        """Solve for right-hand sides that are read already; otherwise as `solve`."""
+        began = time.perf_counter()
         request = self._request(columns, x0, rtol, atol, maxiter, callback)
         solution = self._run(request, columns, began)
         if throw and not solution.converged and solution.status is not Status.STOPPED_BY_CALLBACK:
@@ -241,7 +255,7 @@ class Solver:
             if given.values.shape != columns.values.shape:
                 raise InvalidSystemError(f"x0 has shape {tuple(x0.shape)}, which is not that of b")
             start = torch.nan_to_num(columns.to_units(given.values), posinf=0.0, neginf=0.0)
-        b = columns.to_units(columns.values)
+        b = columns.in_units
         return Request(
             b=b,
             x0=start,
@@ -249,7 +263,7 @@ class Solver:
             maxiter=int(maxiter),
             answer_dtype=columns.dtype,
             callback=callback,
-            restore=lambda x: columns.restore(columns.from_units(x)),
+            restore=lambda x: columns.restore(times_power_of_two(x, columns.answer_exponent)),
         )
 
     def _run(self, request: Request, columns: Columns, began: float) -> Solution:
@@ -282,10 +296,11 @@ class Solver:
 
     def _solution(self, outcome: Outcome, columns: Columns, choice: Choice, reason: str, began: float) -> Solution:
         residual, status, shape = outcome.residual, outcome.status, () if columns.single else (-1,)
-        backward = backward_errors(self.system, outcome.x, columns.to_units(columns.values), residual)
+        backward = backward_errors(self.system, outcome.x, columns.in_units, residual)
         residual_norm = columns.from_units(residual.norm(dim=0))
-        x = columns.from_units(outcome.x)
-        if status is Status.CONVERGED and not torch.equal(columns.to_units(x.to(columns.dtype).double()), outcome.x):
+        x = times_power_of_two(outcome.x, columns.answer_exponent)
+        given = times_power_of_two(x.to(columns.dtype).double(), -columns.answer_exponent)
+        if status is Status.CONVERGED and not torch.equal(given, outcome.x):
             status = Status.STAGNATED  # x lies beyond the range of the dtype it is given back in
         return Solution(
             x=columns.restore(x),
