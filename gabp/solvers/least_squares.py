@@ -153,9 +153,7 @@ class _Unit:
         exponent = int(largest.max()) if largest.size else 0
         unit = rows.copy()
         unit.data = np.ldexp(rows.data, shift - exponent)
-        return _Unit(
-            unit, np.ldexp(variance, 2 * row_exponent), np.ldexp(prior, -2 * exponent), row_exponent, exponent
-        )
+        return _Unit(unit, np.ldexp(variance, 2 * row_exponent), np.ldexp(prior, -2 * exponent), row_exponent, exponent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +207,7 @@ def _factor_solver(
 
 def _project(unit: _Unit, weighted: scipy.sparse.csr_array, y: Any) -> _Projected:
     """``FᵀW y`` in units, with the way back to y's family, device and dtype."""
-    m, n = weighted.shape
+    m = len(unit.row_exponent)
     if not isinstance(y, (Tensor, np.ndarray)):
         raise TypeError(f"y must be a numpy array or a dense torch tensor, not {type(y).__name__}")
     if y.ndim not in (1, 2) or y.shape[0] != m:

@@ -1,5 +1,6 @@
 """Floor 1: what is being solved. Coercion of every input and the way back, the edge graph, forests."""
 
+from gabp.system.device import read_device
 from gabp.system.errors import InvalidSystemError, NotPositiveDefiniteError
 from gabp.system.graph import EdgeGraph, Forest
 from gabp.system.matrix import SparseMatrix, read_matrix, read_values
@@ -18,6 +19,7 @@ __all__ = [
     "asymmetry",
     "make_system",
     "read_columns",
+    "read_device",
     "read_matrix",
     "read_values",
     "require_positive_diagonal",
