@@ -349,6 +349,18 @@ def test_backends_tells_why_the_compiled_kernels_are_missing(monkeypatch):
     assert gabp.backends()["cpu"].startswith("missing (no such file)")
 
 
+@pytest.mark.parametrize("symmetric", ["no", 0, None])
+def test_symmetric_is_true_or_false(symmetric):
+    with pytest.raises(TypeError, match="symmetric must be True or False"):
+        gabp.Solver(A, symmetric=symmetric)
+
+
+@pytest.mark.parametrize("damping", ["a", None, True])
+def test_damping_is_a_number(damping):
+    with pytest.raises(TypeError, match="damping must be a number"):
+        gabp.solve(A, B, method="flooding", damping=damping)
+
+
 def test_values_of_another_shape():
     solver, nnz = gabp.Solver(sp.csr_array(A)), A.nnz
     for values in (A.tocsr().data[:, None], A.tocsr().data[:-1], np.ones((13, 13))):

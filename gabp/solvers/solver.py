@@ -27,6 +27,7 @@ from gabp.system import (
     read_columns,
     read_matrix,
     read_values,
+    require_nonnegative,
     working_dtype,
 )
 from gabp.system.blocks import BlockSystem, Partition, read_partition
@@ -85,11 +86,13 @@ class Solver:
         began = time.perf_counter()
         if not isinstance(method, str):
             raise TypeError(f"method must be a string, not {type(method).__name__}")
+        if not isinstance(symmetric, (bool, np.bool_)):
+            raise TypeError(f"symmetric must be True or False, not {symmetric!r}")
         self._given = A  # its index arrays place the values of `update`; nothing is copied
         self._asked_method, self._dtype, self._device, self._options = method, dtype, device, options
         matrix = read_matrix(A, device)
         self._partition: Partition | None = None if blocks is None else read_partition(blocks, matrix)
-        self._set_up(make_system(matrix, symmetric), began)
+        self._set_up(make_system(matrix, bool(symmetric)), began)
 
     def _set_up(self, system: System, began: float) -> None:
         self.system = system
@@ -240,13 +243,10 @@ class Solver:
     ) -> Request:
         if rtol is None:
             rtol = 1e-5 if columns.dtype == torch.float32 else 1e-8
-        _require_nonnegative(rtol, "rtol")
-        _require_nonnegative(atol, "atol")
+        require_nonnegative(rtol, "rtol")
+        require_nonnegative(atol, "atol")
         maxiter = _MAXITER if maxiter is None else maxiter
-        if isinstance(maxiter, bool) or not isinstance(maxiter, (int, np.integer)):
-            raise TypeError(f"maxiter must be an integer, not {type(maxiter).__name__}")
-        if maxiter < 0:
-            raise InvalidSystemError(f"maxiter must not be negative, got {maxiter}")
+        require_nonnegative(maxiter, "maxiter", integer=True)
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, not {type(callback).__name__}")
         start = None
@@ -337,10 +337,3 @@ def _prepare(system: System, working: torch.dtype, choice: Choice, options: dict
     method = METHODS[choice.method]
     _require_known(method, choice, options)
     return method(system if method.exact else system.astype(working), **options)
-
-
-def _require_nonnegative(value: float, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.floating, np.integer)):
-        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
-    if not value >= 0 or value == float("inf"):
-        raise InvalidSystemError(f"{name} must be a finite number >= 0, got {value}")

@@ -5,7 +5,7 @@ from gabp.system.errors import InvalidSystemError, NotPositiveDefiniteError
 from gabp.system.graph import EdgeGraph, Forest
 from gabp.system.matrix import SparseMatrix, read_matrix, read_values
 from gabp.system.model import System, asymmetry, make_system, require_positive_diagonal
-from gabp.system.scalars import working_dtype
+from gabp.system.scalars import require_damping, require_nonnegative, require_number, working_dtype
 from gabp.system.vectors import Columns, read_columns
 
 __all__ = [
@@ -22,6 +22,9 @@ __all__ = [
     "read_device",
     "read_matrix",
     "read_values",
+    "require_damping",
+    "require_nonnegative",
+    "require_number",
     "require_positive_diagonal",
     "working_dtype",
 ]
