@@ -1,6 +1,6 @@
 """Gaussian belief propagation on sparse systems: solutions, uncertainties and convergence certificates."""
 
-from gabp.api import check, logdet, marginals, sample, solve
+from gabp.api import backends, check, logdet, marginals, sample, solve
 from gabp.conditions import ComputationTree, ConvergenceReport, Verdict, unwrap
 from gabp.learning import Gaussian, MaxProductResult, MessageTrace, backprop, maxproduct
 from gabp.marginals import Marginals
@@ -24,6 +24,7 @@ __all__ = [
     "Solver",
     "Status",
     "Verdict",
+    "backends",
     "backprop",
     "check",
     "logdet",

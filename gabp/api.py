@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gabp import conditions
 from gabp.conditions import ConvergenceReport
+from gabp.kernels import dispatch
 from gabp.learning import Gaussian, solve_differentiably, wants_gradient
 from gabp.marginals import Marginals, VarianceKind
 from gabp.solvers import Progress, Solution, Solver, solve_m_matrix
@@ -59,7 +60,8 @@ def solve(
         and "elimination".
     dtype : float32 or float64, optional
         Of the messages; A's own by default.
-    device : torch device, optional
+    device : "cpu", "cuda" or a torch device of these, optional
+        Where to compute; where A is, by default. `gabp.backends` tells what is there.
     callback : callable, optional
         Called with a `Progress` once per sweep or step; returning True stops the solve.
     throw : bool
@@ -79,6 +81,8 @@ def solve(
     InvalidSystemError
         Bad content: not square, shapes that differ, NaN or infinite entries, asymmetry, a nonpositive
         diagonal where the method needs it positive. The message names the place.
+    RuntimeError
+        ``device`` is CUDA and cannot be used here.
     ConvergenceError
         See ``throw``.
 
@@ -247,3 +251,23 @@ def sample(A: Any, b: Any = None, size: int = 1, *, seed: int | None = None) -> 
     ((1000, 2), True)
     """
     return Gaussian(A, b).sample(size, seed)
+
+
+def backends() -> dict[str, str]:
+    """What can run here, and why not where it cannot.
+
+    Returns
+    -------
+    dict of str to str
+        ``"torch"`` (plain torch, runs everywhere), ``"cpu"`` (compiled kernels) and ``"cuda"``. A sentence that
+        begins with ``"available"``, or the reason why not.
+
+    Examples
+    --------
+    >>> import gabp
+    >>> list(gabp.backends())
+    ['torch', 'cpu', 'cuda']
+    >>> gabp.backends()["torch"].startswith("available")
+    True
+    """
+    return dispatch.backends()

@@ -31,6 +31,27 @@ def choose_factor() -> Any:
     return cpu.extension if cpu.extension is not None else dense_factor
 
 
+def cuda_missing_because() -> str | None:
+    """Why nothing can run on a CUDA device here; None where it can."""
+    if not torch.backends.cuda.is_built():
+        return f"CUDA cannot be used: torch {torch.__version__} is built without it"
+    if not torch.cuda.is_available():
+        return f"CUDA cannot be used: torch {torch.__version__} has it, but sees no device or no working driver"
+    return None
+
+
+def backends() -> dict[str, str]:
+    """What can run here, and why not where it cannot; see `gabp.backends`."""
+    compiled = f"missing ({cpu.missing_because}); sweeps on the CPU run in plain torch"
+    if cpu.extension is not None:
+        compiled = "available: compiled sweeps, factors and hierarchies for float32 and float64"
+    cuda = cuda_missing_because()
+    if cuda is None:
+        names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+        cuda = f"available: {names}; sweeps run in plain torch, as there are no kernels for CUDA yet"
+    return {"torch": f"available: torch {torch.__version__}", "cpu": compiled, "cuda": cuda}
+
+
 @functools.cache
 def _warn_missing_extension() -> None:
     warnings.warn(

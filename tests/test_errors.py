@@ -316,9 +316,56 @@ def test_dtypes_that_gabp_does_not_compute_in(dtype):
         gabp.solve(A, B, dtype=dtype)
 
 
-def test_a_device_that_is_not_there():
-    with pytest.raises((ValueError, TypeError, RuntimeError), match="nowhere"):
-        gabp.solve(A, B, device="nowhere")
+@pytest.mark.parametrize("device", ["nowhere", "mps", "meta", torch.device("meta")], ids=repr)
+def test_devices_that_gabp_does_not_compute_on(device):
+    with pytest.raises(gabp.InvalidSystemError, match="'cpu' and 'cuda'"):
+        gabp.solve(A, B, device=device)
+
+
+def test_a_device_of_another_kind():
+    with pytest.raises(TypeError, match="'cpu', 'cuda'"):
+        gabp.solve(A, B, device=3)
+
+
+def test_a_matrix_on_a_device_without_values():
+    with pytest.raises(gabp.InvalidSystemError, match="meta"):
+        gabp.solve(torch.eye(2, device="meta"), B[:2])
+
+
+@pytest.mark.parametrize(("built", "reason"), [(False, "built without it"), (True, "sees no device")])
+def test_cuda_that_is_missing_is_told_as_by_backends(monkeypatch, built, reason):
+    monkeypatch.setattr("torch.backends.cuda.is_built", lambda: built)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(RuntimeError) as caught:
+        gabp.solve(A, B, device="cuda:0")
+    assert str(caught.value) == gabp.backends()["cuda"]
+    assert reason in str(caught.value)
+
+
+def test_backends_tells_why_the_compiled_kernels_are_missing(monkeypatch):
+    assert gabp.backends()["torch"].startswith("available")
+    monkeypatch.setattr("gabp.kernels.cpu.extension", None)
+    monkeypatch.setattr("gabp.kernels.cpu.missing_because", "no such file")
+    assert gabp.backends()["cpu"].startswith("missing (no such file)")
+
+
+@pytest.mark.parametrize("symmetric", ["no", 0, None])
+def test_symmetric_is_true_or_false(symmetric):
+    with pytest.raises(TypeError, match="symmetric must be True or False"):
+        gabp.Solver(A, symmetric=symmetric)
+
+
+@pytest.mark.parametrize("damping", ["a", None, True])
+def test_damping_is_a_number(damping):
+    with pytest.raises(TypeError, match="damping must be a number"):
+        gabp.solve(A, B, method="flooding", damping=damping)
+
+
+def test_values_of_another_shape():
+    solver, nnz = gabp.Solver(sp.csr_array(A)), A.nnz
+    for values in (A.tocsr().data[:, None], A.tocsr().data[:-1], np.ones((13, 13))):
+        with raises(f"one-dimensional with {nnz} entries", "whole 12 × 12 matrix"):
+            solver.update(values)
 
 
 def test_arguments_are_judged_before_any_work():

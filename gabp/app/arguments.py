@@ -5,6 +5,8 @@ import math
 
 import torch
 
+from gabp.system import read_device
+
 __all__ = ["device", "positive_integer", "tolerance"]
 
 
@@ -30,16 +32,9 @@ def positive_integer(text: str) -> int:
     return value
 
 
-def device(text: str) -> torch.device:
-    """A torch device on which something can run here."""
+def device(text: str) -> torch.device | None:
+    """A device on which gabp can compute here."""
     try:
-        found = torch.device(text)
-    except RuntimeError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a torch device, such as cpu or cuda:0") from error
-    try:
-        torch.zeros(1, device=found)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        # torch explains itself over many lines; the first says it
-        reason = str(error).partition("\n")[0]
-        raise argparse.ArgumentTypeError(f"device {text!r} cannot be used here: {reason}") from error
-    return found
+        return read_device(text)
+    except (ValueError, RuntimeError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -17,7 +17,7 @@ from typing import IO, NoReturn, Protocol
 import torch
 
 import gabp
-from gabp.app.commands import bench, check, demo, solve
+from gabp.app.commands import bench, check, demo, marginals, solve
 from gabp.app.errors import CommandError
 
 __all__ = ["main"]
@@ -37,7 +37,7 @@ class Command(Protocol):
         """Do it; returns the exit code."""
 
 
-COMMANDS: dict[str, Command] = {"solve": solve, "check": check, "bench": bench, "demo": demo}
+COMMANDS: dict[str, Command] = {"solve": solve, "check": check, "marginals": marginals, "bench": bench, "demo": demo}
 
 
 class _Parser(argparse.ArgumentParser):

@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -56,6 +57,16 @@ def _read_bytes(path: Path) -> bytes:
 
 def _read_npz(path: Path) -> sp.csr_array:
     stream = io.BytesIO(_read_bytes(path))
+    not_ours = f"{path}: not a sparse matrix saved by scipy.sparse.save_npz"
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            names = {name.removesuffix(".npy") for name in archive.namelist()}
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
+        raise FileError(f"{not_ours} (no zip archive, or one that is cut short)") from error
+    missing = sorted({"data", "format", "shape"} - names)
+    if missing:
+        raise FileError(f"{not_ours} (it holds no array named {' nor '.join(missing)})")
+    stream.seek(0)
     try:
         matrix = sp.load_npz(stream)  # never unpickles: scipy passes allow_pickle=False
         if matrix.format in ("csr", "csc", "bsr"):
@@ -66,7 +77,8 @@ def _read_npz(path: Path) -> sp.csr_array:
     except Exception as error:
         # Untrusted bytes pass through zipfile, numpy's header parser and scipy's constructors: whatever they
         # raise means the same thing here.
-        raise FileError(f"{path}: not a sparse matrix saved by scipy.sparse.save_npz ({error})") from error
+        reason = "it holds Python objects, which are not loaded" if "allow_pickle" in str(error) else error
+        raise FileError(f"{not_ours} ({reason})") from error
     if matrix.ndim != 2:
         raise FileError(f"{path}: holds a {matrix.ndim}-dimensional array, not a matrix")
     if matrix.dtype.kind not in "iub" and matrix.dtype not in (np.float32, np.float64):

@@ -11,6 +11,7 @@ from gabp.learning.curvature import curvature_messages
 from gabp.learning.factors import LocalFactor
 from gabp.learning.program import Program
 from gabp.learning.tracing import trace
+from gabp.system import InvalidSystemError, require_number
 
 Schedule = Literal["two-pass", "flooding"]
 _SCHEDULES = ("two-pass", "flooding")
@@ -138,7 +139,7 @@ def backprop(
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError, InvalidSystemError
         Inputs that are no floating point tensors; a result that is no real scalar; an unknown schedule.
     ArithmeticError
         The messages around a cycle do not settle (`gabp.learning.adjoint_system` solves such equilibria).
@@ -158,7 +159,7 @@ def backprop(
     >>> messages.sweeps, messages.depth
     (2, 2)
     """
-    _require_valid(inputs, schedule, loss_precision)
+    _require_valid(fn, inputs, schedule, loss_precision)
     program = trace(fn, inputs)
     boundary = _boundary(program.output_value, loss_precision)
     run = _TwoPass(program, boundary) if schedule == "two-pass" else _Flooding(program, boundary)
@@ -295,25 +296,31 @@ class _Flooding(_Messages):
 def _boundary(output: Tensor, loss_precision: float | None) -> Tensor:
     """The log-derivative of the potential on the output, of its shape."""
     if not output.is_floating_point():
-        raise ValueError(f"fn must return a real floating point tensor, not one of {output.dtype}")
+        raise InvalidSystemError(f"fn must return a real floating point tensor, not one of {output.dtype}")
     if output.numel() == 1:
         return torch.ones_like(output)
     if loss_precision is None:
-        raise ValueError(f"fn must return a scalar, not a tensor of shape {tuple(output.shape)}")
+        raise InvalidSystemError(f"fn must return a scalar, not a tensor of shape {tuple(output.shape)}")
     return loss_precision * output
 
 
-def _require_valid(inputs: tuple[Tensor, ...], schedule: str, loss_precision: float | None) -> None:
+def _require_valid(fn: Any, inputs: tuple[Tensor, ...], schedule: str, loss_precision: float | None) -> None:
+    if not callable(fn):
+        raise TypeError(f"fn must be callable, not {type(fn).__name__}")
     if not inputs:
-        raise ValueError("backprop needs at least one input")
+        raise InvalidSystemError("backprop needs at least one input")
     for i, x in enumerate(inputs):
         if not isinstance(x, Tensor) or not (x.is_floating_point() or x.is_complex()):
             kind = f"tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
             raise TypeError(f"input {i} must be a floating point tensor, not a {kind}; let fn hold what is constant")
+    if not isinstance(schedule, str):
+        raise TypeError(f"schedule must be a string, not {type(schedule).__name__}")
     if schedule not in _SCHEDULES:
-        raise ValueError(f"there is no schedule {schedule!r}; choose one of {_SCHEDULES}")
-    if loss_precision is not None and not loss_precision > 0:
-        raise ValueError(f"loss_precision must be positive, not {loss_precision}")
+        raise InvalidSystemError(f"there is no schedule {schedule!r}; choose one of {_SCHEDULES}")
+    if loss_precision is not None:
+        require_number(loss_precision, "loss_precision")
+        if not 0 < loss_precision < float("inf"):
+            raise InvalidSystemError(f"loss_precision must be positive and finite, not {loss_precision}")
 
 
 def _as_trace(run: _Messages, curvature: list[tuple[int, int, Tensor]], roots: tuple[Tensor, ...]) -> MessageTrace:

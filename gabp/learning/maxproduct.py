@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gabp.learning.slt import slt_optimal
-from gabp.system import EdgeGraph, Forest, InvalidSystemError
+from gabp.system import EdgeGraph, Forest, InvalidSystemError, require_damping, require_nonnegative
 
 Mode = Literal["max", "sum"]
 Schedule = Literal["flooding", "sequential"]
@@ -159,8 +159,9 @@ def maxproduct(
         raise InvalidSystemError(f"mode must be 'max' or 'sum', not {mode!r}")
     if schedule not in ("flooding", "sequential"):
         raise InvalidSystemError(f"schedule must be 'flooding' or 'sequential', not {schedule!r}")
-    if not 0.0 <= damping < 1.0:
-        raise InvalidSystemError(f"damping must be in [0, 1), not {damping}")
+    require_damping(damping)
+    require_nonnegative(maxiter, "maxiter", integer=True)
+    require_nonnegative(tol, "tol")
     model = _read_model(unary, edges, pairwise)
     messages = _Messages(model, mode)
     if model.graph.is_forest:

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -14,8 +15,10 @@ from gabp.solvers.auto import Choice
 from gabp.solvers.protocol import Correction
 from gabp.solvers.solution import Solution, Status
 from gabp.solvers.solver import Solver
-from gabp.system import InvalidSystemError, System
+from gabp.system import Columns, InvalidSystemError, System
+from gabp.system.vectors import times_power_of_two
 
+_NO_SIZE = np.iinfo(np.int32).min  # the binary exponent of zero
 Form = Literal["auto", "factor", "pairwise"]
 
 
@@ -113,16 +116,76 @@ def lstsq(
     if not (prior >= 0).all():
         i = int(np.flatnonzero(~(prior >= 0))[0])
         raise InvalidSystemError(f"prior_precision[{i}] is {prior[i]}; it must not be negative")
-    weighted = scipy.sparse.diags_array(1 / variance) @ rows
-    normal = (rows.T @ weighted + scipy.sparse.diags_array(prior)).tocsr()
-    potential = _project(weighted, y, m)
+    unit = _Unit.of(rows, variance, prior)
+    weighted = scipy.sparse.diags_array(1 / unit.variance) @ unit.rows
+    normal = (unit.rows.T @ weighted + scipy.sparse.diags_array(unit.prior)).tocsr()
+    potential = _project(unit, weighted, y)
     if form == "auto":
         solver = Solver(normal)
     elif form == "pairwise":
         solver = Solver(normal, method="flooding")
     else:
-        solver = _factor_solver(normal, rows, variance, prior)
-    return solver.solve(potential, rtol=rtol)
+        solver = _factor_solver(normal, unit.rows, unit.variance, unit.prior)
+    return solver.solve_columns(potential, rtol=rtol)
+
+
+@dataclass(frozen=True, eq=False)
+class _Unit:
+    """The problem times powers of two, so that no product of its numbers overflows or vanishes as a whole.
+
+    ``rows[a] = 2**(row_exponent[a] - exponent) F[a]`` has its largest entry near 1 or below, the
+    variances ``4**row_exponent v`` are near 1, and the prior precisions ``4**-exponent λ`` are at most about 1.
+    """
+
+    rows: scipy.sparse.csr_array
+    variance: np.ndarray
+    prior: np.ndarray
+    row_exponent: np.ndarray
+    exponent: int
+
+    @staticmethod
+    def of(rows: scipy.sparse.csr_array, variance: np.ndarray, prior: np.ndarray) -> "_Unit":
+        row_exponent = -(np.frexp(variance)[1] // 2)
+        shift = np.repeat(row_exponent, np.diff(rows.indptr))
+        sizes = (np.frexp(rows.data)[1] + shift)[rows.data != 0]
+        priors = -(-np.frexp(prior[prior > 0])[1] // 2)
+        largest = np.concatenate([sizes, priors])
+        exponent = int(largest.max()) if largest.size else 0
+        unit = rows.copy()
+        unit.data = np.ldexp(rows.data, shift - exponent)
+        return _Unit(unit, np.ldexp(variance, 2 * row_exponent), np.ldexp(prior, -2 * exponent), row_exponent, exponent)
+
+
+@dataclass(frozen=True, eq=False)
+class _Projected(Columns):
+    """``FᵀW y`` of a problem in units; the residual is in the size of F and y again, and so is x.
+
+    Attributes
+    ----------
+    size : Tensor, shape (k,), int
+        Each column of y was divided by ``2**size``.
+    unit : int
+        F was divided by ``2**unit``.
+    """
+
+    size: Tensor
+    unit: int
+
+    @property
+    def answer_exponent(self) -> Tensor:
+        return self._own + self.size - self.unit
+
+    @cached_property
+    def exponent(self) -> Tensor:
+        return self._own + self.size + self.unit
+
+    @cached_property
+    def in_units(self) -> Tensor:
+        return times_power_of_two(self.values, -self._own)
+
+    @cached_property
+    def _own(self) -> Tensor:
+        return torch.frexp(self.values.abs().amax(0)).exponent
 
 
 def _factor_solver(
@@ -142,8 +205,9 @@ def _factor_solver(
     return Solver.prepared(normal, choice, lambda system: FactorForm(system, graph), began)
 
 
-def _project(weighted: scipy.sparse.csr_array, y: Any, m: int) -> Any:
-    """``FᵀW y`` in y's family, device and dtype."""
+def _project(unit: _Unit, weighted: scipy.sparse.csr_array, y: Any) -> _Projected:
+    """``FᵀW y`` in units, with the way back to y's family, device and dtype."""
+    m = len(unit.row_exponent)
     if not isinstance(y, (Tensor, np.ndarray)):
         raise TypeError(f"y must be a numpy array or a dense torch tensor, not {type(y).__name__}")
     if y.ndim not in (1, 2) or y.shape[0] != m:
@@ -154,10 +218,20 @@ def _project(weighted: scipy.sparse.csr_array, y: Any, m: int) -> Any:
     if not np.isfinite(values).all():
         place = [int(i) for i in np.argwhere(~np.isfinite(values))[0]]
         raise InvalidSystemError(f"y{place} is {values[tuple(place)]}; every value must be finite")
-    projected = weighted.T @ values.astype(np.float64)
-    if values.dtype == np.float32:
-        projected = projected.astype(np.float32)
-    return torch.from_numpy(projected).to(y.device) if isinstance(y, Tensor) else projected
+    single, dtype = values.ndim == 1, torch.float32 if values.dtype == np.float32 else torch.float64
+    columns = values.astype(np.float64).reshape(m, -1)
+    if columns.shape[1] == 0:
+        raise InvalidSystemError(f"y is empty (shape {values.shape})")
+    shift = unit.row_exponent[:, None]
+    size = np.where(columns != 0, np.frexp(columns)[1] + shift, _NO_SIZE).max(0)
+    size[size == _NO_SIZE] = 0
+    projected = weighted.T @ np.ldexp(columns, shift - size)
+
+    def restore(x: Tensor) -> Any:
+        x = (x[:, 0] if single else x).to(dtype)
+        return x.to(y.device) if isinstance(y, Tensor) else x.numpy()
+
+    return _Projected(torch.from_numpy(projected), dtype, restore, single, torch.from_numpy(size), unit.exponent)
 
 
 def _read_rows(F: Any) -> scipy.sparse.csr_array:

@@ -19,7 +19,7 @@ from gabp.messages import (
 )
 from gabp.solvers.protocol import Correction
 from gabp.solvers.solution import Status
-from gabp.system import InvalidSystemError, System, require_positive_diagonal
+from gabp.system import InvalidSystemError, System, require_damping, require_positive_diagonal
 
 
 class SweepCorrection:
@@ -80,8 +80,7 @@ class Flooding:
     stops_itself = False
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.damping < 1.0:
-            raise InvalidSystemError(f"damping must be in [0, 1), not {self.damping}")
+        require_damping(self.damping)
         if self.start not in STARTS:
             raise InvalidSystemError(f"start must be one of {STARTS}, not {self.start!r}")
         if self.system.symmetric:

@@ -27,9 +27,11 @@ from gabp.system import (
     read_columns,
     read_matrix,
     read_values,
+    require_nonnegative,
     working_dtype,
 )
 from gabp.system.blocks import BlockSystem, Partition, read_partition
+from gabp.system.vectors import times_power_of_two
 
 _log = logging.getLogger("gabp")
 _MAXITER = 10_000
@@ -84,11 +86,13 @@ class Solver:
         began = time.perf_counter()
         if not isinstance(method, str):
             raise TypeError(f"method must be a string, not {type(method).__name__}")
+        if not isinstance(symmetric, (bool, np.bool_)):
+            raise TypeError(f"symmetric must be True or False, not {symmetric!r}")
         self._given = A  # its index arrays place the values of `update`; nothing is copied
         self._asked_method, self._dtype, self._device, self._options = method, dtype, device, options
         matrix = read_matrix(A, device)
         self._partition: Partition | None = None if blocks is None else read_partition(blocks, matrix)
-        self._set_up(make_system(matrix, symmetric), began)
+        self._set_up(make_system(matrix, bool(symmetric)), began)
 
     def _set_up(self, system: System, began: float) -> None:
         self.system = system
@@ -207,8 +211,21 @@ class Solver:
         throw: bool = True,
     ) -> Solution:
         """Solve ``A x = b``; the arguments are those of `gabp.solve`."""
-        began = time.perf_counter()
         columns = read_columns(b, self.n, "b", self.system.device)
+        return self.solve_columns(columns, x0, rtol, atol, maxiter, callback, throw)
+
+    def solve_columns(
+        self,
+        columns: Columns,
+        x0: Any = None,
+        rtol: float | None = None,
+        atol: float = 0.0,
+        maxiter: int | None = None,
+        callback: Callable[[Progress], Any] | None = None,
+        throw: bool = True,
+    ) -> Solution:
+        """Solve for right-hand sides that are read already; otherwise as `solve`."""
+        began = time.perf_counter()
         request = self._request(columns, x0, rtol, atol, maxiter, callback)
         solution = self._run(request, columns, began)
         if throw and not solution.converged and solution.status is not Status.STOPPED_BY_CALLBACK:
@@ -226,13 +243,10 @@ class Solver:
     ) -> Request:
         if rtol is None:
             rtol = 1e-5 if columns.dtype == torch.float32 else 1e-8
-        _require_nonnegative(rtol, "rtol")
-        _require_nonnegative(atol, "atol")
+        require_nonnegative(rtol, "rtol")
+        require_nonnegative(atol, "atol")
         maxiter = _MAXITER if maxiter is None else maxiter
-        if isinstance(maxiter, bool) or not isinstance(maxiter, (int, np.integer)):
-            raise TypeError(f"maxiter must be an integer, not {type(maxiter).__name__}")
-        if maxiter < 0:
-            raise InvalidSystemError(f"maxiter must not be negative, got {maxiter}")
+        require_nonnegative(maxiter, "maxiter", integer=True)
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, not {type(callback).__name__}")
         start = None
@@ -241,7 +255,7 @@ class Solver:
             if given.values.shape != columns.values.shape:
                 raise InvalidSystemError(f"x0 has shape {tuple(x0.shape)}, which is not that of b")
             start = torch.nan_to_num(columns.to_units(given.values), posinf=0.0, neginf=0.0)
-        b = columns.to_units(columns.values)
+        b = columns.in_units
         return Request(
             b=b,
             x0=start,
@@ -249,7 +263,7 @@ class Solver:
             maxiter=int(maxiter),
             answer_dtype=columns.dtype,
             callback=callback,
-            restore=lambda x: columns.restore(columns.from_units(x)),
+            restore=lambda x: columns.restore(times_power_of_two(x, columns.answer_exponent)),
         )
 
     def _run(self, request: Request, columns: Columns, began: float) -> Solution:
@@ -282,10 +296,11 @@ class Solver:
 
     def _solution(self, outcome: Outcome, columns: Columns, choice: Choice, reason: str, began: float) -> Solution:
         residual, status, shape = outcome.residual, outcome.status, () if columns.single else (-1,)
-        backward = backward_errors(self.system, outcome.x, columns.to_units(columns.values), residual)
+        backward = backward_errors(self.system, outcome.x, columns.in_units, residual)
         residual_norm = columns.from_units(residual.norm(dim=0))
-        x = columns.from_units(outcome.x)
-        if status is Status.CONVERGED and not torch.equal(columns.to_units(x.to(columns.dtype).double()), outcome.x):
+        x = times_power_of_two(outcome.x, columns.answer_exponent)
+        given = times_power_of_two(x.to(columns.dtype).double(), -columns.answer_exponent)
+        if status is Status.CONVERGED and not torch.equal(given, outcome.x):
             status = Status.STAGNATED  # x lies beyond the range of the dtype it is given back in
         return Solution(
             x=columns.restore(x),
@@ -322,10 +337,3 @@ def _prepare(system: System, working: torch.dtype, choice: Choice, options: dict
     method = METHODS[choice.method]
     _require_known(method, choice, options)
     return method(system if method.exact else system.astype(working), **options)
-
-
-def _require_nonnegative(value: float, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.floating, np.integer)):
-        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
-    if not value >= 0 or value == float("inf"):
-        raise InvalidSystemError(f"{name} must be a finite number >= 0, got {value}")

@@ -1,10 +1,11 @@
 """Floor 1: what is being solved. Coercion of every input and the way back, the edge graph, forests."""
 
+from gabp.system.device import read_device
 from gabp.system.errors import InvalidSystemError, NotPositiveDefiniteError
 from gabp.system.graph import EdgeGraph, Forest
 from gabp.system.matrix import SparseMatrix, read_matrix, read_values
 from gabp.system.model import System, asymmetry, make_system, require_positive_diagonal
-from gabp.system.scalars import working_dtype
+from gabp.system.scalars import require_damping, require_nonnegative, require_number, working_dtype
 from gabp.system.vectors import Columns, read_columns, times_power_of_two
 
 __all__ = [
@@ -18,8 +19,12 @@ __all__ = [
     "asymmetry",
     "make_system",
     "read_columns",
+    "read_device",
     "read_matrix",
     "read_values",
+    "require_damping",
+    "require_nonnegative",
+    "require_number",
     "require_positive_diagonal",
     "times_power_of_two",
     "working_dtype",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gabp.kernels import dispatch
+from gabp.system.device import read_device
 from gabp.system.errors import InvalidSystemError
 from gabp.system.scalars import as_numbers, require_number_kind, shared
 
@@ -47,11 +48,15 @@ def read_matrix(A: Any, device: Any = None) -> SparseMatrix:
         ``A`` is of another kind, or holds numbers of another kind.
     InvalidSystemError
         ``A`` is empty, not square, complex, or has a NaN or infinite entry (named by its place).
+    RuntimeError
+        ``device`` is CUDA and cannot be used here.
     """
+    device = read_device(device)
     if scipy.sparse.issparse(A):
         _require_square(A.shape)
         return _from_scipy(A, device)
     if isinstance(A, Tensor):
+        read_device(A.device)
         _require_square(tuple(A.shape))
         return _from_torch(A, None, device)
     if isinstance(A, np.ndarray) and not isinstance(A, np.ma.MaskedArray):
@@ -75,14 +80,17 @@ def read_values(A: Any, values: Any, device: Any = None) -> SparseMatrix:
     InvalidSystemError
         The shape of ``values`` does not fit; or as `read_matrix`.
     """
+    device = read_device(device)
     if scipy.sparse.issparse(values) or getattr(values, "ndim", 1) == 2:
+        if tuple(values.shape) != tuple(A.shape):
+            raise InvalidSystemError(_misfit(values, A))
         return read_matrix(values, device)
     if scipy.sparse.issparse(A) and A.format in ("csr", "csc", "coo"):
-        _require_alike(values, A.data)
+        _require_alike(values, A.data, A)
         place = (A.coords,) if A.format == "coo" else (A.indices, A.indptr)
         return _from_scipy(type(A)((values, *place), shape=A.shape), device)
     if isinstance(A, Tensor) and A.layout in _TORCH_SPARSE:
-        _require_alike(values, A._values() if A.layout == torch.sparse_coo else A.values())
+        _require_alike(values, A._values() if A.layout == torch.sparse_coo else A.values(), A)
         return _from_torch(A, values, device)
     raise TypeError("the values of this kind of matrix have no order of their own; give update a whole matrix")
 
@@ -155,8 +163,18 @@ def _require_square(shape: tuple[int, ...]) -> None:
         raise InvalidSystemError(f"A has {shape[0]} rows; node indices are 32-bit (at most {2**31 - 1})")
 
 
-def _require_alike(values: Any, stored: Any) -> None:
-    if not isinstance(values, type(stored)) or tuple(values.shape) != tuple(stored.shape):
-        raise InvalidSystemError(
-            f"values must be a {type(stored).__name__} of shape {tuple(stored.shape)}, one for each stored entry"
-        )
+def _require_alike(values: Any, stored: Any, A: Any) -> None:
+    if not isinstance(values, type(stored)):
+        raise TypeError(f"values must be a {type(stored).__name__} or a whole matrix, not {type(values).__name__}")
+    if tuple(values.shape) != tuple(stored.shape):
+        raise InvalidSystemError(_misfit(values, A))
+
+
+def _misfit(values: Any, A: Any) -> str:
+    n = A.shape[0]
+    count = ""
+    if isinstance(A, Tensor) and A.layout in _TORCH_SPARSE:
+        count = f"one-dimensional with {A._nnz()} entries, one for each that A stores, or "
+    elif scipy.sparse.issparse(A) and A.format in ("csr", "csc", "coo"):
+        count = f"one-dimensional with {A.nnz} entries, one for each that A stores, or "
+    return f"values must be {count}a whole {n} × {n} matrix, not of shape {tuple(values.shape)}"

@@ -1,5 +1,6 @@
 """Number kinds: which dtypes gabp computes in, and how others become them."""
 
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -61,3 +62,23 @@ def require_number_kind(dtype: np.dtype | torch.dtype, name: str) -> None:
         raise InvalidSystemError(f"{name} is complex; gabp works on real systems")
     if kind not in _FLOATS and not kind.startswith(("bool", "int", "uint")):
         raise TypeError(f"{name} holds {kind}; gabp takes float32, float64, integers and booleans")
+
+
+def require_number(value: Any, name: str, *, integer: bool = False) -> None:
+    """Refuse a parameter that is no number, or no integer; booleans are neither."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral if integer else Real):
+        raise TypeError(f"{name} must be {'an integer' if integer else 'a number'}, not {type(value).__name__}")
+
+
+def require_nonnegative(value: Any, name: str, *, integer: bool = False) -> None:
+    """Refuse what is not a finite number from 0; see `require_number`."""
+    require_number(value, name, integer=integer)
+    if not value >= 0 or value == float("inf"):
+        raise InvalidSystemError(f"{name} must be a finite number >= 0, got {value}")
+
+
+def require_damping(value: Any) -> None:
+    """Refuse what is not a number in [0, 1)."""
+    require_number(value, "damping")
+    if not 0.0 <= value < 1.0:
+        raise InvalidSystemError(f"damping must be in [0, 1), not {value}")

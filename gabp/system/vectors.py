@@ -46,6 +46,16 @@ class Columns:
         """Values in the columns' units: no digit is lost, and squares and norms neither overflow nor vanish."""
         return times_power_of_two(x, -self.exponent)
 
+    @cached_property
+    def in_units(self) -> Tensor:
+        """The values in the columns' units."""
+        return self.to_units(self.values)
+
+    @property
+    def answer_exponent(self) -> Tensor:
+        """The unit that the solution of a column is found in is ``2**answer_exponent``; shape (k,), int."""
+        return self.exponent
+
 
 def times_power_of_two(x: Tensor, exponent: Tensor) -> Tensor:
     """``x * 2**exponent``, exact wherever the result is a normal number."""

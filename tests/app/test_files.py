@@ -82,12 +82,16 @@ def corrupted(data, place):
         ("a.mtx.gz", TEXT, "damaged, truncated or not gzip"),
         ("a.mtx.gz", gzip.compress(TEXT)[:-12], "damaged, truncated or not gzip"),
         ("a.mtx.gz", corrupted(gzip.compress(TEXT), 20), "damaged, truncated or not gzip"),
-        ("a.npz", b"", "not a sparse matrix saved by"),
-        ("a.npz", TEXT, "not a sparse matrix saved by"),
-        ("a.npz", npz(**CSR)[:-30], "not a sparse matrix saved by"),
-        ("a.npz", npz(a=np.eye(2)), "not a sparse matrix saved by"),
+        ("a.npz", b"", "not a sparse matrix saved by .*no zip archive"),
+        ("a.npz", TEXT, "not a sparse matrix saved by .*no zip archive"),
+        ("a.npz", npz(**CSR)[:-30], "not a sparse matrix saved by .*cut short"),
+        ("a.npz", npz(a=np.eye(2)), "not a sparse matrix saved by .*no array named data nor format nor shape"),
         ("a.npz", npz(**CSR | {"format": b"new"}), "not a sparse matrix saved by"),
-        ("a.npz", npz(**CSR | {"data": np.array([Trap(), 1], dtype=object)}), "not a sparse matrix saved by"),
+        (
+            "a.npz",
+            npz(**CSR | {"data": np.array([Trap(), 1], dtype=object)}),
+            "not a sparse matrix saved by .*Python objects",
+        ),
         ("a.npz", npz(**CSR | {"indices": np.array([0, 7])}), "not a sparse matrix saved by"),
         ("a.npz", npz(**CSR | {"indptr": np.array([0, 5, 2])}), "not a sparse matrix saved by"),
         ("a.npz", npz(**CSR | {"data": np.ones(2) * 1j}), "entries of type complex128 are not supported"),
@@ -100,6 +104,8 @@ def test_what_is_wrong_is_named_with_the_file(tmp_path, name, content, message):
     with pytest.raises(FileError, match=message) as caught:
         read_matrix(tmp_path / name)
     assert str(caught.value).startswith(str(tmp_path / name))
+    assert "BytesIO" not in str(caught.value)
+    assert "allow_pickle" not in str(caught.value)
 
 
 @pytest.mark.parametrize("suffix", [".mtx", ".mtx.gz", ".npz"])

@@ -208,15 +208,15 @@ def test_arguments_are_checked():
         gabp.backprop(lambda x, i: x.sum(), x, torch.tensor([1]))
     with pytest.raises(TypeError, match="must return a tensor"):
         gabp.backprop(lambda x: float(x.sum()), x)
-    with pytest.raises(ValueError, match="scalar"):
+    with pytest.raises(gabp.InvalidSystemError, match="scalar"):
         gabp.backprop(lambda x: 2 * x, x)
-    with pytest.raises(ValueError, match="real floating"):
+    with pytest.raises(gabp.InvalidSystemError, match="real floating"):
         gabp.backprop(lambda x: x.argmax(), x)
-    with pytest.raises(ValueError, match="schedule"):
+    with pytest.raises(gabp.InvalidSystemError, match="schedule"):
         gabp.backprop(lambda x: x.sum(), x, schedule="random")
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(gabp.InvalidSystemError, match="at least one"):
         gabp.backprop(lambda: x.sum())
-    with pytest.raises(ValueError, match="positive"):
+    with pytest.raises(gabp.InvalidSystemError, match="positive"):
         gabp.backprop(lambda x: x.sum(), x, loss_precision=-1.0)
     with pytest.raises(ValueError, match="without an equilibrium"):
         fn, inputs, _ = equilibrium()
@@ -232,3 +232,17 @@ def test_an_in_place_change_that_autograd_does_not_see_is_refused():
 
     with pytest.raises(ValueError, match="gradients are switched off"):
         gabp.backprop(fn, torch.ones(2))
+
+
+@pytest.mark.parametrize("loss_precision", [0.0, -1.0, float("nan"), float("inf")])
+def test_loss_precision_is_positive(loss_precision):
+    with pytest.raises(gabp.InvalidSystemError, match="loss_precision"):
+        gabp.backprop(torch.sum, torch.ones(2), loss_precision=loss_precision)
+
+
+@pytest.mark.parametrize("wrong", [{"schedule": 2}, {"loss_precision": "high"}, {"loss_precision": True}], ids=repr)
+def test_settings_of_the_wrong_kind(wrong):
+    with pytest.raises(TypeError, match=next(iter(wrong))):
+        gabp.backprop(torch.sum, torch.ones(2), **wrong)
+    with pytest.raises(TypeError, match="callable"):
+        gabp.backprop(torch.ones(1), torch.ones(2))

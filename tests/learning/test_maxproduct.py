@@ -205,3 +205,15 @@ def test_arguments_are_checked():
     unary[2, 1] = np.nan
     with pytest.raises(gabp.InvalidSystemError, match=r"unary\[2, 1\]"):
         gabp.maxproduct(unary, edges, pairwise)
+
+
+@pytest.mark.parametrize("wrong", [{"maxiter": -1}, {"tol": -1.0}, {"tol": np.nan}, {"tol": np.inf}], ids=repr)
+def test_limits_are_checked(wrong):
+    with pytest.raises(gabp.InvalidSystemError, match=next(iter(wrong))):
+        gabp.maxproduct(np.zeros((3, 2)), np.zeros((0, 2), int), np.zeros((0, 2, 2)), **wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"maxiter": 1.5}, {"tol": "fine"}, {"damping": "a"}], ids=repr)
+def test_limits_are_numbers(wrong):
+    with pytest.raises(TypeError, match=next(iter(wrong))):
+        gabp.maxproduct(np.zeros((3, 2)), np.zeros((0, 2), int), np.zeros((0, 2, 2)), **wrong)

@@ -101,3 +101,33 @@ def test_arguments_are_checked():
         gabp.lstsq(F.tolist(), y)
     with pytest.raises(TypeError, match="y must"):
         gabp.lstsq(F, y.tolist())
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("form", ["auto", "factor", "pairwise"])
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_products_neither_vanish_nor_overflow(dtype, form, sign):
+    exponent = sign * (25 if dtype == "f4" else 200)
+    size = np.array(10.0**exponent, dtype)
+    F, y, _ = DENSE
+    solution = gabp.lstsq(F.astype(dtype) * size, y.astype(dtype) * size, form=form)
+    assert solution.x.dtype == dtype
+    assert solution.x == pytest.approx([1, 2, 1], rel=1e-3 if dtype == "f4" else 1e-6)
+    away = gabp.lstsq(F.astype(dtype) * size, y.astype(dtype), form=form)
+    assert away.x * size == pytest.approx([1, 2, 1], rel=1e-3 if dtype == "f4" else 1e-6)
+
+
+def test_variances_and_priors_of_any_size():
+    F, y, _ = DENSE
+    plain = gabp.lstsq(F, y, noise_variance=np.array([1.0, 4.0, 2.0]), prior_precision=0.5)
+    large = gabp.lstsq(F, y, noise_variance=2.0**1000 * np.array([1.0, 4.0, 2.0]), prior_precision=2.0**-1001)
+    small = gabp.lstsq(F, y, noise_variance=2.0**-1000 * np.array([1.0, 4.0, 2.0]), prior_precision=2.0**999)
+    assert (large.x == plain.x).all()
+    assert (small.x == plain.x).all()
+    assert large.residual_norm == pytest.approx(plain.residual_norm * 2.0**-1000, rel=1e-9, abs=0)
+
+
+def test_a_solution_beyond_the_dtype_is_not_called_converged():
+    with pytest.raises(gabp.ConvergenceError) as failure:
+        gabp.lstsq(np.array([[1e-30]], "f4"), np.array([1e30], "f4"))
+    assert failure.value.solution.status is gabp.Status.STAGNATED
