@@ -42,15 +42,16 @@ def run_trial(operator: NonBacktracking, belief: Vector, stop: float = TARGET, m
     """Sweep until the relative residual is below ``stop``, it explodes, or the work allowed is spent."""
     slots = operator.slots
     limit = min(most, int(np.clip(_WORK / max(slots.edges, 1), _FEWEST, _MOST)))
-    b = np.random.default_rng(0).standard_normal(slots.n)
-    size = math.sqrt(dot(b, b))
+    white = np.random.default_rng(0).standard_normal(slots.n)
+    size = math.sqrt(dot(white, white))
+    b = slots.unit * white  # the residual that counts is that of the caller's A and b
     potential = np.zeros(slots.edges)
     unary = operator.ratio * b[slots.source]
     residuals = [1.0]
     for _ in range(limit):
         potential = operator.apply(potential) + unary
         mean = (b + slots.gather(potential)) / belief
-        error = b - slots.diagonal * mean - slots.off_diagonal @ mean
+        error = (b - slots.diagonal * mean - slots.off_diagonal @ mean) / slots.unit
         residual = math.sqrt(dot(error, error)) / size
         residuals.append(residual)
         if residual <= stop or not residual < 1e30:
@@ -71,9 +72,11 @@ def expected_sweeps(slots: Slots, trial: Trial, radius: float | None) -> int | N
     rate = trial.rate if radius is None or radius == 0.0 else radius
     if not rate < 1 or not last < 1e30:
         return None
-    longest = trial.sweeps + math.log(TARGET / last) / math.log(rate)
-    amplitude = last / rate**trial.sweeps
-    share = min(amplitude, 1 / math.sqrt(slots.n))
-    shortest = max(trial.sweeps, math.log(TARGET / share) / math.log(rate))
+    # in logarithms: a fast rate to the power of many sweeps underflows
+    decay = math.log(rate)
+    longest = trial.sweeps + math.log(TARGET / last) / decay
+    amplitude = math.log(last) - trial.sweeps * decay
+    share = min(amplitude, -0.5 * math.log(slots.n))
+    shortest = max(trial.sweeps, (math.log(TARGET) - share) / decay)
     sweeps = math.sqrt(longest * min(shortest, longest))
     return math.ceil(min(sweeps, slots.n) if slots.system.graph.is_forest else sweeps)
