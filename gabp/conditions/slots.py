@@ -74,8 +74,8 @@ class Slots:
     @staticmethod
     def equilibrated(system: System) -> "Slots":
         """Of a system with a positive diagonal, scaled to nearly unit diagonal: no condition depends on units."""
-        scaled, exponent = system.equilibrated()
-        return replace(Slots.of(scaled), unit=np.ldexp(1.0, exponent.cpu().numpy()))
+        scaled, unit = system.equilibrated()
+        return replace(Slots.of(scaled), unit=unit.cpu().numpy())
 
     @cached_property
     def ones(self) -> Vector:

@@ -69,13 +69,10 @@ def certify(system: System, solver: MMatrixSolver | None = None, tightening: int
     bracket = Bracket(slots)
     bracket.decide(solver)
     bracket.tighten(solver, tightening)
-    scaling = bracket.scaling * slots.unit if bracket.verdict is Verdict.YES else None
-    return Certificate(
-        bracket.verdict,
-        bracket.lower,
-        bracket.upper,
-        None if scaling is None else torch.from_numpy(scaling).to(system.device),
-    )
+    scaling = None
+    if bracket.verdict is Verdict.YES and bracket.scaling is not None:
+        scaling = torch.from_numpy(bracket.scaling * slots.unit).to(system.device)
+    return Certificate(bracket.verdict, bracket.lower, bracket.upper, scaling)
 
 
 class Bracket:
