@@ -42,16 +42,15 @@ def run_trial(operator: NonBacktracking, belief: Vector, stop: float = TARGET, m
     """Sweep until the relative residual is below ``stop``, it explodes, or the work allowed is spent."""
     slots = operator.slots
     limit = min(most, int(np.clip(_WORK / max(slots.edges, 1), _FEWEST, _MOST)))
-    white = np.random.default_rng(0).standard_normal(slots.n)
-    size = math.sqrt(dot(white, white))
-    b = slots.unit * white  # the residual that counts is that of the caller's A and b
+    b = np.random.default_rng(0).standard_normal(slots.n)
+    size = math.sqrt(dot(b, b))
     potential = np.zeros(slots.edges)
     unary = operator.ratio * b[slots.source]
     residuals = [1.0]
     for _ in range(limit):
         potential = operator.apply(potential) + unary
         mean = (b + slots.gather(potential)) / belief
-        error = (b - slots.diagonal * mean - slots.off_diagonal @ mean) / slots.unit
+        error = b - slots.diagonal * mean - slots.off_diagonal @ mean
         residual = math.sqrt(dot(error, error)) / size
         residuals.append(residual)
         if residual <= stop or not residual < 1e30:

@@ -326,6 +326,7 @@ def test_every_variable_may_have_its_own_unit(decades: float, seed: int) -> None
     for name in ("positive_definite", "walk_summable", "precision_messages", "flooding_converges"):
         assert getattr(scaled, name) == getattr(plain, name), name
     assert scaled.mean_radius == pytest.approx(plain.mean_radius, rel=1e-9)
+    assert scaled.expected_sweeps == pytest.approx(plain.expected_sweeps, rel=0.25)
     assert scaled.walk_radius == pytest.approx(plain.walk_radius, rel=1e-9)
     if decades < 100:  # beyond, the products of the proof itself leave the range of numbers
         in_its_units = in_units(A, decades, seed)
