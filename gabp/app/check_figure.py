@@ -51,7 +51,8 @@ def check_figure(A: Any, path: str | Path | None = None, report: ConvergenceRepo
     if report is None:
         report = check(A)
     matrix = read_matrix(A)
-    slots = Slots.of(make_system(matrix, symmetric=asymmetry(matrix) is None))
+    system = make_system(matrix, symmetric=asymmetry(matrix) is None)
+    slots = Slots.equilibrated(system) if report.positive_diagonal else Slots.of(system)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(13.5, 5.2), layout="constrained")
         FigureCanvasAgg(figure)

@@ -61,7 +61,7 @@ def check_system(system: System, *, solver: MMatrixSolver | None = None) -> Conv
     if not positive.all():
         i = int(np.flatnonzero(~positive)[0])
         remarks.append(f"A[{i}, {i}] = {slots.diagonal[i]:.6g} is not positive: no messages from node {i}")
-    finding = _examine(slots, solver) if positive.all() else _no_messages(slots)
+    finding = _examine(Slots.equilibrated(system), solver) if positive.all() else _no_messages(slots)
     return ConvergenceReport(
         n=slots.n,
         nnz=len(system.weight) + system.n,
@@ -124,6 +124,8 @@ def _examine(slots: Slots, solver: MMatrixSolver | None) -> _Finding:
     else:
         _examine_means(slots, bracket, precisions, finding)
     finding.remarks = tuple(_remarks(finding))
+    if finding.scaling is not None:
+        finding.scaling = finding.scaling * slots.unit
     return finding
 
 

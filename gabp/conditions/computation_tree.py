@@ -110,6 +110,8 @@ def unwrap(A: Any, root: int, depth: int, b: Any = None, *, limit: int = LIMIT) 
 
     Raises
     ------
+    TypeError
+        ``root`` or ``depth`` is no integer, or ``A`` or ``b`` of the wrong kind.
     InvalidSystemError
         ``A`` is not real, square and symmetric; ``root`` or ``depth`` is out of range; or the tree would
         exceed ``limit`` nodes.
@@ -125,6 +127,9 @@ def unwrap(A: Any, root: int, depth: int, b: Any = None, *, limit: int = LIMIT) 
     """
     matrix = read_matrix(A)
     slots = Slots.of(make_system(matrix))
+    for name, number in (("root", root), ("depth", depth)):
+        if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
+            raise TypeError(f"{name} must be an integer, not {type(number).__name__}")
     if not 0 <= root < slots.n:
         raise InvalidSystemError(f"root {root} is not a node of a graph with {slots.n} nodes")
     if depth < 0:

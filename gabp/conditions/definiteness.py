@@ -1,6 +1,6 @@
 """Is the matrix the precision of a Gaussian? Positive definiteness with a proof of either answer.
 
-Yes comes from walk-summability, or from a sparse factor of ``A - cI`` (rows scaled by powers of two) whose
+Yes comes from walk-summability, or from a sparse factor of ``A - cI`` (A of nearly unit diagonal) whose
 residual is bounded below ``c`` after the fact: ``A = L D Lᵀ + (cI + G)`` with ``D > 0`` and ``‖G‖_∞ < c``.
 No comes from a vector of nonpositive curvature, ``pᵀ A p <= 0`` beyond rounding.
 """
@@ -18,6 +18,7 @@ from gabp.conditions.walk_sums import Bracket
 
 _FACTOR_WORK = 3e9  # multiplications of an envelope factorisation worth a definite answer
 _SHIFTS = (1e-10, 1e-13)  # c: how far from singular the scaled matrix must be, and a second try
+_SMALLEST = 1e-60  # entry of a vector whose products stay far from underflow
 _STEPS = 200  # conjugate-gradient steps in search of negative curvature
 
 
@@ -73,9 +74,10 @@ def has_negative_curvature(slots: Slots, sign: float = 1.0) -> bool:
 def _curvature_nonpositive(slots: Slots, p: Vector, sign: float = 1.0) -> bool:
     """Whether ``pᵀ (D + sign·O) p <= 0`` is proven."""
     p = p / np.abs(p).max()
-    if np.all((p == 0) | (np.abs(p) == 1)):  # products with such a vector are exact, and so is fsum
+    if np.all((p == 0) | (np.abs(np.frexp(p)[0]) == 0.5) & (np.abs(p) > _SMALLEST)):
+        # products with powers of two are exact, and so is fsum
         coupled = sign * p[slots.destination] * p[slots.source] * slots.weight
-        return math.fsum(chain(slots.diagonal * np.abs(p), coupled)) <= 0
+        return math.fsum(chain(slots.diagonal * p * p, coupled)) <= 0
     own, pull = slots.diagonal * p, sign * (slots.off_diagonal @ p)
     value = float((p * own).sum() + (p * pull).sum())
     size = float((np.abs(p) * (np.abs(own) + slots.absolute @ np.abs(p))).sum())
@@ -83,9 +85,7 @@ def _curvature_nonpositive(slots: Slots, p: Vector, sign: float = 1.0) -> bool:
 
 
 def _by_factor(slots: Slots) -> Verdict:
-    power = np.exp2(-np.round(np.log2(slots.diagonal) / 2))  # scaling by powers of two is exact
-    matrix = slots.on_edges(slots.weight * power[slots.destination] * power[slots.source])
-    matrix = matrix + scipy.sparse.diags_array(slots.diagonal * power * power)
+    matrix = slots.off_diagonal + scipy.sparse.diags_array(slots.diagonal)
     for shift in _SHIFTS:
         shifted = scipy.sparse.csc_array(matrix - shift * scipy.sparse.eye_array(slots.n))
         try:
@@ -110,7 +110,7 @@ def _by_factor(slots: Slots) -> Verdict:
             p = scipy.sparse.linalg.spsolve_triangular(factor.L.T.tocsr(), first, lower=False)
             unordered = np.empty(slots.n)
             unordered[order] = p
-            if np.all(np.isfinite(p)) and _curvature_nonpositive(slots, unordered * power):
+            if np.all(np.isfinite(p)) and _curvature_nonpositive(slots, unordered):
                 return Verdict.NO
     return Verdict.UNDECIDED
 

@@ -41,7 +41,8 @@ class ConvergenceReport:
         A certified upper bound of ``ρ(M)``.
     flooding_converges : Verdict
     expected_sweeps : int or None
-        Flooding sweeps to a relative residual of 1e-8 for a random right-hand side.
+        Flooding sweeps to a relative residual of 1e-8 for a random right-hand side, both measured in the units
+        in which A has a diagonal near 1.
     recommended_method : str
         The method to solve with.
     remarks : tuple of str

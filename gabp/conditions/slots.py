@@ -1,6 +1,6 @@
 """A model as plain float64 numpy arrays, the form in which all conditions compute."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -37,6 +37,9 @@ class Slots:
         The connected component of each node.
     components : int
     symmetric : bool
+    unit : array, shape (n,)
+        The powers of two ``S`` by which the rows and columns of the caller's matrix were scaled to ``S A S``:
+        a vector ``d`` for the caller's matrix is ``d / unit`` here.
     """
 
     n: int
@@ -49,6 +52,7 @@ class Slots:
     components: int
     symmetric: bool
     system: System
+    unit: Vector
 
     @staticmethod
     def of(system: System) -> "Slots":
@@ -64,7 +68,21 @@ class Slots:
             graph.components,
             system.symmetric,
             system,
+            np.ones(system.n),
         )
+
+    @staticmethod
+    def equilibrated(system: System) -> "Slots":
+        """Of a system with a positive diagonal, scaled to nearly unit diagonal: no condition depends on units."""
+        scaled, unit = system.equilibrated()
+        return replace(Slots.of(scaled), unit=unit.cpu().numpy())
+
+    @cached_property
+    def ones(self) -> Vector:
+        """The caller's vector of ones, as powers of two of which each component's largest is 1."""
+        smallest = np.full(self.components, np.inf)
+        np.minimum.at(smallest, self.labels, self.unit)
+        return smallest[self.labels] / self.unit
 
     @property
     def edges(self) -> int:

@@ -71,9 +71,11 @@ def expected_sweeps(slots: Slots, trial: Trial, radius: float | None) -> int | N
     rate = trial.rate if radius is None or radius == 0.0 else radius
     if not rate < 1 or not last < 1e30:
         return None
-    longest = trial.sweeps + math.log(TARGET / last) / math.log(rate)
-    amplitude = last / rate**trial.sweeps
-    share = min(amplitude, 1 / math.sqrt(slots.n))
-    shortest = max(trial.sweeps, math.log(TARGET / share) / math.log(rate))
+    # in logarithms: a fast rate to the power of many sweeps underflows
+    decay = math.log(rate)
+    longest = trial.sweeps + math.log(TARGET / last) / decay
+    amplitude = math.log(last) - trial.sweeps * decay
+    share = min(amplitude, -0.5 * math.log(slots.n))
+    shortest = max(trial.sweeps, (math.log(TARGET) - share) / decay)
     sweeps = math.sqrt(longest * min(shortest, longest))
     return math.ceil(min(sweeps, slots.n) if slots.system.graph.is_forest else sweeps)

@@ -65,17 +65,14 @@ def certify(system: System, solver: MMatrixSolver | None = None, tightening: int
     tightening : int
         Further solves to spend on narrower bounds once the verdict is known.
     """
-    slots = Slots.of(system)
+    slots = Slots.equilibrated(system)
     bracket = Bracket(slots)
     bracket.decide(solver)
     bracket.tighten(solver, tightening)
-    scaling = bracket.scaling if bracket.verdict is Verdict.YES else None
-    return Certificate(
-        bracket.verdict,
-        bracket.lower,
-        bracket.upper,
-        None if scaling is None else torch.from_numpy(scaling).to(system.device),
-    )
+    scaling = None
+    if bracket.verdict is Verdict.YES and bracket.scaling is not None:
+        scaling = torch.from_numpy(bracket.scaling * slots.unit).to(system.device)
+    return Certificate(bracket.verdict, bracket.lower, bracket.upper, scaling)
 
 
 class Bracket:
@@ -106,7 +103,7 @@ class Bracket:
         # products of a row, then a pairwise sum over the nodes
         self._sum_margin = 4 * (slots.degree.max(initial=0) + 22 + np.log2(slots.n)) * ROUNDOFF
         self.offer(np.ones(slots.n))
-        self.offer(self._root)
+        self.offer(self._root * slots.ones)
 
     @property
     def verdict(self) -> Verdict:
@@ -192,13 +189,16 @@ class Bracket:
         slots = self.slots
         if not slots.symmetric:
             return
-        own = np.bincount(slots.labels, slots.diagonal, slots.components)
-        pull = np.bincount(slots.labels[slots.destination], np.abs(slots.weight), slots.components)
+        ones = slots.ones
+        node, edge = slots.diagonal * ones**2, np.abs(slots.weight) * (ones[slots.destination] * ones[slots.source])
+        own = np.bincount(slots.labels, node, slots.components)
+        pull = np.bincount(slots.labels[slots.destination], edge, slots.components)
         for component in np.flatnonzero(np.abs(own - pull) <= 1e-9 * own):
             inside = slots.labels == component
-            terms = chain(slots.diagonal[inside], -np.abs(slots.weight[inside[slots.destination]]))
-            if math.fsum(terms) <= 0 and self.lower < 1:
-                self.lower, self.witness = 1.0, inside.astype(np.float64)
+            exact = min(node[inside].min(), edge[inside[slots.destination]].min(initial=1.0)) > _TINY
+            terms = chain(node[inside], -edge[inside[slots.destination]])
+            if exact and math.fsum(terms) <= 0 and self.lower < 1:
+                self.lower, self.witness = 1.0, np.where(inside, ones, 0.0)
                 self.history.append((self.products, self.lower, self.upper))
 
     def _budget(self) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gabp.conditions import Verdict, certify
 from gabp.learning import implicit, message_gradients
 from gabp.learning.entries import Entries, as_tensor
 from gabp.learning.implicit import SetUp, wants_gradient
@@ -21,9 +22,10 @@ from gabp.marginals import (
     require_kind,
 )
 from gabp.messages import SparseFactor, fits_in_memory
-from gabp.solvers import Solver
+from gabp.solvers import Solver, solve_m_matrix
 from gabp.system import (
     InvalidSystemError,
+    System,
     make_system,
     read_columns,
     read_matrix,
@@ -31,6 +33,8 @@ from gabp.system import (
 )
 
 _WORTH_A_FACTOR = 1e13  # operations; beyond, perturb-and-solve samples sooner
+_QUICKLY_ORDERED, _QUICKLY_FACTORED = 500_000, 1e9  # edges and operations of a factor sooner made than a certificate
+_ROUNDING = 1e-9  # relative, of a sum over a row; generously
 
 
 class Gaussian:
@@ -50,7 +54,12 @@ class Gaussian:
     Raises
     ------
     TypeError, InvalidSystemError
-        See `gabp.solve`. That A is not positive definite is found by the first method that factors it.
+        See `gabp.solve`.
+    NotPositiveDefiniteError (an InvalidSystemError)
+        From every method, not from the constructor: there is no Gaussian with this precision matrix.
+    ArithmeticError
+        From variances, marginals and log-determinants of kind ``"bethe"``: the precision messages have no valid
+        fixed point, which happens on positive definite models too (`gabp.check` tells).
 
     Examples
     --------
@@ -100,6 +109,24 @@ class Gaussian:
         return SparseFactor(self._system)
 
     @cached_property
+    def _definite_system(self) -> System:
+        """The system, known to be positive definite by a certificate or by its factor, whichever is cheaper.
+
+        A model that is neither certified walk-summable nor small enough for a factor is taken on trust.
+
+        Raises
+        ------
+        NotPositiveDefiniteError
+        """
+        system = self._system
+        if bool((system.diagonal.double() > (1 + _ROUNDING) * system.absolute_row_sums).all()):
+            return system  # diagonally dominant
+        small = system.graph.edges <= _QUICKLY_ORDERED and system.graph.symbolic.flops <= _QUICKLY_FACTORED
+        if not small and certify(system, solve_m_matrix).verdict is Verdict.YES:
+            return system
+        return self._factor.system if fits_in_memory(system.graph) else system
+
+    @cached_property
     def _sampler(self) -> Sampler:
         cheap = fits_in_memory(self._system.graph) and self._system.graph.symbolic.flops <= _WORTH_A_FACTOR
         return make_sampler(self._factor if cheap else None, self.solver)
@@ -127,7 +154,13 @@ class Gaussian:
         return self._give(self._mean(rtol))
 
     def variances(self, kind: VarianceKind = "bethe") -> Any:
-        """``diag(A⁻¹)`` or an approximation of it, shape (n,); `marginals` also says which."""
+        """``diag(A⁻¹)`` or an approximation of it, shape (n,); `marginals` also says which.
+
+        Raises
+        ------
+        ArithmeticError
+            ``"bethe"``: the precision messages have no valid fixed point.
+        """
         return self.marginals(kind).variance
 
     def marginals(
@@ -153,7 +186,7 @@ class Gaussian:
         elif variance == "exact" or self._system.graph.is_forest:
             spread, kind = implicit.selected_inverse(self._entries, self._factor_setup)[0], "exact"
         else:
-            spread = message_gradients.bethe(self._entries, self._system).variance
+            spread = message_gradients.bethe(self._entries, self._definite_system).variance
         return Marginals(self._give(mean), self._give(spread), kind, None if error is None else self._give(error))
 
     def covariances(self, pairs: Any) -> Any:
@@ -162,14 +195,16 @@ class Gaussian:
         Pairs that are equal or share an edge come from the selected inverse, all of them for the price of one
         factorisation; others take a solve for each different second node.
         """
-        pairs = torch.as_tensor(pairs, device=self._system.device)
-        if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.is_floating_point:
-            raise InvalidSystemError("pairs must be integers of shape (p, 2)")
+        pairs = _read_nodes(pairs, "pairs", "(p, 2)").to(self._system.device)
+        if pairs.shape == (0,):
+            pairs = pairs.reshape(0, 2)
+        if pairs.ndim != 2 or pairs.shape[1] != 2:
+            raise InvalidSystemError(f"pairs must be integers of shape (p, 2), not {tuple(pairs.shape)}")
         outside = (pairs < 0) | (pairs >= self.n)
         if bool(outside.any()):
             bad = int(pairs[outside][0])
             raise InvalidSystemError(f"pairs names node {bad}, but the model has the nodes 0 to {self.n - 1}")
-        graph, (i, j) = self._system.graph, pairs.long().T
+        graph, (i, j) = self._system.graph, pairs.T
         slots, place = graph.destination * self.n + graph.source.long(), i * self.n + j
         slot = torch.searchsorted(slots, place).clamp(max=max(graph.edges - 1, 0))
         on_edge = slots[slot] == place if graph.edges else torch.zeros_like(i, dtype=torch.bool)
@@ -185,7 +220,13 @@ class Gaussian:
         return self._give(result)
 
     def logdet(self, kind: str = "exact") -> Any:
-        """``log det A``: a float, or a 0-d tensor in the torch family."""
+        """``log det A``: a float, or a 0-d tensor in the torch family.
+
+        Raises
+        ------
+        ArithmeticError
+            ``"bethe"``: the precision messages have no valid fixed point.
+        """
         require_kind(kind, ("exact", "bethe"), "kind")
         return self._give_number(self._log_determinant(kind))
 
@@ -199,9 +240,13 @@ class Gaussian:
 
         Differentiable in x too, where it is a tensor that requires grad.
         """
+        if not isinstance(x, (np.ndarray, Tensor)):
+            raise TypeError(f"x must be a numpy array or a dense torch tensor, not {type(x).__name__}")
+        if x.ndim not in (1, 2) or x.shape[-1] != self.n:
+            raise InvalidSystemError(f"x has shape {tuple(x.shape)}; expected ({self.n},) or (s, {self.n})")
         single = x.ndim == 1
         points = read_columns(x if single else x.T, self.n, "x", self._system.device).values
-        if wants_gradient(x):
+        if isinstance(x, Tensor) and wants_gradient(x):
             points = x.to(self._system.device).double().reshape(-1, self.n).T
         away = points - self._factored_mean()[:, None]
         graph, entries = self._system.graph, self._entries
@@ -223,25 +268,27 @@ class Gaussian:
         Parameters
         ----------
         indices : integers, shape (c,), without repeats
-        values : array, shape (c,)
+        values : array or list, shape (c,)
 
         Returns
         -------
         Gaussian
             Of ``n - c`` variables: ``A_RR`` and ``b_R - A_RC values``. It is detached from autograd.
         """
-        known = torch.as_tensor(indices, device=self._system.device).long().reshape(-1)
+        system = self._definite_system
+        known = _read_nodes(indices, "indices", "(c,)").to(self._system.device).reshape(-1)
         if len(known) == 0 or bool((known < 0).any()) or bool((known >= self.n).any()):
             raise InvalidSystemError(f"indices must name some of the nodes 0 to {self.n - 1}")
         if len(torch.unique(known)) < len(known) or len(known) == self.n:
             raise InvalidSystemError("indices must not repeat, and must leave a variable to condition")
+        values = np.asarray(values) if isinstance(values, (list, tuple)) else values
         value = read_columns(values, len(known), "values", self._system.device).values
         kept = torch.ones(self.n, dtype=torch.bool, device=self._system.device)
         kept[known] = False
         given = torch.zeros((self.n, 1), dtype=torch.float64, device=self._system.device)
         given[known] = value
-        potential = (self._potential.detach() - self._system.multiply(given)[:, 0])[kept]
-        conditioned = Gaussian(as_tensor(self._system, kept), potential)
+        potential = (self._potential.detach() - system.multiply(given)[:, 0])[kept]
+        conditioned = Gaussian(as_tensor(system, kept), potential)
         conditioned._family = self._family
         return conditioned
 
@@ -257,10 +304,11 @@ class Gaussian:
 
     def _mean(self, rtol: float | None = None) -> Tensor:
         """By the solver, to its tolerance."""
+        system = self._definite_system
         if rtol is None and not self._differentiable:
             return self._settled_mean
         settings = {} if rtol is None else {"rtol": rtol}
-        setup = SetUp(self._system, self.solver, None, settings)
+        setup = SetUp(system, self.solver, None, settings)
         return implicit.solve(self._entries, self._potential[:, None], setup)[:, 0]
 
     def _factored_mean(self) -> Tensor:
@@ -270,7 +318,7 @@ class Gaussian:
     def _log_determinant(self, kind: str) -> Tensor:
         if kind == "exact" or self._system.graph.is_forest:
             return implicit.log_determinant(self._entries, self._factor_setup)
-        return message_gradients.bethe(self._entries, self._system).log_determinant
+        return message_gradients.bethe(self._entries, self._definite_system).log_determinant
 
     def _give(self, result: Tensor) -> Any:
         torch_family, dtype, device = self._family
@@ -280,6 +328,26 @@ class Gaussian:
     def _give_number(self, result: Tensor) -> Any:
         torch_family, dtype, device = self._family
         return result.to(device=device, dtype=dtype) if torch_family else float(result)
+
+
+def _read_nodes(nodes: Any, name: str, shape: str) -> Tensor:
+    """Node numbers as int64, from a list, an array or a tensor."""
+    if isinstance(nodes, (list, tuple, range)):
+        try:
+            nodes = np.asarray(nodes) if len(nodes) else np.zeros(0, dtype=np.int64)
+        except ValueError:
+            raise InvalidSystemError(
+                f"{name} must be integers of shape {shape}, not rows of different lengths"
+            ) from None
+    if isinstance(nodes, np.ndarray) and nodes.dtype.kind in "iuf":
+        nodes = torch.from_numpy(nodes.astype(np.float64 if nodes.dtype.kind == "f" else np.int64))
+    if not isinstance(nodes, Tensor) or nodes.dtype == torch.bool or nodes.dtype.is_complex:
+        raise TypeError(
+            f"{name} must be integers of shape {shape}, not {getattr(nodes, 'dtype', type(nodes).__name__)}"
+        )
+    if nodes.dtype.is_floating_point:
+        raise InvalidSystemError(f"{name} must be integers of shape {shape}, not {nodes.dtype}")
+    return nodes.long()
 
 
 def _require_positive(value: Any, name: str, kinds: tuple[type, ...]) -> None:

@@ -24,16 +24,25 @@ _LIMIT = 100_000  # sweeps; the adjoint converges at the rate of the precision m
 def bethe(entries: Entries, system: System) -> Bethe:
     """The Bethe approximation of ``system``, differentiable in its entries, once and twice.
 
+    The messages run on the equilibrated system, so that no unit makes them overflow or vanish.
+
     Raises
     ------
     ArithmeticError
         The precision messages have no valid fixed point.
     """
-    graph = system.graph
-    message = _SettledPrecisions.apply(entries.diagonal, entries.weight, system)
-    belief = entries.diagonal + gather_messages(message, graph.destination, graph.n)
-    cavity = _cavity(entries.diagonal, message, graph)
-    return bethe_beliefs(belief, cavity, entries.weight, graph.source.long(), graph.reverse, graph.destination)
+    graph, (scaled, unit) = system.graph, system.equilibrated()
+    source, destination = graph.source.long(), graph.destination
+    diagonal = entries.diagonal * unit * unit
+    weight = entries.weight * unit[destination] * unit[source]
+    message = _SettledPrecisions.apply(diagonal, weight, scaled)
+    belief = diagonal + gather_messages(message, destination, graph.n)
+    beliefs = bethe_beliefs(belief, _cavity(diagonal, message, graph), weight, source, graph.reverse, destination)
+    return Bethe(
+        beliefs.variance * unit * unit,
+        beliefs.covariance * unit[destination] * unit[source],
+        beliefs.log_determinant - 2 * unit.log().sum(),
+    )
 
 
 class _SettledPrecisions(Function):

@@ -26,26 +26,6 @@ class Bethe:
     covariance: Tensor
     log_determinant: Tensor
 
-    @staticmethod
-    def of(system: System) -> "Bethe":
-        """The Bethe approximation of ``system``, in float64.
-
-        Raises
-        ------
-        ArithmeticError
-            See `settled_precisions`.
-        """
-        precisions = settled_precisions(system)
-        graph = system.graph
-        return bethe_beliefs(
-            precisions.belief,
-            precisions.cavity,
-            system.weight.double(),
-            graph.source.long(),
-            graph.reverse,
-            graph.destination,
-        )
-
 
 def settled_precisions(system: System) -> Precisions:
     """The fixed point of the precision messages of ``system``, in float64.

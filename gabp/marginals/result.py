@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from gabp.system import InvalidSystemError
+
 VarianceKind = Literal["bethe", "exact", "corrected"]
 
 
@@ -38,8 +40,8 @@ class Marginals:
 
 
 def require_kind(kind: Any, known: tuple[str, ...], name: str) -> None:
-    """Refuse a ``kind`` that is not among the ``known`` ones."""
+    """Refuse a ``kind`` that is not among the ``known`` ones: TypeError for no string, else InvalidSystemError."""
     if not isinstance(kind, str):
         raise TypeError(f"{name} must be a string, not {type(kind).__name__}")
     if kind not in known:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, not {kind!r}")
+        raise InvalidSystemError(f"{name} must be one of {', '.join(map(repr, known))}, not {kind!r}")

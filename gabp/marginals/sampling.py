@@ -94,6 +94,8 @@ def make_generator(seed: int | None) -> torch.Generator:
     if seed is None:
         generator.seed()
     elif isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
+        if not 0 <= seed < 2**64:
+            raise InvalidSystemError(f"seed must be at least 0 and below 2**64, not {seed}")
         generator.manual_seed(int(seed))
     else:
         raise TypeError(f"seed must be an integer or None, not {type(seed).__name__}")

@@ -12,6 +12,7 @@ from gabp.kernels.types import Kernels
 from gabp.system.errors import InvalidSystemError
 from gabp.system.graph import EdgeGraph
 from gabp.system.matrix import SparseMatrix
+from gabp.system.vectors import times_power_of_two
 
 ASYMMETRY_TOLERANCE = 100  # in units of the dtype's rounding, see `asymmetry`
 
@@ -52,6 +53,23 @@ class System:
         if dtype == self.dtype:
             return self
         return replace(self, diagonal=self.diagonal.to(dtype), weight=self.weight.to(dtype))
+
+    def equilibrated(self) -> tuple["System", Tensor]:
+        """``S A S`` in float64 with powers of two ``S = diag(unit)`` that bring the diagonal near 1; and ``unit``.
+
+        Exact; products of its entries neither overflow nor vanish. Takes a positive diagonal.
+
+        Returns
+        -------
+        System
+        Tensor, shape (n,), float64
+        """
+        diagonal = self.diagonal.double()
+        e = -torch.div(torch.frexp(diagonal).exponent, 2, rounding_mode="floor")
+        weight = times_power_of_two(self.weight.double(), e[self.graph.destination] + e[self.graph.source.long()])
+        return replace(self, diagonal=times_power_of_two(diagonal, 2 * e), weight=weight), times_power_of_two(
+            torch.ones_like(diagonal), e
+        )
 
     def loaded(self, loading: Tensor) -> "System":
         """``A + diag(loading)``."""

@@ -309,3 +309,45 @@ def test_real_radius_from_a_node_vector() -> None:
     radius = real_radius(operator, precisions.belief, bracket.witness)
     assert radius == pytest.approx(operator.radius(), rel=1e-4)
     assert radius <= operator.radius() * (1 + 1e-9)
+
+
+def in_units(A: sp.csr_array, decades: float, seed: int) -> sp.csr_array:
+    """``A`` with every variable in a unit of its own."""
+    d = 10.0 ** np.random.default_rng(seed).uniform(-decades, decades, A.shape[0])
+    scaled = sp.csr_array(sp.diags_array(d) @ A @ sp.diags_array(d))
+    return sp.csr_array((scaled + scaled.T) / 2)
+
+
+@pytest.mark.parametrize("decades", [4, 6, 150])
+@pytest.mark.parametrize("seed", range(4))
+def test_every_variable_may_have_its_own_unit(decades: float, seed: int) -> None:
+    A = grid(6)
+    plain, scaled = check(A), check(in_units(A, decades, seed))
+    for name in ("positive_definite", "walk_summable", "precision_messages", "flooding_converges"):
+        assert getattr(scaled, name) == getattr(plain, name), name
+    assert scaled.mean_radius == pytest.approx(plain.mean_radius, rel=1e-9)
+    assert scaled.expected_sweeps == pytest.approx(plain.expected_sweeps, rel=0.25)
+    assert scaled.walk_radius == pytest.approx(plain.walk_radius, rel=1e-9)
+    if decades < 100:  # beyond, the products of the proof itself leave the range of numbers
+        in_its_units = in_units(A, decades, seed)
+        diagonal = in_its_units.diagonal()
+        pull = abs(in_its_units - sp.diags_array(diagonal)) @ scaled.scaling
+        assert np.all(diagonal * scaled.scaling > pull)
+
+
+@pytest.mark.parametrize("exponent", [-1000, -530, 516, 1000])
+def test_one_unit_for_all_changes_nothing(exponent: int) -> None:
+    A = grid(6)
+    plain, scaled = check(A).to_dict(), check(A * 2.0**exponent).to_dict()
+    assert {**plain, "scaling": None} == {**scaled, "scaling": None}
+
+
+@pytest.mark.parametrize("decades", [0, 1])
+def test_a_laplacian_in_any_unit_is_on_the_boundary(decades: int) -> None:
+    """Its null vector is the ones, whatever powers of two scale its diagonal to one."""
+    rng = np.random.default_rng(1)
+    weight = 2.0 ** rng.integers(-5 * decades, 5 * decades + 1, 19)
+    off = sp.diags_array([weight, weight], offsets=[-1, 1], shape=(20, 20))
+    report = check(sp.diags_array(off @ np.ones(20)) - off)
+    assert report.walk_summable is NO and report.positive_definite is NO
+    assert report.walk_radius[0] == 1.0

@@ -117,3 +117,9 @@ def test_size_is_known_before_building() -> None:
 def test_refusals(arguments: tuple, message: str) -> None:
     with pytest.raises(InvalidSystemError, match=message):
         unwrap(*arguments)
+
+
+@pytest.mark.parametrize(("root", "depth", "name"), [(1.0, 2, "root"), (0, 2.0, "depth"), (True, 2, "root")])
+def test_root_and_depth_are_integers(root: object, depth: object, name: str) -> None:
+    with pytest.raises(TypeError, match=name):
+        unwrap(np.eye(2), root, depth)

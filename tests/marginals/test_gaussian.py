@@ -150,3 +150,74 @@ def test_what_is_no_model():
 def test_it_shows_what_it_is(model):
     assert repr(model).startswith(f"Gaussian: {CASE.n} variables")
     assert "variances corrected" in repr(model.marginals("corrected", probes=4, seed=0))
+
+
+def test_an_indefinite_matrix_is_no_model_for_any_question():
+    """Its messages settle at positive precisions, and yet its least eigenvalue is -0.02."""
+    A = np.eye(4) - 0.34 * (np.ones((4, 4)) - np.eye(4))
+    model = gabp.Gaussian(A, np.ones(4))
+    questions = [
+        lambda: gabp.marginals(A, np.ones(4)),
+        lambda: gabp.logdet(A, kind="bethe"),
+        model.mean,
+        model.variances,
+        model.sample,
+        lambda: model.covariances([[0, 1]]),
+        lambda: model.condition([0], [1.0]),
+    ]
+    for question in questions:
+        with pytest.raises(gabp.NotPositiveDefiniteError):
+            question()
+
+
+def test_a_dominant_model_is_not_factored():
+    model = gabp.Gaussian(cases.laplacian(400, cases.grid_edges(20, 20), 0.1))
+    model.marginals()
+    assert "_factor" not in vars(model)
+
+
+@pytest.mark.parametrize("unit", [2.0**-1000, 2.0**-990, 2.0**1000])
+def test_bethe_quantities_in_extreme_units(unit):
+    A, b = cases.laplacian(36, cases.grid_edges(6, 6), 0.1), np.ones(36)
+    np.testing.assert_allclose(
+        gabp.marginals(A * unit, b * unit).variance * unit, gabp.marginals(A, b).variance, rtol=1e-14
+    )
+    expected = gabp.logdet(A, kind="bethe") + 36 * np.log(unit)
+    assert gabp.logdet(A * unit, kind="bethe") == pytest.approx(expected, rel=1e-14)
+
+
+def test_an_unknown_kind_is_bad_content(model):
+    for ask in (model.variances, model.marginals, model.logdet):
+        with pytest.raises(gabp.InvalidSystemError, match="zz"):
+            ask("zz")
+
+
+def test_nodes_may_be_lists(model):
+    assert model.covariances([]).shape == (0,)
+    np.testing.assert_allclose(model.covariances([[3, 3], [0, 5]]), INVERSE[[3, 0], [3, 5]], rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(
+        model.condition([3], [1.0]).mean(), model.condition(np.array([3]), np.array([1.0])).mean()
+    )
+
+
+def test_arguments_of_the_wrong_kind(model):
+    for ask, name in [
+        (lambda: model.covariances(None), "pairs"),
+        (lambda: model.covariances([["a", "b"]]), "pairs"),
+        (lambda: model.condition(None, None), "indices"),
+        (lambda: model.condition([3], None), "values"),
+        (lambda: model.condition(np.ones(CASE.n, dtype=bool), np.ones(CASE.n)), "indices"),
+        (lambda: model.log_prob([1.0] * CASE.n), "x"),
+    ]:
+        with pytest.raises(TypeError, match=name):
+            ask()
+
+
+def test_points_of_the_wrong_shape_are_shown_as_they_came(model):
+    with pytest.raises(gabp.InvalidSystemError, match=rf"\({CASE.n}, 2\)"):
+        model.log_prob(np.ones((CASE.n, 2)))
+
+
+def test_a_ragged_list_of_pairs(model):
+    with pytest.raises(gabp.InvalidSystemError, match="pairs"):
+        model.covariances([[0, 1], [2]])

@@ -73,3 +73,9 @@ def test_sizes_that_make_no_sense(size, error):
 def test_a_seed_must_be_an_integer():
     with pytest.raises(TypeError, match="seed"):
         gabp.sample(np.eye(2), seed="one")
+
+
+@pytest.mark.parametrize("seed", [2**70, -(2**70)])
+def test_a_seed_beyond_64_bits(seed):
+    with pytest.raises(gabp.InvalidSystemError, match="seed"):
+        gabp.sample(np.eye(2), seed=seed)
