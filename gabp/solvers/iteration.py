@@ -82,14 +82,15 @@ class _Iteration:
         self.b_norm = request.b.norm(dim=0)
         self.iterations = 0
         self.history: list[float] = []
-        self.best_x = torch.zeros_like(request.b)
+        self.zero = torch.zeros_like(request.b)
+        self.best_x = self.zero
         self.best_residual = request.b
         self.best = math.inf
         self.at_rounding: tuple[Tensor, Tensor] | None = None  # an iterate of the smallest backward error there is
 
     def run(self) -> Outcome:
         x = self._start()
-        residual = self.system.residual(x, self.request.b)
+        residual = self.request.b if x is self.zero else self.system.residual(x, self.request.b)
         if self._look(x, residual):
             return self._outcome(Status.CONVERGED)
         if self.prepared.failure is not None:
@@ -106,7 +107,7 @@ class _Iteration:
         """``x0``, but 0 in a column where ``b`` is, or vanishes beside ``A x0``: no tolerance is met from there."""
         request = self.request
         if request.x0 is None:
-            return torch.zeros_like(request.b)
+            return self.zero
         left = self.system.residual(request.x0, request.b).norm(dim=0)
         return torch.where(left <= _HOPELESS * self.b_norm, request.x0, 0.0)
 
@@ -133,7 +134,7 @@ class _Iteration:
                 steps = min(steps, looks.next_steps(self._target()))
             done, failure = correction.advance(steps)
             self.iterations += done
-            x = base + correction.estimate()
+            x = correction.estimate() if base is self.zero else base + correction.estimate()
             residual = self.system.residual(x, request.b)
             converged = self._look(x, residual)
             relative = self.history[-1]
@@ -142,7 +143,10 @@ class _Iteration:
                 return Status.CONVERGED, x, residual
             if stopped:
                 return Status.STOPPED_BY_CALLBACK, x, residual
-            at_rounding = self._backward_error(x, residual) <= ROUNDING
+            ended = failure is not None or self.prepared.exact or done < steps
+            # where there is gain, rounding is not what ends it, and the look is saved the norms
+            no_gain = ended or not relative < looks.best
+            at_rounding = no_gain and self._backward_error(x, residual) <= ROUNDING
             if at_rounding:
                 self.at_rounding = x, residual
             if failure is not None:
@@ -150,16 +154,15 @@ class _Iteration:
             if not math.isfinite(relative) or relative > _GROWTH_OF_DIVERGENCE * max(first, self.best):
                 return Status.DIVERGED, x, residual
             looks.saw(done, relative, at_rounding)
-            if self.prepared.exact or done < steps or looks.exhausted:
+            if ended or looks.exhausted:
                 return None, self.best_x, self.best_residual
 
     def _look(self, x: Tensor, residual: Tensor) -> bool:
         """Note the relative residual of the worst column; whether every column meets its tolerance."""
         norm = residual.norm(dim=0)
         converged = bool((norm <= self.request.tolerance).all())
-        if converged:  # what counts is what the caller gets: x in his dtype
-            x = x.to(self.request.answer_dtype).double()
-            residual = self.system.residual(x, self.request.b)
+        if converged:
+            x, residual = self._as_answered(x, residual)
             norm = residual.norm(dim=0)
             converged = bool((norm <= self.request.tolerance).all())
         relative = float((norm / self._scale()).max())
@@ -184,9 +187,15 @@ class _Iteration:
             return False
         return bool(callback(Progress(self.iterations, relative, lambda: self.request.restore(x))))
 
+    def _as_answered(self, x: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
+        """``x`` as the caller gets it, in his dtype, and its residual: what counts."""
+        if self.request.answer_dtype == torch.float64:
+            return x, residual
+        x = x.to(self.request.answer_dtype).double()
+        return x, self.system.residual(x, self.request.b)
+
     def _outcome(self, status: Status) -> Outcome:
-        x = self.best_x.to(self.request.answer_dtype).double()
-        residual = self.system.residual(x, self.request.b)
+        x, residual = self._as_answered(self.best_x, self.best_residual)
         return Outcome(x, residual, status, self.iterations, tuple(self.history))
 
 
