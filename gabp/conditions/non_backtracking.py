@@ -22,6 +22,7 @@ _DENSE = 300  # core edges up to which M is formed
 _ARNOLDI = 200_000  # core edges up to which a Krylov basis is kept
 _BASIS = 30
 _PRODUCTS = 2e8  # edge updates that an Arnoldi iteration may spend
+_MANY = 50_000  # core edges past which the last digits of an estimate are not worth their products
 _SQUARINGS = 40
 
 
@@ -76,10 +77,11 @@ class NonBacktracking:
         size = len(self.core)
         operator = scipy.sparse.linalg.LinearOperator((size, size), matvec=on_core, dtype=np.float64)
         start = np.random.default_rng(0).standard_normal(size)
+        tolerance = 1e-6 if size <= _MANY else 1e-4
         restarts = int(np.clip(_PRODUCTS / (size * _BASIS), 10, 100))
         try:
             values = scipy.sparse.linalg.eigs(
-                operator, 1, ncv=_BASIS, v0=start, maxiter=restarts, tol=1e-6, return_eigenvectors=False
+                operator, 1, ncv=_BASIS, v0=start, maxiter=restarts, tol=tolerance, return_eigenvectors=False
             )
         except scipy.sparse.linalg.ArpackNoConvergence as stopped:
             values = stopped.eigenvalues
