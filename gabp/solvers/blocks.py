@@ -16,7 +16,7 @@ from gabp.solvers.auto import Choice
 from gabp.solvers.block_hierarchy import BlockHierarchy
 from gabp.solvers.conjugate_gradients import ConjugateGradients
 from gabp.solvers.protocol import Correction
-from gabp.solvers.schedules import DirectCorrection
+from gabp.solvers.schedules import DirectCorrection, SweepCorrection
 from gabp.solvers.solution import Status
 from gabp.system import InvalidSystemError, System
 from gabp.system.blocks import BlockSystem
@@ -51,21 +51,7 @@ class BlockFlooding:
         return None if self.precisions.invalid_node is None else Status.INVALID_PRECISION
 
     def correct(self, r: Tensor, target: Tensor) -> Correction:
-        return _BlockCorrection(BlockFloodingSweeps(self.blocks, self.precisions, r, self.damping))
-
-
-class _BlockCorrection:
-    """Sweeps of block messages, as a correction."""
-
-    def __init__(self, sweeps: BlockFloodingSweeps) -> None:
-        self.sweeps = sweeps
-
-    def advance(self, steps: int) -> tuple[int, Status | None]:
-        self.sweeps.sweep(steps)
-        return steps, None
-
-    def estimate(self) -> Tensor:
-        return self.sweeps.mean()
+        return SweepCorrection(BlockFloodingSweeps(self.blocks, self.precisions, r, self.damping))
 
 
 @dataclass(frozen=True, eq=False)

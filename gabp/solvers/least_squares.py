@@ -13,6 +13,7 @@ from torch import Tensor
 from gabp.messages.factor_graph import FactorGraph, FactorSweeps
 from gabp.solvers.auto import Choice
 from gabp.solvers.protocol import Correction
+from gabp.solvers.schedules import SweepCorrection
 from gabp.solvers.solution import Solution, Status
 from gabp.solvers.solver import Solver
 from gabp.system import Columns, InvalidSystemError, System
@@ -36,21 +37,7 @@ class FactorForm:
     failure: Status | None = field(default=None, init=False)
 
     def correct(self, r: Tensor, target: Tensor) -> Correction:
-        return _FactorCorrection(FactorSweeps(self.graph, r, self.graph.damping))
-
-
-class _FactorCorrection:
-    """Sweeps of mean messages, as a correction."""
-
-    def __init__(self, sweeps: FactorSweeps) -> None:
-        self.sweeps = sweeps
-
-    def advance(self, steps: int) -> tuple[int, Status | None]:
-        self.sweeps.sweep(steps)
-        return steps, None
-
-    def estimate(self) -> Tensor:
-        return self.sweeps.mean()
+        return SweepCorrection(FactorSweeps(self.graph, r, self.graph.damping))
 
 
 def lstsq(

@@ -1,6 +1,7 @@
 """Plain belief propagation as solvers: the flooding and the sequential schedule, and the tree pass."""
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from torch import Tensor
 
@@ -22,10 +23,18 @@ from gabp.solvers.solution import Status
 from gabp.system import InvalidSystemError, System, require_damping, require_positive_diagonal
 
 
+class Sweeps(Protocol):
+    """Messages on their way to the mean of one model."""
+
+    def sweep(self, count: int) -> None: ...
+
+    def mean(self) -> Tensor: ...
+
+
 class SweepCorrection:
     """Sweeps of potential messages at settled precisions, as a correction."""
 
-    def __init__(self, sweeps: FloodingSweeps | GeneralFloodingSweeps | SequentialSweeps) -> None:
+    def __init__(self, sweeps: Sweeps) -> None:
         self._sweeps = sweeps
 
     def advance(self, steps: int) -> tuple[int, Status | None]:
