@@ -359,6 +359,8 @@ def test_symmetric_is_true_or_false(symmetric):
 def test_damping_is_a_number(damping):
     with pytest.raises(TypeError, match="damping must be a number"):
         gabp.solve(A, B, method="flooding", damping=damping)
+    with pytest.raises(TypeError, match="damping must be a number"):
+        gabp.solve(A, B, method="flooding", blocks=2, damping=damping)
 
 
 def test_values_of_another_shape():

@@ -18,7 +18,7 @@ from gabp.solvers.conjugate_gradients import ConjugateGradients
 from gabp.solvers.protocol import Correction
 from gabp.solvers.schedules import DirectCorrection, SweepCorrection
 from gabp.solvers.solution import Status
-from gabp.system import InvalidSystemError, System
+from gabp.system import InvalidSystemError, System, require_damping
 from gabp.system.blocks import BlockSystem
 
 
@@ -42,8 +42,7 @@ class BlockFlooding:
     stops_itself = False
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.damping < 1.0:
-            raise InvalidSystemError(f"damping must be in [0, 1), not {self.damping}")
+        require_damping(self.damping)
         object.__setattr__(self, "precisions", settle_block_precisions(self.blocks))
 
     @property
