@@ -108,13 +108,15 @@ def solve(
     return solution
 
 
-def check(A: Any) -> ConvergenceReport:
+def check(A: Any, *, blocks: Any = None) -> ConvergenceReport:
     """Find out whether Gaussian belief propagation converges on ``A``, with proofs where that is possible.
 
     Parameters
     ----------
     A : as in `solve`
         Asymmetry, nonpositive diagonals and indefiniteness are reported, not raised.
+    blocks : as in `solve`, optional
+        Vector-valued nodes; the report then has their ``block_walk_radius`` too.
 
     Returns
     -------
@@ -140,7 +142,7 @@ def check(A: Any) -> ConvergenceReport:
     >>> report.walk_summable, report.precision_messages, report.flooding_converges
     (<Verdict.NO: 'no'>, 'converged', <Verdict.YES: 'yes'>)
     """
-    return conditions.check(A, solver=solve_m_matrix)
+    return conditions.check(A, blocks=blocks, solver=solve_m_matrix)
 
 
 def marginals(

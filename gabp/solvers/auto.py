@@ -68,7 +68,7 @@ def _choices(system: System) -> list[Choice]:
             Choice("elimination", "the tree pass met a singular pivot"),
         ]
     if not system.symmetric:
-        return _nonsymmetric_choices(system)
+        return nonsymmetric_choices(system)
     if not bool((system.diagonal > 0).all()):
         return [Choice("elimination", "A has a nonpositive diagonal, so it is no precision matrix")]
     return _positive_diagonal_choices(system)
@@ -85,17 +85,25 @@ def _positive_diagonal_choices(system: System) -> list[Choice]:
             replace(messages, reason="too large for elimination: message passing inside conjugate gradients"),
             exact,
         ]
-    by_factor = system.graph.symbolic.flops / _FLOPS + system.graph.symbolic.entries * _SECONDS_PER_ENTRY
-    by_messages = size * _SECONDS_PER_SLOT * (1 if dominant else _HARD_TO_ITERATE)
-    if by_factor <= max(by_messages, _INSTANT) and fits_in_memory(system.graph):
-        return [
-            replace(exact, reason=f"little fill: {system.graph.symbolic.entries:.3g} entries in the factor"),
-            messages,
-        ]
+    if factor_is_quicker(system, size * _SECONDS_PER_SLOT * (1 if dominant else _HARD_TO_ITERATE)):
+        return [replace(exact, reason=little_fill(system)), messages]
     return [replace(messages, reason="much fill in a factor: message passing inside conjugate gradients"), exact]
 
 
-def _nonsymmetric_choices(system: System) -> list[Choice]:
+def factor_is_quicker(system: System, by_messages: float) -> bool:
+    """Whether a sparse factor fits, and is predicted to take no longer than the seconds that messages take."""
+    symbolic = system.graph.symbolic
+    by_factor = symbolic.flops / _FLOPS + symbolic.entries * _SECONDS_PER_ENTRY
+    return by_factor <= max(by_messages, _INSTANT) and fits_in_memory(system.graph)
+
+
+def little_fill(system: System) -> str:
+    """The reason for a factor."""
+    return f"little fill: {system.graph.symbolic.entries:.3g} entries in the factor"
+
+
+def nonsymmetric_choices(system: System) -> list[Choice]:
+    """Elimination while it is quick, else the Krylov method; each with the other to come after it."""
     if bool((system.diagonal == 0).any()):
         return [Choice("elimination", "A is nonsymmetric, with zeros on its diagonal")]
     if system.n <= _SMALL:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ _RESTART = 40  # vectors that GMRES keeps
 _BREAKDOWN = 1e-14  # cosine between residual and shadow residual at which BiCGSTAB begins afresh
 
 Operator = Callable[[Tensor], Tensor]
+KrylovMethod = Literal["bicgstab", "gmres"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,14 +34,13 @@ class Krylov:
     """
 
     system: System
-    krylov: str = "bicgstab"
+    krylov: KrylovMethod = "bicgstab"
     sweep: DirectedSweep = field(init=False)
     exact = False
     stops_itself = False
 
     def __post_init__(self) -> None:
-        if self.krylov not in ("bicgstab", "gmres"):
-            raise InvalidSystemError(f"krylov must be 'bicgstab' or 'gmres', not {self.krylov!r}")
+        require_krylov(self.krylov)
         object.__setattr__(self, "sweep", DirectedSweep.of(self.system))
 
     @property
@@ -47,8 +48,21 @@ class Krylov:
         return None if self.sweep.invalid_node is None else Status.INVALID_PRECISION
 
     def correct(self, r: Tensor, target: Tensor) -> Correction:
-        make = BiCGSTAB if self.krylov == "bicgstab" else GMRES
-        return make(self.system.multiply, self.sweep.apply, r, _SAFETY * target)
+        return general_correction(self.krylov, self.system, self.sweep.apply, r, target)
+
+
+def require_krylov(krylov: KrylovMethod) -> None:
+    """Refuse a Krylov method that there is not."""
+    if krylov not in ("bicgstab", "gmres"):
+        raise InvalidSystemError(f"krylov must be 'bicgstab' or 'gmres', not {krylov!r}")
+
+
+def general_correction(
+    krylov: KrylovMethod, system: System, precondition: Operator, r: Tensor, target: Tensor
+) -> Correction:
+    """Start the Krylov method of this name on ``A y = r``."""
+    make = BiCGSTAB if krylov == "bicgstab" else GMRES
+    return make(system.multiply, precondition, r, _SAFETY * target)
 
 
 class BiCGSTAB:
