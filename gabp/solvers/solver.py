@@ -44,7 +44,8 @@ class Solver:
     ----------
     A : scipy sparse, torch sparse or dense, or 2-D numpy array, shape (n, n)
     method : str
-        ``"auto"``, ``"tree"``, ``"flooding"``, ``"sequential"``, ``"double-loop"`` or ``"elimination"``.
+        ``"auto"``, ``"tree"``, ``"flooding"``, ``"sequential"``, ``"double-loop"``, ``"hierarchy"``, ``"krylov"`` or
+        ``"elimination"``; see `gabp.solve` for which go with blocks and with general matrices.
     symmetric : bool
         Whether A must be symmetric (to rounding in its own dtype), as a precision matrix is.
     blocks : int, "auto" or integer array of shape (n,), optional
@@ -54,7 +55,7 @@ class Solver:
     device : torch device, optional
         Where to compute; where A is, by default.
     **options
-        Of the method: ``start`` and ``damping`` of flooding.
+        Of the method; see `gabp.solve`.
 
     Raises
     ------
