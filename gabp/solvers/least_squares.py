@@ -265,7 +265,9 @@ def _read_prior(prior_precision: Any, n: int) -> scipy.sparse.csr_array:
     else:
         prior = _read_matrix(prior_precision, "prior_precision")
         if prior.shape != (n, n):
-            raise InvalidSystemError(f"prior_precision has shape {prior.shape}; expected a number, ({n},) or ({n}, {n})")
+            raise InvalidSystemError(
+                f"prior_precision has shape {prior.shape}; expected a number, ({n},) or ({n}, {n})"
+            )
         prior = _symmetrised(prior)
     if (prior.diagonal() < 0).any():
         i = int(np.flatnonzero(prior.diagonal() < 0)[0])
