@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
-
 from gabp import conditions
 from gabp.conditions import ConvergenceReport
 from gabp.kernels import dispatch
-from gabp.learning import Gaussian, solve_differentiably, wants_gradient
+from gabp.learning import Gaussian, Solver
 from gabp.marginals import Marginals, VarianceKind
-from gabp.solvers import Progress, Solution, Solver, solve_m_matrix
+from gabp.solvers import Progress, Solution, solve_m_matrix
 
 
 def solve(
@@ -102,10 +100,7 @@ def solve(
     ('tree', True)
     """
     solver = Solver(A, method=method, symmetric=symmetric, blocks=blocks, dtype=dtype, device=device, **options)
-    solution = solver.solve(b, x0, rtol=rtol, atol=atol, maxiter=maxiter, callback=callback, throw=throw)
-    if isinstance(b, Tensor) and wants_gradient(A, b):
-        return solve_differentiably(A, b, solver, solution, rtol=rtol, maxiter=maxiter)
-    return solution
+    return solver.solve(b, x0, rtol=rtol, atol=atol, maxiter=maxiter, callback=callback, throw=throw)
 
 
 def check(A: Any) -> ConvergenceReport:

@@ -13,6 +13,7 @@ from gabp.learning import implicit, message_gradients
 from gabp.learning.entries import Entries, as_tensor
 from gabp.learning.implicit import SetUp, wants_gradient
 from gabp.marginals import (
+    FactorSampler,
     Marginals,
     Sampler,
     VarianceKind,
@@ -42,7 +43,9 @@ class Gaussian:
 
     Immutable and picklable; the set-up, the factor and the messages are made when first asked for and kept.
     Where A's values or b are torch tensors that require grad, mean, Bethe and exact variances, covariances,
-    log-determinants, log-density and normaliser carry gradients, once and twice.
+    log-determinants, log-density, normaliser and conditioned models carry gradients, once and twice. So do
+    samples, as members of their distribution: ``dx = dμ - ½ A⁻¹ dA (x - μ)``, with which ``E f(x)`` is
+    differentiated without bias.
 
     Parameters
     ----------
@@ -134,6 +137,10 @@ class Gaussian:
     @cached_property
     def _factor_setup(self) -> SetUp:
         return SetUp(self._system, None, self._factor)
+
+    @cached_property
+    def _solver_setup(self) -> SetUp:
+        return SetUp(self._definite_system, self.solver)
 
     def __getstate__(self) -> dict:
         entries = Entries(self._entries.diagonal.detach(), self._entries.weight.detach())
@@ -259,8 +266,11 @@ class Gaussian:
     def sample(self, size: int = 1, seed: int | None = None) -> Any:
         """Independent samples, shape (size, n); the same ``seed`` gives the same ones."""
         _require_positive(size, "size", (int, np.integer))
-        draws = self._sampler.draw(int(size), make_generator(seed)).T + self._mean().detach()
-        return self._give(draws)
+        draws = self._sampler.draw(int(size), make_generator(seed))
+        if self._differentiable:
+            setup = self._factor_setup if isinstance(self._sampler, FactorSampler) else self._solver_setup
+            draws = implicit.transport(self._entries, draws.to(self._system.device), setup)
+        return self._give(draws.T + self._mean())
 
     def condition(self, indices: Any, values: Any) -> "Gaussian":
         """The model of the other variables, in their order, once those at ``indices`` are known to be ``values``.
@@ -273,7 +283,7 @@ class Gaussian:
         Returns
         -------
         Gaussian
-            Of ``n - c`` variables: ``A_RR`` and ``b_R - A_RC values``. It is detached from autograd.
+            Of ``n - c`` variables: ``A_RR`` and ``b_R - A_RC values``, differentiable in all three.
         """
         system = self._definite_system
         known = _read_nodes(indices, "indices", "(c,)").to(self._system.device).reshape(-1)
@@ -282,13 +292,14 @@ class Gaussian:
         if len(torch.unique(known)) < len(known) or len(known) == self.n:
             raise InvalidSystemError("indices must not repeat, and must leave a variable to condition")
         values = np.asarray(values) if isinstance(values, (list, tuple)) else values
-        value = read_columns(values, len(known), "values", self._system.device).values
-        kept = torch.ones(self.n, dtype=torch.bool, device=self._system.device)
+        value = read_columns(values, len(known), "values", system.device).values
+        if wants_gradient(values):
+            value = values.to(system.device).double().reshape(-1, 1)
+        kept = torch.ones(self.n, dtype=torch.bool, device=system.device)
         kept[known] = False
-        given = torch.zeros((self.n, 1), dtype=torch.float64, device=self._system.device)
-        given[known] = value
-        potential = (self._potential.detach() - system.multiply(given)[:, 0])[kept]
-        conditioned = Gaussian(as_tensor(system, kept), potential)
+        given = torch.zeros((self.n, 1), dtype=torch.float64, device=system.device).index_put((known,), value)
+        potential = (self._potential - self._entries.multiply(given, system)[:, 0])[kept]
+        conditioned = Gaussian(as_tensor(system, kept, self._entries), potential)
         conditioned._family = self._family
         return conditioned
 
@@ -307,8 +318,7 @@ class Gaussian:
         system = self._definite_system
         if rtol is None and not self._differentiable:
             return self._settled_mean
-        settings = {} if rtol is None else {"rtol": rtol}
-        setup = SetUp(system, self.solver, None, settings)
+        setup = self._solver_setup if rtol is None else SetUp(system, self.solver, None, {"rtol": rtol})
         return implicit.solve(self._entries, self._potential[:, None], setup)[:, 0]
 
     def _factored_mean(self) -> Tensor:
