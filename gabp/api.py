@@ -157,11 +157,12 @@ def marginals(
     variance : {"bethe", "exact", "corrected"}
         ``"bethe"``: from the messages, cheap; exact on a forest (and then labelled ``"exact"``), an approximation
         elsewhere. ``"exact"``: ``diag(A⁻¹)`` by the selected inverse of a sparse factor. ``"corrected"``: an
-        unbiased estimate with a standard error, for matrices whose factor does not fit.
+        unbiased estimate with a standard error, for matrices whose factor does not fit; from samples of the model
+        or, where it cannot be sampled, from coloured probing.
     rtol : float, optional
         Of ``corrected``: the standard error wanted, relative to the variance, at the worst node; 0.02 by default.
     probes : int, optional
-        Of ``corrected``: the number of samples to use, whatever the error.
+        Of ``corrected``: the number of samples or probes to use, whatever the error.
     seed : int, optional
         Of ``corrected``.
 
@@ -182,7 +183,8 @@ def marginals(
     ----------
     K. Takahashi, J. Fagan and M.-S. Chen, "Formation of a sparse bus impedance matrix and its application to
     short circuit study", PICA 1973. P. Sidén, F. Lindgren, D. Bolin and M. Villani, "Efficient covariance
-    approximations for large sparse precision matrices", J. Comput. Graph. Stat. 27 (2018).
+    approximations for large sparse precision matrices", J. Comput. Graph. Stat. 27 (2018). J. M. Tang and Y. Saad,
+    "A probing method for computing the diagonal of a matrix inverse", Numer. Linear Algebra Appl. 19 (2012).
 
     Examples
     --------

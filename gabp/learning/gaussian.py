@@ -1,5 +1,6 @@
 """The Gaussian model as an object: everything one asks of it, from one set-up and one factor."""
 
+import logging
 import math
 from functools import cached_property
 from typing import Any
@@ -23,7 +24,7 @@ from gabp.marginals import (
     require_kind,
 )
 from gabp.messages import SparseFactor, fits_in_memory
-from gabp.solvers import Solver, solve_m_matrix
+from gabp.solvers import Solver, search_negative_curvature, solve_m_matrix
 from gabp.system import (
     InvalidSystemError,
     System,
@@ -32,6 +33,8 @@ from gabp.system import (
     read_matrix,
     require_positive_diagonal,
 )
+
+_log = logging.getLogger("gabp")
 
 _WORTH_A_FACTOR = 1e13  # operations; beyond, perturb-and-solve samples sooner
 _QUICKLY_ORDERED, _QUICKLY_FACTORED = 500_000, 1e9  # edges and operations of a factor sooner made than a certificate
@@ -115,7 +118,8 @@ class Gaussian:
     def _definite_system(self) -> System:
         """The system, known to be positive definite by a certificate or by its factor, whichever is cheaper.
 
-        A model that is neither certified walk-summable nor small enough for a factor is taken on trust.
+        A model that is neither certified walk-summable nor small enough for a factor is searched for negative
+        curvature (`gabp.solvers.search_negative_curvature`); where the search does not end, a warning is logged.
 
         Raises
         ------
@@ -127,10 +131,14 @@ class Gaussian:
         small = system.graph.edges <= _QUICKLY_ORDERED and system.graph.symbolic.flops <= _QUICKLY_FACTORED
         if not small and certify(system, solve_m_matrix).verdict is Verdict.YES:
             return system
-        return self._factor.system if fits_in_memory(system.graph) else system
+        if fits_in_memory(system.graph):
+            return self._factor.system
+        if not search_negative_curvature(system):
+            _log.warning("whether A is positive definite could not be established: its marginals are taken on trust")
+        return system
 
     @cached_property
-    def _sampler(self) -> Sampler:
+    def _sampler(self) -> Sampler | None:
         cheap = fits_in_memory(self._system.graph) and self._system.graph.symbolic.flops <= _WORTH_A_FACTOR
         return make_sampler(self._factor if cheap else None, self.solver)
 
@@ -188,7 +196,7 @@ class Gaussian:
             if self._differentiable:
                 raise InvalidSystemError("corrected variances are estimates and not differentiable; ask for 'exact'")
             spread, error = corrected_variances(
-                self._system, self._sampler, make_generator(seed), probes=probes, rtol=rtol
+                self.solver, self._sampler, make_generator(seed), probes=probes, rtol=rtol
             )
         elif variance == "exact" or self._system.graph.is_forest:
             spread, kind = implicit.selected_inverse(self._entries, self._factor_setup)[0], "exact"
@@ -264,8 +272,19 @@ class Gaussian:
         return self._give_number(density[0]) if single else self._give(density)
 
     def sample(self, size: int = 1, seed: int | None = None) -> Any:
-        """Independent samples, shape (size, n); the same ``seed`` gives the same ones."""
+        """Independent samples, shape (size, n); the same ``seed`` gives the same ones.
+
+        Raises
+        ------
+        InvalidSystemError
+            A is too large for a factor and not certified walk-summable.
+        """
         _require_positive(size, "size", (int, np.integer))
+        if self._sampler is None:
+            raise InvalidSystemError(
+                "A is too large for a factor and not certified walk-summable (see gabp.check), so no exact samples "
+                "can be drawn; a machine with more memory can, and means and variances need no samples"
+            )
         draws = self._sampler.draw(int(size), make_generator(seed))
         if self._differentiable:
             setup = self._factor_setup if isinstance(self._sampler, FactorSampler) else self._solver_setup
