@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gabp.conditions.block_walk_sums import certify_blocks
 from gabp.conditions.definiteness import has_negative_curvature, positive_definite
 from gabp.conditions.dominance import diagonally_dominant
 from gabp.conditions.non_backtracking import NonBacktracking, certified_bound, decide_radius, real_radius
@@ -18,6 +19,7 @@ from gabp.conditions.trial import expected_sweeps, run_trial
 from gabp.conditions.verdict import Verdict
 from gabp.conditions.walk_sums import Bracket, MMatrixSolver
 from gabp.system import System, asymmetry, make_system, read_matrix
+from gabp.system.blocks import Partition, read_partition
 
 _SMALL = 2_000  # unknowns up to which elimination is always the quickest
 _LITTLE_FILL = 200.0  # envelope multiplications per edge up to which elimination beats any iteration
@@ -25,13 +27,15 @@ _CRITICAL = 0.98  # ρ(M) above which an affordable Krylov basis cannot tell it 
 _KRYLOV = 50_000  # directed edges of such a graph
 
 
-def check(A: Any, *, solver: MMatrixSolver | None = None) -> ConvergenceReport:
+def check(A: Any, *, blocks: Any = None, solver: MMatrixSolver | None = None) -> ConvergenceReport:
     """Find out whether Gaussian belief propagation converges on ``A``, with proofs where that is possible.
 
     Parameters
     ----------
     A : sparse or dense matrix, shape (n, n)
         Anything that `gabp.solve` takes.
+    blocks : int, "auto" or integer array of shape (n,), optional
+        Vector-valued nodes, of which block walk-summability is asked too.
     solver : callable, optional
         Solves with the symmetric M-matrix ``I - |R|``; conjugate gradients by default.
 
@@ -46,14 +50,17 @@ def check(A: Any, *, solver: MMatrixSolver | None = None) -> ConvergenceReport:
     if lopsided is not None:
         i, j, forth, back = lopsided
         remarks.append(f"not symmetric: A[{i}, {j}] = {forth:.6g}, A[{j}, {i}] = {back:.6g}")
-    report = check_system(make_system(matrix, symmetric=lopsided is None), solver=solver)
+    partition = None if blocks is None else read_partition(blocks, matrix)
+    report = check_system(make_system(matrix, symmetric=lopsided is None), partition, solver=solver)
     scaling = report.scaling
     if scaling is not None and isinstance(A, Tensor):
         scaling = torch.from_numpy(scaling)
     return replace(report, nnz=len(matrix.value), scaling=scaling, remarks=(*remarks, *report.remarks))
 
 
-def check_system(system: System, *, solver: MMatrixSolver | None = None) -> ConvergenceReport:
+def check_system(
+    system: System, partition: Partition | None = None, *, solver: MMatrixSolver | None = None
+) -> ConvergenceReport:
     """The report on a system that has been read already; its ``scaling`` is a numpy array."""
     remarks = []
     slots = Slots.of(system)
@@ -62,6 +69,11 @@ def check_system(system: System, *, solver: MMatrixSolver | None = None) -> Conv
         i = int(np.flatnonzero(~positive)[0])
         remarks.append(f"A[{i}, {i}] = {slots.diagonal[i]:.6g} is not positive: no messages from node {i}")
     finding = _examine(Slots.equilibrated(system), solver) if positive.all() else _no_messages(slots)
+    between_blocks = None
+    if partition is not None and positive.all():
+        between_blocks = certify_blocks(system, partition, solver)
+    if partition is not None and between_blocks is None:
+        remarks.append("no walk-sums between blocks: a diagonal block is not positive definite")
     return ConvergenceReport(
         n=slots.n,
         nnz=len(system.weight) + system.n,
@@ -82,6 +94,8 @@ def check_system(system: System, *, solver: MMatrixSolver | None = None) -> Conv
         expected_sweeps=finding.expected_sweeps,
         recommended_method=_recommend(slots, bool(positive.all()), finding.positive_definite),
         remarks=(*remarks, *finding.remarks),
+        block_walk_summable=None if between_blocks is None else between_blocks.verdict,
+        block_walk_radius=None if between_blocks is None else (between_blocks.lower, between_blocks.upper),
     )
 
 

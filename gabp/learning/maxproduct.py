@@ -82,7 +82,7 @@ class MaxProductResult:
 
         Raises
         ------
-        ValueError
+        InvalidSystemError
             The model has more than four million assignments.
 
         References

@@ -33,6 +33,7 @@ _SECONDS_PER_SLOT = 1.5e-7  # of the hierarchy, set-up and some 13 iterations
 _HARD_TO_ITERATE = 10  # how much longer messages take where A is not diagonally dominant
 _WORTH_ANALYSING = 200_000  # nodes and edges up to which even an unused symbolic analysis costs next to nothing
 _WORTH_ANALYSING_HARD = 5_000_000  # the same where A is not diagonally dominant
+_WORTH_ELIMINATING = 5.0  # seconds, ten times as many with pivots, where a Krylov method is a gamble
 _INSTANT = 0.005  # seconds that are not worth a second thought
 
 
@@ -68,7 +69,7 @@ def _choices(system: System) -> list[Choice]:
             Choice("elimination", "the tree pass met a singular pivot"),
         ]
     if not system.symmetric:
-        return _nonsymmetric_choices(system)
+        return nonsymmetric_choices(system)
     if not bool((system.diagonal > 0).all()):
         return [Choice("elimination", "A has a nonpositive diagonal, so it is no precision matrix")]
     return _positive_diagonal_choices(system)
@@ -78,24 +79,32 @@ def _positive_diagonal_choices(system: System) -> list[Choice]:
     """Elimination where its predicted cost is below that of message passing, which comes next; or the reverse."""
     exact = Choice("elimination", "message passing stopped short of the tolerance")
     messages = Choice(INSIDE_CG, "elimination found A singular; a consistent b may still be solved")
-    dominant = bool((system.absolute_row_sums <= system.diagonal.double().abs() * (1 + 1e-12)).all())
+    dominant = _is_dominant(system)
     size = system.n + system.graph.edges
     if size > (_WORTH_ANALYSING if dominant else _WORTH_ANALYSING_HARD):
         return [
             replace(messages, reason="too large for elimination: message passing inside conjugate gradients"),
             exact,
         ]
-    by_factor = system.graph.symbolic.flops / _FLOPS + system.graph.symbolic.entries * _SECONDS_PER_ENTRY
-    by_messages = size * _SECONDS_PER_SLOT * (1 if dominant else _HARD_TO_ITERATE)
-    if by_factor <= max(by_messages, _INSTANT) and fits_in_memory(system.graph):
-        return [
-            replace(exact, reason=f"little fill: {system.graph.symbolic.entries:.3g} entries in the factor"),
-            messages,
-        ]
+    if factor_is_quicker(system, size * _SECONDS_PER_SLOT * (1 if dominant else _HARD_TO_ITERATE)):
+        return [replace(exact, reason=little_fill(system)), messages]
     return [replace(messages, reason="much fill in a factor: message passing inside conjugate gradients"), exact]
 
 
-def _nonsymmetric_choices(system: System) -> list[Choice]:
+def factor_is_quicker(system: System, by_messages: float) -> bool:
+    """Whether a sparse factor fits, and is predicted to take no longer than the seconds that messages take."""
+    symbolic = system.graph.symbolic
+    by_factor = symbolic.flops / _FLOPS + symbolic.entries * _SECONDS_PER_ENTRY
+    return by_factor <= max(by_messages, _INSTANT) and fits_in_memory(system.graph)
+
+
+def little_fill(system: System) -> str:
+    """The reason for a factor."""
+    return f"little fill: {system.graph.symbolic.entries:.3g} entries in the factor"
+
+
+def nonsymmetric_choices(system: System) -> list[Choice]:
+    """Elimination where it is quick, else the Krylov method; each with the other to come after it."""
     if bool((system.diagonal == 0).any()):
         return [Choice("elimination", "A is nonsymmetric, with zeros on its diagonal")]
     if system.n <= _SMALL:
@@ -103,7 +112,22 @@ def _nonsymmetric_choices(system: System) -> list[Choice]:
             Choice("elimination", f"A is nonsymmetric, and {system.n} nodes are few enough for elimination"),
             Choice("krylov", "elimination found A singular; a consistent b may still be solved"),
         ]
+    if not _is_dominant_either_way(system) and factor_is_quicker(system, _WORTH_ELIMINATING):
+        return [
+            Choice("elimination", f"A is nonsymmetric and not dominant; {little_fill(system)}"),
+            Choice("krylov", "elimination found A singular; a consistent b may still be solved"),
+        ]
     return [
         Choice("krylov", "A is large and nonsymmetric: elimination sweeps inside a Krylov method"),
         Choice("elimination", "the Krylov method stopped short of the tolerance"),
     ]
+
+
+def _is_dominant(system: System) -> bool:
+    """Whether every diagonal entry is at least the sum of the others in its row, up to rounding."""
+    return bool((system.absolute_row_sums <= system.diagonal.double().abs() * (1 + 1e-12)).all())
+
+
+def _is_dominant_either_way(system: System) -> bool:
+    """Whether A or its transpose is diagonally dominant."""
+    return _is_dominant(system) or _is_dominant(replace(system, weight=system.weight[system.graph.reverse]))
