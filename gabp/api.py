@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
-
 from gabp import conditions
 from gabp.conditions import ConvergenceReport
 from gabp.kernels import dispatch
-from gabp.learning import Gaussian, solve_differentiably, wants_gradient
+from gabp.learning import Gaussian, Solver
 from gabp.marginals import Marginals, VarianceKind
-from gabp.solvers import Progress, Solution, Solver, solve_m_matrix
+from gabp.solvers import Progress, Solution, solve_m_matrix
 
 
 def solve(
@@ -105,10 +103,7 @@ def solve(
     ('tree', True)
     """
     solver = Solver(A, method=method, symmetric=symmetric, blocks=blocks, dtype=dtype, device=device, **options)
-    solution = solver.solve(b, x0, rtol=rtol, atol=atol, maxiter=maxiter, callback=callback, throw=throw)
-    if isinstance(b, Tensor) and wants_gradient(A, b):
-        return solve_differentiably(A, b, solver, solution, rtol=rtol, maxiter=maxiter)
-    return solution
+    return solver.solve(b, x0, rtol=rtol, atol=atol, maxiter=maxiter, callback=callback, throw=throw)
 
 
 def check(A: Any, *, blocks: Any = None) -> ConvergenceReport:
@@ -167,11 +162,12 @@ def marginals(
     variance : {"bethe", "exact", "corrected"}
         ``"bethe"``: from the messages, cheap; exact on a forest (and then labelled ``"exact"``), an approximation
         elsewhere. ``"exact"``: ``diag(A⁻¹)`` by the selected inverse of a sparse factor. ``"corrected"``: an
-        unbiased estimate with a standard error, for matrices whose factor does not fit.
+        unbiased estimate with a standard error, for matrices whose factor does not fit; from samples of the model
+        or, where it cannot be sampled, from coloured probing.
     rtol : float, optional
         Of ``corrected``: the standard error wanted, relative to the variance, at the worst node; 0.02 by default.
     probes : int, optional
-        Of ``corrected``: the number of samples to use, whatever the error.
+        Of ``corrected``: the number of samples or probes to use, whatever the error.
     seed : int, optional
         Of ``corrected``.
 
@@ -192,7 +188,8 @@ def marginals(
     ----------
     K. Takahashi, J. Fagan and M.-S. Chen, "Formation of a sparse bus impedance matrix and its application to
     short circuit study", PICA 1973. P. Sidén, F. Lindgren, D. Bolin and M. Villani, "Efficient covariance
-    approximations for large sparse precision matrices", J. Comput. Graph. Stat. 27 (2018).
+    approximations for large sparse precision matrices", J. Comput. Graph. Stat. 27 (2018). J. M. Tang and Y. Saad,
+    "A probing method for computing the diagonal of a matrix inverse", Numer. Linear Algebra Appl. 19 (2012).
 
     Examples
     --------

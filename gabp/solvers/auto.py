@@ -22,7 +22,7 @@ METHODS: dict[str, Any] = {  # each a dataclass of the system and its options th
     "elimination": Elimination,
 }
 _SYMMETRIC_ONLY = {"double-loop", "hierarchy"}
-_INSIDE_CG = "double-loop" if cpu.extension is None else "hierarchy"  # which is compiled only
+INSIDE_CG = "double-loop" if cpu.extension is None else "hierarchy"  # which is compiled only
 _SMALL = 20_000  # nodes up to which pivoted elimination takes a fraction of a second
 
 # What the choice between factor and messages goes by. Measured on two cores of an x86-64 server; only the order
@@ -78,7 +78,7 @@ def _choices(system: System) -> list[Choice]:
 def _positive_diagonal_choices(system: System) -> list[Choice]:
     """Elimination where its predicted cost is below that of message passing, which comes next; or the reverse."""
     exact = Choice("elimination", "message passing stopped short of the tolerance")
-    messages = Choice(_INSIDE_CG, "elimination found A singular; a consistent b may still be solved")
+    messages = Choice(INSIDE_CG, "elimination found A singular; a consistent b may still be solved")
     dominant = _is_dominant(system)
     size = system.n + system.graph.edges
     if size > (_WORTH_ANALYSING if dominant else _WORTH_ANALYSING_HARD):

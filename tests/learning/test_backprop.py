@@ -167,6 +167,11 @@ def test_where_the_map_expands_the_linear_system_still_has_the_gradient():
     assert float(system.gradients(solution.x)[0]) == pytest.approx(float(0.5 / root), rel=1e-9)
 
 
+def test_the_adjoint_system_is_that_of_a_scalar():
+    with pytest.raises(gabp.InvalidSystemError, match=r"scalar.*\(2,\)"):
+        adjoint_system(torch.sin, torch.ones(2))
+
+
 def test_a_fixed_point_that_is_none_is_refused():
     with pytest.raises(ArithmeticError, match="did not converge"):
         fixed_point(lambda x: -x, torch.ones(2), limit=50)
