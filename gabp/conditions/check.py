@@ -22,6 +22,7 @@ from gabp.system import System, asymmetry, make_system, read_matrix
 from gabp.system.blocks import Partition, read_partition
 
 _SMALL = 2_000  # unknowns up to which elimination is always the quickest
+_SMALL_GENERAL = 20_000  # the same of a general matrix, for which there is no hierarchy
 _LITTLE_FILL = 200.0  # envelope multiplications per edge up to which elimination beats any iteration
 _CRITICAL = 0.98  # ρ(M) above which an affordable Krylov basis cannot tell it from 1 on a large graph
 _KRYLOV = 50_000  # directed edges of such a graph
@@ -64,14 +65,16 @@ def check_system(
     """The report on a system that has been read already; its ``scaling`` is a numpy array."""
     remarks = []
     slots = Slots.of(system)
-    positive = slots.diagonal > 0
-    if not positive.all():
-        i = int(np.flatnonzero(~positive)[0])
-        remarks.append(f"A[{i}, {i}] = {slots.diagonal[i]:.6g} is not positive: no messages from node {i}")
-    finding = _examine(Slots.equilibrated(system), solver) if positive.all() else _no_messages(slots)
+    turned = system if system.symmetric else _with_rows_turned(system)
+    able = (turned.diagonal > 0).cpu().numpy()
+    if not able.all():
+        i = int(np.flatnonzero(~able)[0])
+        what = "not positive" if system.symmetric else "zero"
+        remarks.append(f"A[{i}, {i}] = {slots.diagonal[i]:.6g} is {what}: no messages from node {i}")
+    finding = _examine(Slots.equilibrated(turned), solver) if able.all() else _no_messages(slots)
     between_blocks = None
-    if partition is not None and positive.all():
-        between_blocks = certify_blocks(system, partition, solver)
+    if partition is not None and able.all():
+        between_blocks = certify_blocks(turned, partition, solver)
     if partition is not None and between_blocks is None:
         remarks.append("no walk-sums between blocks: a diagonal block is not positive definite")
     return ConvergenceReport(
@@ -80,7 +83,7 @@ def check_system(
         components=slots.components,
         is_forest=system.graph.is_forest,
         symmetric=system.symmetric,
-        positive_diagonal=bool(positive.all()),
+        positive_diagonal=bool((slots.diagonal > 0).all()),
         positive_definite=finding.positive_definite,
         diagonally_dominant=diagonally_dominant(slots),
         walk_summable=finding.walk_summable,
@@ -92,11 +95,20 @@ def check_system(
         mean_radius_bound=finding.mean_radius_bound,
         flooding_converges=finding.flooding_converges,
         expected_sweeps=finding.expected_sweeps,
-        recommended_method=_recommend(slots, bool(positive.all()), finding.positive_definite),
+        recommended_method=_recommend(slots, bool(able.all()), finding),
         remarks=(*remarks, *finding.remarks),
         block_walk_summable=None if between_blocks is None else between_blocks.verdict,
         block_walk_radius=None if between_blocks is None else (between_blocks.lower, between_blocks.upper),
     )
+
+
+def _with_rows_turned(system: System) -> System:
+    """``S A`` with signs ``S`` that make the diagonal of a general matrix positive; the means are the same.
+
+    All messages that a node hears change by the sign of its row, and so does its belief.
+    """
+    sign = torch.where(system.diagonal < 0, -1.0, 1.0).to(system.dtype)
+    return replace(system, diagonal=system.diagonal * sign, weight=system.weight * sign[system.graph.destination])
 
 
 @dataclass
@@ -202,11 +214,11 @@ def _remarks(finding: _Finding) -> list[str]:
     return remarks
 
 
-def _recommend(slots: Slots, positive_diagonal: bool, definite: Verdict) -> str:
-    if not slots.symmetric:
-        return "elimination"
+def _recommend(slots: Slots, sends: bool, finding: _Finding) -> str:
     if slots.system.graph.is_forest:
         return "tree"
-    if not positive_diagonal or definite is Verdict.NO or slots.n <= _SMALL:
+    if not slots.symmetric:
+        return "krylov" if slots.n > _SMALL_GENERAL and finding.walk_summable is Verdict.YES else "elimination"
+    if not sends or finding.positive_definite is Verdict.NO or slots.n <= _SMALL:
         return "elimination"
     return "elimination" if slots.envelope_work <= _LITTLE_FILL * slots.edges else "hierarchy"

@@ -159,6 +159,8 @@ def _extrapolated_floor(
 
 def _close_floor(iteration: PrecisionIteration, message: Vector, cavity: Vector) -> Vector | None:
     """A floor just below the settled messages: ``P - εv`` with ``v`` near the solution of ``(I - F')v = |P|``."""
+    if not iteration.slots.symmetric:
+        return None  # it has no floor
     own = np.abs(message)
     v = own
     for _ in range(300):
