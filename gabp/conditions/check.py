@@ -1,5 +1,6 @@
 """`check`: every condition, asked in an order in which each answer helps the next."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,13 +20,14 @@ from gabp.conditions.verdict import Verdict
 from gabp.conditions.walk_sums import Bracket, MMatrixSolver
 from gabp.system import System, asymmetry, make_system, read_matrix
 
-_SMALL = 2_000  # unknowns up to which elimination is always the quickest
-_LITTLE_FILL = 200.0  # envelope multiplications per edge up to which elimination beats any iteration
+MethodChooser = Callable[[System, Verdict], str]
+"""``recommend(system, positive_definite)`` is the name of the method to solve with."""
+
 _CRITICAL = 0.98  # ρ(M) above which an affordable Krylov basis cannot tell it from 1 on a large graph
 _KRYLOV = 50_000  # directed edges of such a graph
 
 
-def check(A: Any, *, solver: MMatrixSolver | None = None) -> ConvergenceReport:
+def check(A: Any, *, solver: MMatrixSolver | None = None, recommend: MethodChooser | None = None) -> ConvergenceReport:
     """Find out whether Gaussian belief propagation converges on ``A``, with proofs where that is possible.
 
     Parameters
@@ -34,6 +36,8 @@ def check(A: Any, *, solver: MMatrixSolver | None = None) -> ConvergenceReport:
         Anything that `gabp.solve` takes.
     solver : callable, optional
         Solves with the symmetric M-matrix ``I - |R|``; conjugate gradients by default.
+    recommend : callable, optional
+        Chooses the method; without it the report recommends none.
 
     Raises
     ------
@@ -46,14 +50,16 @@ def check(A: Any, *, solver: MMatrixSolver | None = None) -> ConvergenceReport:
     if lopsided is not None:
         i, j, forth, back = lopsided
         remarks.append(f"not symmetric: A[{i}, {j}] = {forth:.6g}, A[{j}, {i}] = {back:.6g}")
-    report = check_system(make_system(matrix, symmetric=lopsided is None), solver=solver)
+    report = check_system(make_system(matrix, symmetric=lopsided is None), solver=solver, recommend=recommend)
     scaling = report.scaling
     if scaling is not None and isinstance(A, Tensor):
         scaling = torch.from_numpy(scaling)
     return replace(report, nnz=len(matrix.value), scaling=scaling, remarks=(*remarks, *report.remarks))
 
 
-def check_system(system: System, *, solver: MMatrixSolver | None = None) -> ConvergenceReport:
+def check_system(
+    system: System, *, solver: MMatrixSolver | None = None, recommend: MethodChooser | None = None
+) -> ConvergenceReport:
     """The report on a system that has been read already; its ``scaling`` is a numpy array."""
     remarks = []
     slots = Slots.of(system)
@@ -61,11 +67,12 @@ def check_system(system: System, *, solver: MMatrixSolver | None = None) -> Conv
     if not positive.all():
         i = int(np.flatnonzero(~positive)[0])
         remarks.append(f"A[{i}, {i}] = {slots.diagonal[i]:.6g} is not positive: no messages from node {i}")
-    finding = _examine(Slots.equilibrated(system), solver) if positive.all() else _no_messages(slots)
+    examined = Slots.equilibrated(system) if positive.all() else slots
+    finding = _examine(examined, solver) if positive.all() else _no_messages(slots)
     return ConvergenceReport(
         n=slots.n,
         nnz=len(system.weight) + system.n,
-        components=slots.components,
+        components=examined.components,
         is_forest=system.graph.is_forest,
         symmetric=system.symmetric,
         positive_diagonal=bool(positive.all()),
@@ -80,7 +87,7 @@ def check_system(system: System, *, solver: MMatrixSolver | None = None) -> Conv
         mean_radius_bound=finding.mean_radius_bound,
         flooding_converges=finding.flooding_converges,
         expected_sweeps=finding.expected_sweeps,
-        recommended_method=_recommend(slots, bool(positive.all()), finding.positive_definite),
+        recommended_method=None if recommend is None else recommend(system, finding.positive_definite),
         remarks=(*remarks, *finding.remarks),
     )
 
@@ -107,9 +114,9 @@ def _no_messages(slots: Slots) -> _Finding:
 
 
 def _examine(slots: Slots, solver: MMatrixSolver | None) -> _Finding:
-    bracket = Bracket(slots)
-    bracket.decide(solver)
-    bracket.tighten(solver)
+    bracket = Bracket(slots, solver)
+    bracket.decide()
+    bracket.tighten()
     finding = _Finding(
         positive_definite=positive_definite(slots, bracket),
         walk_summable=bracket.verdict,
@@ -119,10 +126,12 @@ def _examine(slots: Slots, solver: MMatrixSolver | None) -> _Finding:
     )
     precisions = settle(slots, finding.scaling)
     finding.precision_messages = precisions.outcome
-    if precisions.outcome == "invalid":
+    if precisions.valid:
+        _examine_means(slots, bracket, precisions, finding)
+    elif precisions.outcome == "invalid":
         finding.flooding_converges = Verdict.NO
     else:
-        _examine_means(slots, bracket, precisions, finding)
+        finding.flooding_converges = finding.walk_summable if finding.scaling is not None else Verdict.UNDECIDED
     finding.remarks = tuple(_remarks(finding))
     if finding.scaling is not None:
         finding.scaling = finding.scaling * slots.unit
@@ -131,7 +140,7 @@ def _examine(slots: Slots, solver: MMatrixSolver | None) -> _Finding:
 
 def _examine_means(slots: Slots, bracket: Bracket, precisions: PrecisionMessages, finding: _Finding) -> None:
     operator = NonBacktracking(slots, precisions.cavity)
-    trial = run_trial(operator, precisions.belief)
+    trial = run_trial(slots, precisions)
     finding.mean_radius = _mean_radius(slots, bracket, precisions, operator)
     if finding.mean_radius is None:
         finding.mean_radius = trial.rate
@@ -149,7 +158,7 @@ def _mean_radius(
     signature = slots.signature if slots.symmetric else None
     if signature is not None and bracket.witness is not None and not operator.is_small:
         real = real_radius(operator, precisions.belief, signature * bracket.witness)
-        if real > _CRITICAL and len(operator.core) > _KRYLOV:
+        if real > _CRITICAL and operator.size > _KRYLOV:
             return real
         return max(real, operator.radius() or 0.0) or None
     return operator.radius()
@@ -166,7 +175,7 @@ def _flooding_converges(
     if precisions.floor_cavity is not None:
         if finding.mean_radius_bound is not None and finding.mean_radius_bound < 1:
             return Verdict.YES
-        proven = decide_radius(operator, precisions.floor_cavity)
+        proven = decide_radius(operator, precisions)
         if proven is not Verdict.UNDECIDED:
             return proven
     if slots.symmetric and finding.mean_radius is not None and finding.mean_radius >= 1:
@@ -186,13 +195,3 @@ def _remarks(finding: _Finding) -> list[str]:
     if finding.walk_summable is Verdict.NO and finding.flooding_converges is Verdict.YES:
         remarks.append("flooding converges although the model is not walk-summable")
     return remarks
-
-
-def _recommend(slots: Slots, positive_diagonal: bool, definite: Verdict) -> str:
-    if not slots.symmetric:
-        return "elimination"
-    if slots.system.graph.is_forest:
-        return "tree"
-    if not positive_diagonal or definite is Verdict.NO or slots.n <= _SMALL:
-        return "elimination"
-    return "elimination" if slots.envelope_work <= _LITTLE_FILL * slots.edges else "hierarchy"

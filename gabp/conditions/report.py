@@ -66,7 +66,7 @@ class ConvergenceReport:
     mean_radius_bound: float | None
     flooding_converges: Verdict
     expected_sweeps: int | None
-    recommended_method: str
+    recommended_method: str | None
     remarks: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class ConvergenceReport:
             ("mean radius ρ(M)", f"{_number(self.mean_radius)}  (proven <= {_number(self.mean_radius_bound)})"),
             ("flooding converges", str(self.flooding_converges)),
             ("expected sweeps", "-" if self.expected_sweeps is None else f"{self.expected_sweeps} to 1e-8"),
-            ("recommended method", self.recommended_method),
+            ("recommended method", self.recommended_method or "-"),
         ]
         rows += [("note", remark) for remark in self.remarks]
         return "\n".join(["ConvergenceReport", *(f"  {name:<20} {value}" for name, value in rows)])
