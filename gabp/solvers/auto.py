@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gabp.conditions import Verdict
 from gabp.kernels import cpu
 from gabp.messages import fits_in_memory
 from gabp.solvers.double_loop import DoubleLoop
@@ -60,6 +61,14 @@ def choose(system: System, method: str) -> list[Choice]:
     if method in _SYMMETRIC_ONLY and not system.symmetric:
         raise InvalidSystemError(f"method {method!r} needs symmetric=True")
     return [Choice(method, "chosen by the caller")]
+
+
+def recommended_method(system: System, positive_definite: Verdict) -> str:
+    """The method that "auto" tries first, or the first that may succeed where A is known to be indefinite."""
+    names = [choice.method for choice in _choices(system)]
+    if positive_definite is Verdict.NO:
+        names = [name for name in names if name not in _SYMMETRIC_ONLY]
+    return names[0]
 
 
 def _choices(system: System) -> list[Choice]:

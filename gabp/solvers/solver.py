@@ -13,9 +13,9 @@ import scipy.sparse.linalg
 import torch
 
 from gabp.conditions import ConvergenceReport, check_system
-from gabp.solvers.auto import METHODS, Choice, choose
+from gabp.solvers.auto import METHODS, Choice, choose, recommended_method
 from gabp.solvers.blocks import BLOCK_METHODS, choose_blocks
-from gabp.solvers.hierarchy import Hierarchy, solve_m_matrix
+from gabp.solvers.hierarchy import Hierarchy, m_matrix_solver
 from gabp.solvers.iteration import ROUNDING, Outcome, Progress, Request, backward_errors, iterate
 from gabp.solvers.protocol import Prepared
 from gabp.solvers.solution import ConvergenceError, Solution, Status
@@ -166,7 +166,7 @@ class Solver:
     @cached_property
     def report(self) -> ConvergenceReport:
         """What is known about the convergence of messages on this matrix; see `gabp.check`."""
-        return check_system(self.system, self._partition, solver=solve_m_matrix)
+        return check_system(self.system, self._partition, solver=m_matrix_solver, recommend=recommended_method)
 
     def aspreconditioner(self) -> scipy.sparse.linalg.LinearOperator:
         """A fixed, linear, symmetric positive definite approximation of ``A⁻¹``, for scipy's ``cg``.
