@@ -72,6 +72,18 @@ class EdgeGraph:
         """
         return dispatch.choose_factor().Symbolic.of(self.start.cpu(), self.source.cpu())
 
+    def symbolic_within(self, flops: float) -> Any:
+        """`symbolic`, or None where the factor takes more operations than ``flops``.
+
+        The ordering stops where it has exceeded them: little is spent on what is not worth factoring.
+        """
+        if "symbolic" not in self.__dict__:
+            found = dispatch.choose_factor().Symbolic.of(self.start.cpu(), self.source.cpu(), flops)
+            if found is None:
+                return None
+            self.__dict__["symbolic"] = found  # where `cached_property` keeps it
+        return self.symbolic if self.symbolic.flops <= flops else None
+
     def __getstate__(self) -> dict:
         return {"n": self.n, "start": self.start, "source": self.source}
 
