@@ -8,7 +8,7 @@ from gabp.conditions import ConvergenceReport
 from gabp.kernels import dispatch
 from gabp.learning import Gaussian, Solver
 from gabp.marginals import Marginals, VarianceKind
-from gabp.solvers import Progress, Solution, solve_m_matrix
+from gabp.solvers import Progress, Solution, m_matrix_solver, recommended_method
 
 
 def solve(
@@ -140,7 +140,7 @@ def check(A: Any, *, blocks: Any = None) -> ConvergenceReport:
     >>> report.walk_summable, report.precision_messages, report.flooding_converges
     (<Verdict.NO: 'no'>, 'converged', <Verdict.YES: 'yes'>)
     """
-    return conditions.check(A, blocks=blocks, solver=solve_m_matrix)
+    return conditions.check(A, blocks=blocks, solver=m_matrix_solver, recommend=recommended_method)
 
 
 def marginals(

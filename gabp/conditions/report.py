@@ -71,7 +71,7 @@ class ConvergenceReport:
     mean_radius_bound: float | None
     flooding_converges: Verdict
     expected_sweeps: int | None
-    recommended_method: str
+    recommended_method: str | None
     remarks: tuple[str, ...] = ()
     block_walk_summable: Verdict | None = None
     block_walk_radius: tuple[float, float] | None = None
@@ -94,7 +94,7 @@ class ConvergenceReport:
             ("mean radius ρ(M)", f"{_number(self.mean_radius)}  (proven <= {_number(self.mean_radius_bound)})"),
             ("flooding converges", str(self.flooding_converges)),
             ("expected sweeps", "-" if self.expected_sweeps is None else f"{self.expected_sweeps} to 1e-8"),
-            ("recommended method", self.recommended_method),
+            ("recommended method", self.recommended_method or "-"),
         ]
         if self.block_walk_summable is not None:
             between_blocks = f"{self.block_walk_summable}{_bounds(self.block_walk_radius, 'ρ(N)')}"

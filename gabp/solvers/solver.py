@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,9 @@ import scipy.sparse.linalg
 import torch
 
 from gabp.conditions import ConvergenceReport, check_system
-from gabp.solvers.auto import METHODS, Choice, choose
+from gabp.solvers.auto import METHODS, Choice, can_eliminate, choose, recommended_method, worth_eliminating
 from gabp.solvers.blocks import BLOCK_METHODS, choose_blocks
-from gabp.solvers.hierarchy import Hierarchy, solve_m_matrix
+from gabp.solvers.hierarchy import Hierarchy, m_matrix_solver
 from gabp.solvers.iteration import ROUNDING, Outcome, Progress, Request, backward_errors, iterate
 from gabp.solvers.protocol import Prepared
 from gabp.solvers.solution import ConvergenceError, Solution, Status
@@ -97,6 +97,7 @@ class Solver:
 
     def _set_up(self, system: System, began: float) -> None:
         self.system = system
+        self._fallbacks: dict[str, Prepared] = {}
         self._working = system.dtype if self._dtype is None else working_dtype(self._dtype)
         self._blocks = None if self._partition is None else BlockSystem.of(system, self._partition)
         if self._blocks is None:
@@ -125,7 +126,7 @@ class Solver:
         solver._asked_method, solver._dtype, solver._device, solver._options = choice.method, None, None, {}
         solver.system = make_system(read_matrix(A))
         solver._working = solver.system.dtype
-        solver._choices = [choice]
+        solver._choices, solver._fallbacks = [choice], {}
         solver._prepared = method(solver.system)
         solver.setup_seconds = time.perf_counter() - began
         return solver
@@ -166,7 +167,7 @@ class Solver:
     @cached_property
     def report(self) -> ConvergenceReport:
         """What is known about the convergence of messages on this matrix; see `gabp.check`."""
-        return check_system(self.system, self._partition, solver=solve_m_matrix)
+        return check_system(self.system, self._partition, solver=m_matrix_solver, recommend=recommended_method)
 
     def aspreconditioner(self) -> scipy.sparse.linalg.LinearOperator:
         """A fixed, linear, symmetric positive definite approximation of ``A⁻¹``, for scipy's ``cg``.
@@ -271,8 +272,9 @@ class Solver:
         spent, reason = 0, self._choices[0].reason
         history: tuple[float, ...] = ()
         for position, choice in enumerate(self._choices):
-            prepared = self._prepared if position == 0 else self._prepare(choice, {})
-            outcome = iterate(self.system, prepared, request, self._working)
+            prepared = self._prepared if position == 0 else self._fallback(choice)
+            patient = replace(request, patience=choice.patience, give_up=partial(worth_eliminating, self.system))
+            outcome = iterate(self.system, prepared, patient, self._working)
             spent += outcome.iterations
             history += outcome.history
             remark = getattr(prepared, "remark", "")  # of elimination
@@ -280,16 +282,28 @@ class Solver:
             if position == len(self._choices) - 1 or not self._worth_going_on(outcome, request):
                 break
             following = self._choices[position + 1]
-            reason += f"; {outcome.status.name} there, so {following.method}: {following.reason}"
-            _log.info("%s ended with %s; trying %s", choice.method, outcome.status.name, following.method)
+            if following.method == "elimination" and not can_eliminate(self.system):
+                reason += f"; {outcome.status.name} there, and a factor would take too much memory or time"
+                break
+            ended = "slow" if outcome.status is Status.MAX_ITERATIONS else outcome.status.name
+            reason += f"; {ended} there, so {following.method}: {following.reason}"
+            _log.info("%s was %s; trying %s", choice.method, ended, following.method)
             request = replace(request, x0=outcome.x, maxiter=request.maxiter - outcome.iterations)
         return self._solution(replace(outcome, iterations=spent, history=history), columns, choice, reason, began)
 
     def _worth_going_on(self, outcome: Outcome, request: Request) -> bool:
-        """Whether another method may succeed where this one did not."""
+        """Whether another method may succeed where this one did not, or was given up."""
         if outcome.status is Status.STAGNATED:  # not where x is as good as float64 can make it
             return float(backward_errors(self.system, outcome.x, request.b, outcome.residual).max()) > ROUNDING
-        return outcome.status not in (Status.CONVERGED, Status.STOPPED_BY_CALLBACK, Status.MAX_ITERATIONS)
+        if outcome.status is Status.MAX_ITERATIONS:
+            return outcome.iterations < request.maxiter
+        return outcome.status not in (Status.CONVERGED, Status.STOPPED_BY_CALLBACK)
+
+    def _fallback(self, choice: Choice) -> Prepared:
+        """A later choice, set up at its first use."""
+        if choice.method not in self._fallbacks:
+            self._fallbacks[choice.method] = self._prepare(choice, {})
+        return self._fallbacks[choice.method]
 
     def _prepare(self, choice: Choice, options: dict[str, Any]) -> Prepared:
         """The method set up for the matrix of this solver, in blocks where there are blocks and the method has them."""
