@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gabp.conditions import Verdict
 from gabp.kernels import cpu
 from gabp.messages import fits_in_memory
 from gabp.solvers.double_loop import DoubleLoop
@@ -22,7 +23,7 @@ METHODS: dict[str, Any] = {  # each a dataclass of the system and its options th
     "elimination": Elimination,
 }
 _SYMMETRIC_ONLY = {"double-loop", "hierarchy"}
-_INSIDE_CG = "double-loop" if cpu.extension is None else "hierarchy"  # which is compiled only
+INSIDE_CG = "double-loop" if cpu.extension is None else "hierarchy"  # which is compiled only
 _SMALL = 20_000  # nodes up to which pivoted elimination takes a fraction of a second
 
 # What the choice between factor and messages goes by. Measured on two cores of an x86-64 server; only the order
@@ -35,6 +36,7 @@ _SECONDS_TO_ORDER = 1.2e-7  # a node or an edge
 _HARD_TO_ITERATE = 7  # how much longer messages take where A is thin or not diagonally dominant
 _WORTH_ANALYSING = 200_000  # nodes and edges up to which even an unused symbolic analysis costs next to nothing
 _WORTH_ANALYSING_HARD = 5_000_000  # the same where A is not diagonally dominant
+_WORTH_ELIMINATING = 5.0  # seconds, ten times as many with pivots, where a Krylov method is a gamble
 _WORTH_ANALYSING_THIN = 20_000_000  # the same where most nodes have two or three neighbours
 _THIN = 3.3  # neighbours of a node, on average: chains, networks of lines; slow to coarsen, quick to eliminate
 _INSTANT = 0.005  # seconds that are not worth a second thought
@@ -68,6 +70,14 @@ def choose(system: System, method: str) -> list[Choice]:
     return [Choice(method, "chosen by the caller")]
 
 
+def recommended_method(system: System, positive_definite: Verdict) -> str:
+    """The method that "auto" tries first, or the first that may succeed where A is known to be indefinite."""
+    names = [choice.method for choice in _choices(system)]
+    if positive_definite is Verdict.NO:
+        names = [name for name in names if name not in _SYMMETRIC_ONLY]
+    return names[0]
+
+
 def _choices(system: System) -> list[Choice]:
     if system.graph.is_forest:
         return [
@@ -75,7 +85,7 @@ def _choices(system: System) -> list[Choice]:
             Choice("elimination", "the tree pass met a singular pivot"),
         ]
     if not system.symmetric:
-        return _nonsymmetric_choices(system)
+        return nonsymmetric_choices(system)
     if not bool((system.diagonal > 0).all()):
         return [Choice("elimination", "A has a nonpositive diagonal, so it is no precision matrix")]
     return _positive_diagonal_choices(system)
@@ -84,18 +94,16 @@ def _choices(system: System) -> list[Choice]:
 def _positive_diagonal_choices(system: System) -> list[Choice]:
     """Elimination where its predicted cost is below that of message passing, which comes next; or the reverse."""
     exact = Choice("elimination", "message passing stopped short of the tolerance or promised to take longer")
-    messages = Choice(_INSIDE_CG, "elimination found A singular; a consistent b may still be solved")
-    dominant = bool((system.absolute_row_sums <= system.diagonal.double().abs() * (1 + 1e-12)).all())
+    messages = Choice(INSIDE_CG, "elimination found A singular; a consistent b may still be solved")
+    dominant = _is_dominant(system)
     size = system.n + system.graph.edges
     thin = system.graph.edges <= _THIN * system.n
     worth = _WORTH_ANALYSING_THIN if thin else _WORTH_ANALYSING if dominant else _WORTH_ANALYSING_HARD
     if size > worth:
         patient = replace(messages, reason="too large for elimination: message passing inside conjugate gradients")
         return [replace(patient, patience=_PATIENCE), exact]
-    by_messages = size * _SECONDS_PER_SLOT * (1 if dominant and not thin else _HARD_TO_ITERATE)
-    entries = _worthwhile_entries(system, max(by_messages, _INSTANT))
-    if entries is not None:
-        return [replace(exact, reason=f"little fill: {entries:.3g} entries in the factor"), messages]
+    if factor_is_quicker(system, size * _SECONDS_PER_SLOT * (1 if dominant and not thin else _HARD_TO_ITERATE)):
+        return [replace(exact, reason=little_fill(system)), messages]
     patient = replace(messages, reason="much fill in a factor: message passing inside conjugate gradients")
     return [replace(patient, patience=_PATIENCE), exact]
 
@@ -105,7 +113,7 @@ def worth_eliminating(system: System, steps: float) -> bool:
     size = system.n + system.graph.edges
     seconds = size * (steps * _SECONDS_PER_SLOT_AND_STEP - _SECONDS_TO_ORDER)
     # a wrong guess then costs no more than the steps would have
-    return seconds > size * _SECONDS_TO_ORDER and _worthwhile_entries(system, seconds) is not None
+    return seconds > size * _SECONDS_TO_ORDER and factor_is_quicker(system, seconds)
 
 
 def can_eliminate(system: System) -> bool:
@@ -115,17 +123,22 @@ def can_eliminate(system: System) -> bool:
     return system.graph.symbolic_within(_MOST_FLOPS) is not None and fits_in_memory(system.graph)
 
 
-def _worthwhile_entries(system: System, seconds: float) -> float | None:
-    """The entries of a factor that takes no longer than ``seconds`` and fits in memory; None where it does not."""
+def factor_is_quicker(system: System, by_messages: float) -> bool:
+    """Whether a sparse factor fits, and is predicted to take no longer than the seconds that messages take."""
+    seconds = max(by_messages, _INSTANT)
     symbolic = system.graph.symbolic_within(min(seconds * _FLOPS, _MOST_FLOPS))
-    if symbolic is None or not fits_in_memory(system.graph):
-        return None
-    if symbolic.flops / _FLOPS + symbolic.entries * _SECONDS_PER_ENTRY > seconds:
-        return None
-    return symbolic.entries
+    if symbolic is None or symbolic.flops / _FLOPS + symbolic.entries * _SECONDS_PER_ENTRY > seconds:
+        return False
+    return fits_in_memory(system.graph)
 
 
-def _nonsymmetric_choices(system: System) -> list[Choice]:
+def little_fill(system: System) -> str:
+    """The reason for a factor."""
+    return f"little fill: {system.graph.symbolic.entries:.3g} entries in the factor"
+
+
+def nonsymmetric_choices(system: System) -> list[Choice]:
+    """Elimination where it is quick, else the Krylov method; each with the other to come after it."""
     if bool((system.diagonal == 0).any()):
         return [Choice("elimination", "A is nonsymmetric, with zeros on its diagonal")]
     if system.n <= _SMALL:
@@ -133,7 +146,22 @@ def _nonsymmetric_choices(system: System) -> list[Choice]:
             Choice("elimination", f"A is nonsymmetric, and {system.n} nodes are few enough for elimination"),
             Choice("krylov", "elimination found A singular; a consistent b may still be solved"),
         ]
+    if not _is_dominant_either_way(system) and factor_is_quicker(system, _WORTH_ELIMINATING):
+        return [
+            Choice("elimination", f"A is nonsymmetric and not dominant; {little_fill(system)}"),
+            Choice("krylov", "elimination found A singular; a consistent b may still be solved"),
+        ]
     return [
         Choice("krylov", "A is large and nonsymmetric: elimination sweeps inside a Krylov method"),
         Choice("elimination", "the Krylov method stopped short of the tolerance"),
     ]
+
+
+def _is_dominant(system: System) -> bool:
+    """Whether every diagonal entry is at least the sum of the others in its row, up to rounding."""
+    return bool((system.absolute_row_sums <= system.diagonal.double().abs() * (1 + 1e-12)).all())
+
+
+def _is_dominant_either_way(system: System) -> bool:
+    """Whether A or its transpose is diagonally dominant."""
+    return _is_dominant(system) or _is_dominant(replace(system, weight=system.weight[system.graph.reverse]))

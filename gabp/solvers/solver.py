@@ -13,9 +13,9 @@ import scipy.sparse.linalg
 import torch
 
 from gabp.conditions import ConvergenceReport, check_system
-from gabp.solvers.auto import METHODS, Choice, can_eliminate, choose, worth_eliminating
+from gabp.solvers.auto import METHODS, Choice, can_eliminate, choose, recommended_method, worth_eliminating
 from gabp.solvers.blocks import BLOCK_METHODS, choose_blocks
-from gabp.solvers.hierarchy import Hierarchy, solve_m_matrix
+from gabp.solvers.hierarchy import Hierarchy, m_matrix_solver
 from gabp.solvers.iteration import ROUNDING, Outcome, Progress, Request, backward_errors, iterate
 from gabp.solvers.protocol import Prepared
 from gabp.solvers.solution import ConvergenceError, Solution, Status
@@ -44,7 +44,8 @@ class Solver:
     ----------
     A : scipy sparse, torch sparse or dense, or 2-D numpy array, shape (n, n)
     method : str
-        ``"auto"``, ``"tree"``, ``"flooding"``, ``"sequential"``, ``"double-loop"`` or ``"elimination"``.
+        ``"auto"``, ``"tree"``, ``"flooding"``, ``"sequential"``, ``"double-loop"``, ``"hierarchy"``, ``"krylov"`` or
+        ``"elimination"``; see `gabp.solve` for which go with blocks and with general matrices.
     symmetric : bool
         Whether A must be symmetric (to rounding in its own dtype), as a precision matrix is.
     blocks : int, "auto" or integer array of shape (n,), optional
@@ -54,7 +55,7 @@ class Solver:
     device : torch device, optional
         Where to compute; where A is, by default.
     **options
-        Of the method: ``start`` and ``damping`` of flooding.
+        Of the method; see `gabp.solve`.
 
     Raises
     ------
@@ -98,13 +99,12 @@ class Solver:
         self.system = system
         self._fallbacks: dict[str, Prepared] = {}
         self._working = system.dtype if self._dtype is None else working_dtype(self._dtype)
-        if self._partition is None:
+        self._blocks = None if self._partition is None else BlockSystem.of(system, self._partition)
+        if self._blocks is None:
             self._choices = choose(system, self._asked_method)
-            self._prepared = _prepare(system, self._working, self._choices[0], self._options)
         else:
-            blocks = BlockSystem.of(system, self._partition)
-            self._choices = choose_blocks(blocks, self._asked_method)
-            self._prepared = _prepare_blocks(system, blocks, self._choices[0], self._options)
+            self._choices = choose_blocks(system, self._blocks, self._asked_method)
+        self._prepared = self._prepare(self._choices[0], self._options)
         self.setup_seconds = time.perf_counter() - began
 
     @classmethod
@@ -122,7 +122,7 @@ class Solver:
         """
         solver = cls.__new__(cls)
         solver._given = A
-        solver._partition = None
+        solver._partition, solver._blocks = None, None
         solver._asked_method, solver._dtype, solver._device, solver._options = choice.method, None, None, {}
         solver.system = make_system(read_matrix(A))
         solver._working = solver.system.dtype
@@ -167,7 +167,7 @@ class Solver:
     @cached_property
     def report(self) -> ConvergenceReport:
         """What is known about the convergence of messages on this matrix; see `gabp.check`."""
-        return check_system(self.system, solver=solve_m_matrix)
+        return check_system(self.system, self._partition, solver=m_matrix_solver, recommend=recommended_method)
 
     def aspreconditioner(self) -> scipy.sparse.linalg.LinearOperator:
         """A fixed, linear, symmetric positive definite approximation of ``A⁻¹``, for scipy's ``cg``.
@@ -302,8 +302,18 @@ class Solver:
     def _fallback(self, choice: Choice) -> Prepared:
         """A later choice, set up at its first use."""
         if choice.method not in self._fallbacks:
-            self._fallbacks[choice.method] = _prepare(self.system, self._working, choice, {})
+            self._fallbacks[choice.method] = self._prepare(choice, {})
         return self._fallbacks[choice.method]
+
+    def _prepare(self, choice: Choice, options: dict[str, Any]) -> Prepared:
+        """The method set up for the matrix of this solver, in blocks where there are blocks and the method has them."""
+        if self._blocks is not None and choice.method in BLOCK_METHODS:
+            method = BLOCK_METHODS[choice.method]
+            _require_known(method, choice, options)
+            return method(self.system, self._blocks, **options)
+        method = METHODS[choice.method]
+        _require_known(method, choice, options)
+        return method(self.system if method.exact else self.system.astype(self._working), **options)
 
     def _solution(self, outcome: Outcome, columns: Columns, choice: Choice, reason: str, began: float) -> Solution:
         residual, status, shape = outcome.residual, outcome.status, () if columns.single else (-1,)
@@ -329,22 +339,8 @@ class Solver:
         )
 
 
-def _prepare_blocks(system: System, blocks: BlockSystem, choice: Choice, options: dict[str, Any]) -> Prepared:
-    if choice.method not in BLOCK_METHODS:
-        return _prepare(system, system.dtype, choice, options)
-    method = BLOCK_METHODS[choice.method]
-    _require_known(method, choice, options)
-    return method(system, blocks, **options)
-
-
 def _require_known(method: Any, choice: Choice, options: dict[str, Any]) -> None:
     known = [field.name for field in fields(method) if field.init and field.name not in ("system", "blocks")]
     for option in options:
         if option not in known:
             raise TypeError(f"method {choice.method!r} has no option {option!r}; it has {', '.join(known) or 'none'}")
-
-
-def _prepare(system: System, working: torch.dtype, choice: Choice, options: dict[str, Any]) -> Prepared:
-    method = METHODS[choice.method]
-    _require_known(method, choice, options)
-    return method(system if method.exact else system.astype(working), **options)

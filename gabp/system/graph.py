@@ -51,7 +51,8 @@ class EdgeGraph:
     @cached_property
     def labels(self) -> np.ndarray:
         """The connected component of each node, shape (n,), int32."""
-        return scipy.sparse.csgraph.connected_components(self._pattern(), directed=False)[1]
+        start, source = self.start.cpu().numpy(), self.source.cpu().numpy()
+        return dispatch.choose_bounds().balance(start, source, np.zeros(self.edges))[0]
 
     @cached_property
     def components(self) -> int:
@@ -82,10 +83,6 @@ class EdgeGraph:
                 return None
             self.__dict__["symbolic"] = found  # where `cached_property` keeps it
         return self.symbolic if self.symbolic.flops <= flops else None
-
-    def _pattern(self) -> scipy.sparse.csr_array:
-        ones = np.ones(self.edges, dtype=np.int8)
-        return scipy.sparse.csr_array((ones, self.source.cpu().numpy(), self.start.cpu().numpy()), (self.n, self.n))
 
     def __getstate__(self) -> dict:
         return {"n": self.n, "start": self.start, "source": self.source}
