@@ -50,7 +50,9 @@ class Solver:
     blocks : int, "auto" or integer array of shape (n,), optional
         Vector-valued nodes; see `gabp.solve`.
     dtype : float32 or float64, optional
-        Of the messages; A's own by default. Residuals are always evaluated in float64.
+        Of the messages; A's own by default, but float32 in ``"flooding"`` of a float64 system from a million
+        directed edges on, where that is faster: corrections in float32 are refined to the same residual, with
+        float64 messages to fall back on. Residuals are always evaluated in float64.
     device : torch device, optional
         Where to compute; where A is, by default.
     **options
@@ -98,8 +100,12 @@ class Solver:
         self.system = system
         self._working = system.dtype if self._dtype is None else working_dtype(self._dtype)
         if self._partition is None:
-            self._choices = choose(system, self._asked_method)
-            self._prepared = _prepare(system, self._working, self._choices[0], self._options)
+            may_round = self._dtype is None and self._options.get("settle", True) is True
+            self._choices = choose(system, self._asked_method, may_round)
+            self._prepared = self._prepare(self._choices[0])
+            if self._choices[0].dtype is not None and self._prepared.failure is not None:
+                self._choices = self._choices[1:]
+                self._prepared = self._prepare(self._choices[0])
         else:
             blocks = BlockSystem.of(system, self._partition)
             self._choices = choose_blocks(blocks, self._asked_method)
@@ -271,8 +277,8 @@ class Solver:
         spent, reason = 0, self._choices[0].reason
         history: tuple[float, ...] = ()
         for position, choice in enumerate(self._choices):
-            prepared = self._prepared if position == 0 else self._fallback(choice)
-            outcome = iterate(self.system, prepared, request, self._working)
+            prepared = self._prepared if position == 0 else self._prepare(choice)
+            outcome = iterate(self.system, prepared, request, choice.dtype or self._working)
             spent += outcome.iterations
             history += outcome.history
             remark = getattr(prepared, "remark", "")  # of elimination
@@ -280,6 +286,8 @@ class Solver:
             if position == len(self._choices) - 1 or not self._worth_going_on(outcome, request):
                 break
             following = self._choices[position + 1]
+            if following.method == choice.method and outcome.status is Status.DIVERGED:
+                break  # no question of digits
             reason += f"; {outcome.status.name} there, so {following.method}: {following.reason}"
             _log.info("%s ended with %s; trying %s", choice.method, outcome.status.name, following.method)
             request = replace(request, x0=outcome.x, maxiter=request.maxiter - outcome.iterations)
@@ -291,8 +299,10 @@ class Solver:
             return float(backward_errors(self.system, outcome.x, request.b, outcome.residual).max()) > ROUNDING
         return outcome.status not in (Status.CONVERGED, Status.STOPPED_BY_CALLBACK, Status.MAX_ITERATIONS)
 
-    def _fallback(self, choice: Choice) -> Prepared:
-        return _prepare(self.system, self._working, choice, {})
+    def _prepare(self, choice: Choice) -> Prepared:
+        """Set a method up; the options are those of the method that the caller named."""
+        options = self._options if choice.method == self.method else {}
+        return _prepare(self.system, choice.dtype or self._working, choice, options)
 
     def _solution(self, outcome: Outcome, columns: Columns, choice: Choice, reason: str, began: float) -> Solution:
         residual, status, shape = outcome.residual, outcome.status, () if columns.single else (-1,)
