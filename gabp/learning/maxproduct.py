@@ -282,13 +282,16 @@ class _Messages:
         level = [0] * self.graph.n
         for i in range(self.graph.n):
             level[i] = 1 + max((level[k] for k in source[start[i] : start[i + 1]] if k < i), default=-1)
-        levels = torch.tensor(level, device=self.message.device)
-        groups = []
-        for depth in range(max(level) + 1):
-            node = torch.nonzero(levels == depth)[:, 0]
-            heard = torch.nonzero(levels[self.destination] == depth)[:, 0]
-            groups.append(_Group(node, heard, torch.searchsorted(node, self.destination[heard])))
-        return [group for group in groups if len(group.heard)]
+        of_node = torch.tensor(level, device=self.message.device)
+        of_slot = of_node[self.destination]
+        node, slot = torch.argsort(of_node, stable=True), torch.argsort(of_slot, stable=True)
+        sizes = torch.bincount(of_node)
+        place = torch.empty_like(node)
+        place[node] = torch.arange(len(node), device=node.device) - (sizes.cumsum(0) - sizes)[of_node[node]]
+        nodes = node.split(sizes.tolist())
+        heard = slot.split(torch.bincount(of_slot, minlength=len(sizes)).tolist())
+        pairs = zip(nodes, heard, strict=True)
+        return [_Group(some, slots, place[self.destination[slots]]) for some, slots in pairs if len(slots)]
 
     def _new(self, cavity: Tensor, slots: Tensor) -> Tensor:
         joint = cavity[:, :, None] + self.model.table[slots]
