@@ -143,8 +143,9 @@ def _positive_vectors(operator: NonBacktracking, ratio: Vector, scaling: Vector 
         # q = |A_ik| / P_{k\\i}, and the same the other way; with J_k = P_{k\\i} - A_ik² / P_{i\\k} the two give
         # h_{k→i} = |A_ik| (x_k - q x_i).
         messages = slots.kernels.comparison_messages(slots.start, slots.source, slots.magnitude, ratio, scaling)
+        messages = operator.in_core(messages)
         if messages.min() >= 0:
-            known = operator.in_core(messages)
+            known = messages
             yield known
             if slots.edges > _MANY_MORE:
                 return
