@@ -199,7 +199,7 @@ class Bracket:
             self._power(_EASY)
         if not self.slots.symmetric:
             return
-        for _ in range(solves):
+        for _ in range(solves if self.verdict is Verdict.YES else 1):
             if self._is_close():
                 return
             if self.verdict is Verdict.YES and self._solver is not None:
