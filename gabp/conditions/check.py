@@ -26,6 +26,7 @@ MethodChooser = Callable[[System, Verdict], str]
 """``recommend(system, positive_definite)`` is the name of the method to solve with."""
 
 _CRITICAL = 0.98  # ρ(M) above which an affordable Krylov basis cannot tell it from 1 on a large graph
+_TIGHTENING = 2_000_000  # directed edges that are worth one more solve for closer bounds
 _KRYLOV = 50_000  # directed edges of such a graph
 
 
@@ -146,7 +147,7 @@ def _no_messages(slots: Slots) -> _Finding:
 def _examine(slots: Slots, solver: MMatrixSolver | None) -> _Finding:
     bracket = Bracket(slots, solver)
     bracket.decide()
-    bracket.tighten()
+    bracket.tighten(solves=int(np.clip(_TIGHTENING / max(slots.edges, 1), 1, 6)))
     finding = _Finding(
         positive_definite=positive_definite(slots, bracket),
         walk_summable=bracket.verdict,

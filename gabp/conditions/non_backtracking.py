@@ -27,6 +27,7 @@ _ARNOLDI = 200_000  # core edges up to which a Krylov basis is kept
 _BASIS = 30
 _PRODUCTS = 2e8  # edge updates that an Arnoldi iteration may spend
 _MANY = 50_000  # core edges past which the last digits of an estimate are not worth their products
+_FEW_RESTARTS = 5  # of a core with many edges; what has not shown by then, the trial's rate stands for
 _SQUARINGS = 40
 _POWERS = 30  # steps of power iteration
 _MANY_MORE = 1_000_000  # edges past which they are not worth it where a good vector is known
@@ -95,8 +96,8 @@ class NonBacktracking:
         size = self.size
         operator = scipy.sparse.linalg.LinearOperator((size, size), matvec=on_core, dtype=np.float64)
         start = np.random.default_rng(0).standard_normal(size)
-        tolerance = 1e-6 if size <= _MANY else 1e-4
-        restarts = int(np.clip(_PRODUCTS / (size * _BASIS), 10, 100))
+        tolerance = 1e-6 if size <= _MANY else 1e-3
+        restarts = int(np.clip(_PRODUCTS / (size * _BASIS), 10, 100)) if size <= _MANY else _FEW_RESTARTS
         try:
             values = scipy.sparse.linalg.eigs(
                 operator, 1, ncv=_BASIS, v0=start, maxiter=restarts, tol=tolerance, return_eigenvectors=False
@@ -143,8 +144,9 @@ def _positive_vectors(operator: NonBacktracking, ratio: Vector, scaling: Vector 
         # q = |A_ik| / P_{k\\i}, and the same the other way; with J_k = P_{k\\i} - A_ik² / P_{i\\k} the two give
         # h_{k→i} = |A_ik| (x_k - q x_i).
         messages = slots.kernels.comparison_messages(slots.start, slots.source, slots.magnitude, ratio, scaling)
+        messages = operator.in_core(messages)
         if messages.min() >= 0:
-            known = operator.in_core(messages)
+            known = messages
             yield known
             if slots.edges > _MANY_MORE:
                 return

@@ -91,7 +91,7 @@ class ConvergenceReport:
             ("walk-summable", f"{self.walk_summable}{_bounds(self.walk_radius, 'ρ(|R|)')}"),
             ("Jacobi radius ρ(R)", _number(self.jacobi_radius)),
             ("precision messages", self.precision_messages or "-"),
-            ("mean radius ρ(M)", f"{_number(self.mean_radius)}  (proven <= {_number(self.mean_radius_bound)})"),
+            ("mean radius ρ(M)", _number(self.mean_radius) + self._mean_bound()),
             ("flooding converges", str(self.flooding_converges)),
             ("expected sweeps", "-" if self.expected_sweeps is None else f"{self.expected_sweeps} to 1e-8"),
             ("recommended method", self.recommended_method or "-"),
@@ -101,6 +101,9 @@ class ConvergenceReport:
             rows.append(("block walk-summable", between_blocks))
         rows += [("note", remark) for remark in self.remarks]
         return "\n".join(["ConvergenceReport", *(f"  {name:<20} {value}" for name, value in rows)])
+
+    def _mean_bound(self) -> str:
+        return "" if self.mean_radius_bound is None else f"  (proven <= {_number(self.mean_radius_bound)})"
 
 
 def _bounds(radius: tuple[float, float] | None, name: str) -> str:

@@ -35,6 +35,8 @@ _DENSE = 400  # nodes up to which eigenvectors and triangular solves are cheaper
 _STEPS = 60  # of a solver that is handed in; one that needs more is no help
 _EASY = 12  # steps of conjugate gradients that cost about as much as the set-up of any better solver
 _CLOSE = 0.02  # width of the bounds, relative to the distance of 1, that is worth no further solve
+_PROGRESS = 0.9  # of the gap between the bounds; steps that leave more of it are without success
+_CHEAP = 2_000_000  # edge updates that may go without success in one solve, within limits
 _TINY = 1e-280  # below this, products of a scaling with the matrix may have left the normal range
 
 
@@ -197,7 +199,7 @@ class Bracket:
             self._power(_EASY)
         if not self.slots.symmetric:
             return
-        for _ in range(solves):
+        for _ in range(solves if self.verdict is Verdict.YES else 1):
             if self._is_close():
                 return
             if self.verdict is Verdict.YES and self._solver is not None:
@@ -213,16 +215,18 @@ class Bracket:
         assert self.scaling is not None
         if self._prepared is None:
             self._prepared = self._handed_in(1.0)
-        x = self.scaling * self._root
+        x = self.scaling if self.witness is None or self.witness.min() <= 0 else self.witness
+        x = x * self._root
         guess = x / (1 - self.lower)
         wanted = x - guess + self.slots.multiply(self.slots.coupling, guess)
-        before = self.upper
+        wait, patience = 0, int(np.clip(_CHEAP / self.slots.edges, 2, 20))
         for correction in islice(_solved(self._prepared, wanted), _STEPS):
+            gap = self.upper - self.lower
             self.products += 1
             self.offer(guess + correction)
-            if self._is_close() or (before - self.upper) < 0.1 * (1 - self.upper) * _CLOSE:
+            wait = 0 if self.upper - self.lower < _PROGRESS * gap else wait + 1
+            if self._is_close() or wait == patience:
                 return
-            before = self.upper
 
     def _push(self) -> None:
         """A solve with ``sI - |R|``, ``s`` between the bounds, moves one of them to ``s``."""

@@ -17,7 +17,7 @@ from gabp.conditions.non_backtracking import NonBacktracking, real_radius
 from gabp.conditions.precision_messages import settle
 from gabp.conditions.slots import Slots
 from gabp.conditions.walk_sums import Bracket
-from gabp.solvers import recommended_method
+from gabp.solvers import Solver, recommended_method
 from gabp.system import InvalidSystemError, make_system, read_matrix
 from loopy_models import (
     MEANS_UP_TO,
@@ -177,6 +177,22 @@ class TestDominance:
         A[0, 0] = 0.3
         assert check(A).diagonally_dominant is NO
 
+    def test_sums_that_overflow_do_not_decide(self) -> None:
+        huge = 2.0**1023
+        A = np.array([[huge * 1.5, -huge, huge], [-huge, huge * 1.9, 0.0], [huge, 0.0, huge * 1.9]])
+        assert check(A).diagonally_dominant is NO
+        A[0, 1:] = A[1:, 0] = huge / 2
+        assert check(A).diagonally_dominant is YES
+        edge = np.full((2, 2), np.finfo(float).max)
+        edge[0, 1] = edge[1, 0] = np.nextafter(edge[0, 0], 0)
+        assert check(edge).diagonally_dominant is YES
+        assert check(np.full((2, 2), edge[0, 0])).diagonally_dominant is NO
+
+    def test_numbers_that_all_but_vanish(self) -> None:
+        tiny = 5e-324
+        assert check(np.array([[2 * tiny, tiny], [tiny, 2 * tiny]])).diagonally_dominant is YES
+        assert check(np.array([[tiny, tiny], [tiny, 2 * tiny]])).diagonally_dominant is NO
+
 
 class TestForests:
     def test_forest(self) -> None:
@@ -202,6 +218,36 @@ class TestForests:
     def test_one_unknown(self) -> None:
         assert check(np.array([[2.0]])).positive_definite is YES
         assert check(np.array([[-2.0]])).positive_definite is NO
+
+
+class TestRecommendation:
+    @pytest.mark.parametrize(
+        "A",
+        [
+            grid(1, 30),
+            grid(9),
+            grid(300),
+            scaled_to_radius(random_couplings(4_000, 6, np.random.default_rng(0)), 0.9),
+            -grid(5),
+            sp.csr_array(np.array([[2.0, 0.5], [0.1, -2.0]])),
+            sp.eye_array(30_000, format="csr") * 3 + sp.eye_array(30_000, k=1) - sp.eye_array(30_000, k=29_000),
+        ],
+        ids=["path", "grid", "large grid", "random", "negative", "nonsymmetric", "large nonsymmetric"],
+    )
+    def test_it_is_what_auto_takes(self, A: sp.csr_array) -> None:
+        report = check(A)
+        assert report.recommended_method == Solver(A, symmetric=report.symmetric).method
+
+    def test_an_indefinite_model_is_not_sent_to_conjugate_gradients(self) -> None:
+        A = scaled_to_radius(random_couplings(4_000, 6, np.random.default_rng(0), frustrated=False), 1.2)
+        assert check(A).positive_definite is NO
+        assert Solver(A).method == "hierarchy"
+        assert check(A).recommended_method == "elimination"
+
+    def test_without_a_chooser_there_is_none(self) -> None:
+        report = conditions.check(grid(3))
+        assert report.recommended_method is None
+        assert "recommended method   -" in repr(report)
 
 
 class TestReportedNotRaised:

@@ -4,6 +4,8 @@ import argparse
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 import gabp
 from gabp.app.arguments import blocks
 from gabp.app.check_figure import check_figure
@@ -55,4 +57,4 @@ def _record(report: gabp.ConvergenceReport) -> dict[str, Any]:
 def _write_scaling(path: str, report: gabp.ConvergenceReport) -> None:
     if report.scaling is None:
         raise CommandError(f"{path}: there is no scaling to write: walk-summability is not proven")
-    write_dense(path, report.scaling, "d with (D - |O|) d > 0, by gabp")
+    write_dense(path, np.asarray(report.scaling), "d with (D - |O|) d > 0, by gabp")
