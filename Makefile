@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-slow sanitize lint bench bench-quick clean
+.PHONY: demo test test-slow sanitize lint bench bench-auto bench-quick clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -52,6 +52,10 @@ $(VENV)-bench/.installed: pyproject.toml CMakeLists.txt $(shell find kernels -na
 bench: $(VENV)-bench/.installed
 	$(VENV)-bench/bin/python -m bench.run
 	$(VENV)-bench/bin/python -m bench.sweeps
+
+bench-auto: $(VENV)-bench/.installed
+	$(VENV)-bench/bin/python -m bench.auto
+	$(VENV)-bench/bin/python -m bench.scale
 
 bench-quick: $(VENV)-bench/.installed
 	$(VENV)-bench/bin/python -m bench.run --quick --out build/bench

@@ -44,8 +44,9 @@ class Request:
     """One solve: what is wanted, and when to stop.
 
     ``b`` and ``x0`` are (n, k) in float64; ``answer_dtype`` is the dtype that ``x`` will be given back in,
-    and the residual that counts is that of ``x`` after this rounding. After ``patience`` steps ``give_up`` is asked,
-    with the number of steps that the target seems to be away: if it is True, the solve ends as if at ``maxiter``.
+    and the residual that counts is that of ``x`` after this rounding. After ``patience`` steps, and
+    each time that these have doubled, ``give_up`` is asked with the number of steps that the target seems to be away:
+    if it is True, the solve ends as if at ``maxiter``.
     """
 
     b: Tensor
@@ -92,6 +93,7 @@ class _Iteration:
         self.best_x = self.zero
         self.best_residual = request.b
         self.best = math.inf
+        self.ask_at, self.asked = request.patience, 1.0  # the next question to `give_up`; the residual at the last
         self.at_rounding: tuple[Tensor, Tensor] | None = None  # an iterate of the smallest backward error there is
 
     def run(self) -> Outcome:
@@ -136,8 +138,8 @@ class _Iteration:
             if self.iterations >= request.maxiter:
                 return Status.MAX_ITERATIONS, base, r
             steps = request.maxiter - self.iterations
-            if self.iterations < request.patience:
-                steps = min(steps, request.patience - self.iterations)
+            if self.ask_at > self.iterations:
+                steps = min(steps, self.ask_at - self.iterations)
             if request.callback is not None or not self.prepared.stops_itself:
                 steps = min(steps, looks.next_steps(self._target()))
             done, failure = correction.advance(steps)
@@ -162,10 +164,21 @@ class _Iteration:
             if not math.isfinite(relative) or relative > _GROWTH_OF_DIVERGENCE * max(first, self.best):
                 return Status.DIVERGED, x, residual
             looks.saw(done, relative, at_rounding or (no_gain and self._is_spent(x - base, r, residual)))
-            if self.iterations == request.patience and request.give_up(looks.steps_left(self._target())):
+            if self.iterations == self.ask_at and self._gives_up(relative):
                 return Status.MAX_ITERATIONS, self.best_x, self.best_residual
             if ended or looks.exhausted:
                 return None, self.best_x, self.best_residual
+
+    def _gives_up(self, relative: float) -> bool:
+        """Ask, for the rate since it was asked last; and ask again when the steps have doubled."""
+        before, target = self.asked, self._target()
+        if 0.0 < target < relative < before:
+            since = self.iterations if self.ask_at == self.request.patience else self.iterations / 2
+            left = since * math.log(relative / target) / math.log(before / relative)
+        else:
+            left = math.inf if relative > target else 0.0
+        self.asked, self.ask_at = relative, 2 * self.ask_at
+        return self.request.give_up(left)
 
     def _look(self, x: Tensor, residual: Tensor) -> bool:
         """Note the relative residual of the worst column; whether every column meets its tolerance."""
@@ -237,12 +250,6 @@ class _Looks:
         if self.log_rate >= 0.0 or not 0.0 < target < self.relative:
             return longest
         return min(longest, math.ceil(math.log(target / self.relative) / self.log_rate))
-
-    def steps_left(self, target: float) -> float:
-        """How far away the target is at the rate of all steps so far."""
-        if not 0.0 < target < self.relative < self.first:
-            return 0.0 if self.relative <= target else math.inf
-        return self.steps * math.log(self.relative / target) / math.log(self.first / self.relative)
 
     def saw(self, done: int, relative: float, at_rounding: bool) -> None:
         if done and relative > 0.0 and self.relative > 0.0:

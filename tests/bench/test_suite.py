@@ -13,10 +13,14 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))  # the suite lives beside the package, in a checkout only
 
 from bench import textbook  # noqa: E402
+from bench.auto import main as auto_main  # noqa: E402
 from bench.peers import SUITE_PEERS  # noqa: E402
 from bench.problems import PROBLEMS, problem_with_file  # noqa: E402
 from bench.run import main as run_main  # noqa: E402
+from bench.scale import main as scale_main  # noqa: E402
+from bench.scale import poisson  # noqa: E402
 from bench.sweeps import main as sweeps_main  # noqa: E402
+from bench.systems import SYSTEMS, systems  # noqa: E402
 
 PNG = b"\x89PNG\r\n\x1a\n"
 GENERATED = [name for name in PROBLEMS if name != "terrain"]
@@ -83,6 +87,34 @@ def test_run_writes_table_json_and_pictures(tmp_path, capsys):
     assert [comparison["problem"] for comparison in record["comparisons"]] == ["Poisson 2-D", "pyamg airfoil"]
     assert len(record["code"].get("commit", "")) == (40 if (ROOT / ".git").exists() else 0)
     assert "| Poisson 2-D" in (tmp_path / "solve.md").read_text()
+
+
+@pytest.mark.parametrize("name", [name for name in SYSTEMS if "," not in name])
+def test_small_systems_are_symmetric_with_a_positive_diagonal(name):
+    A = next(systems([name]))[1]
+    assert abs(A - A.T).max() == 0
+    assert (A.diagonal() > 0).all()
+    assert A.has_canonical_format and A.indices.dtype == np.int32
+
+
+def test_scaled_poisson_is_the_problem_of_the_suite():
+    difference = poisson(30) - PROBLEMS["Poisson 2-D"](9e-4).A
+    assert abs(difference).max() == 0
+
+
+@pytest.mark.slow  # a process for each peer
+def test_auto_writes_table_and_json(tmp_path, capsys):
+    assert auto_main(["--only", "pyamg bar", "--only", "power 300", "--rounds", "1", "--out", str(tmp_path)]) == 0
+    record = json.loads((tmp_path / "auto.json").read_text())
+    assert {verdict["status"] for verdict in record["verdicts"]["pyamg bar"]} == {"CONVERGED"}
+    assert "| power 300 |" in (tmp_path / "auto.md").read_text()
+
+
+@pytest.mark.slow  # a process for each size
+def test_scale_writes_table_and_json(tmp_path, capsys):
+    assert scale_main(["--largest", "250", "--rounds", "1", "--out", str(tmp_path)]) == 0
+    (result,) = json.loads((tmp_path / "scale.json").read_text())["results"]
+    assert result["n"] == 62_500 and result["residual"] <= 1e-8
 
 
 @pytest.mark.slow  # a process for each peer

@@ -84,6 +84,19 @@ def test_slow_messages_are_given_up_for_a_factor(monkeypatch):
     np.testing.assert_array_equal(first.x, second.x)
 
 
+def test_the_question_is_put_again_each_time_the_steps_have_doubled(monkeypatch):
+    monkeypatch.setattr(auto, "_WORTH_ANALYSING_HARD", 0)
+    asked = []
+    monkeypatch.setattr("gabp.solvers.solver.worth_eliminating", lambda system, steps: asked.append(steps) or False)
+    A = plate(70)
+    b = np.random.default_rng(3).standard_normal(A.shape[0])
+    solution = gabp.solve(A, b)
+    check(A, solution, b)
+    assert solution.method == "hierarchy"
+    assert len(asked) == int(np.log2(solution.iterations / auto._PATIENCE)) + 1
+    assert all(steps > 0 for steps in asked)
+
+
 def test_maxiter_is_kept_where_patience_ends(monkeypatch):
     monkeypatch.setattr(auto, "_WORTH_ANALYSING_HARD", 0)
     A = plate(70)
