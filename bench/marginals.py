@@ -1,7 +1,8 @@
 """Marginals: what estimates of variances are worth, and what exact ones and their gradients cost.
 
-``python -m bench.marginals`` writes marginals.md and marginals-errors.md to bench/results/; ``--quick`` does small problems. The peer of the
-exact variances, ``selinv``, is taken where it is installed; ``--peer PYTHON`` runs it by another interpreter.
+``python -m bench.marginals`` writes marginals.md and marginals-errors.md to bench/results/; ``--quick`` does small
+problems. The peer of the exact variances, ``selinv``, is taken where it is installed; ``--peer PYTHON`` runs it by
+another interpreter.
 """
 
 import argparse
