@@ -53,8 +53,8 @@ def adjoint_system(fn: Callable[..., Tensor], *inputs: Tensor) -> AdjointSystem:
 
     Raises
     ------
-    InvalidSystemError
-        ``fn`` does not return a scalar.
+    TypeError, InvalidSystemError
+        See `gabp.backprop`.
 
     Examples
     --------
@@ -66,10 +66,12 @@ def adjoint_system(fn: Callable[..., Tensor], *inputs: Tensor) -> AdjointSystem:
     >>> round(float(system.gradients(solution.x)[0]), 10)
     1.2766774339
     """
+    for i, x in enumerate(inputs):
+        if isinstance(x, Tensor) and x.is_complex():
+            raise InvalidSystemError(f"input {i} is complex; a linear system of adjoints is real")
     program = trace(fn, inputs)
     if program.output_value.numel() != 1:
-        shape = tuple(program.output_value.shape)
-        raise InvalidSystemError(f"fn must return a scalar, not a tensor of shape {shape}")
+        raise InvalidSystemError(f"fn must return a scalar, not a tensor of shape {tuple(program.output_value.shape)}")
     place, total = _places(program)
     rows, columns, values = [np.arange(total)], [np.arange(total)], [np.ones(total)]
     for row, column, derivative in _local_jacobians(program, place):

@@ -24,7 +24,7 @@ from gabp.marginals import (
     require_kind,
 )
 from gabp.messages import SparseFactor, fits_in_memory
-from gabp.solvers import Solver, search_negative_curvature, solve_m_matrix
+from gabp.solvers import Solver, m_matrix_solver, search_negative_curvature
 from gabp.system import (
     InvalidSystemError,
     System,
@@ -129,7 +129,7 @@ class Gaussian:
         if bool((system.diagonal.double() > (1 + _ROUNDING) * system.absolute_row_sums).all()):
             return system  # diagonally dominant
         small = system.graph.edges <= _QUICKLY_ORDERED and system.graph.symbolic.flops <= _QUICKLY_FACTORED
-        if not small and certify(system, solve_m_matrix).verdict is Verdict.YES:
+        if not small and certify(system, m_matrix_solver).verdict is Verdict.YES:
             return system
         if fits_in_memory(system.graph):
             return self._factor.system

@@ -1,7 +1,8 @@
 """Floor 3: from messages to solutions. Methods, the choice among them, refinement and stopping."""
 
+from gabp.solvers.auto import recommended_method
 from gabp.solvers.definiteness import search_negative_curvature
-from gabp.solvers.hierarchy import solve_m_matrix
+from gabp.solvers.hierarchy import m_matrix_solver
 from gabp.solvers.iteration import Progress
 from gabp.solvers.least_squares import lstsq
 from gabp.solvers.solution import ConvergenceError, Solution, Status
@@ -14,6 +15,7 @@ __all__ = [
     "Solver",
     "Status",
     "lstsq",
+    "m_matrix_solver",
+    "recommended_method",
     "search_negative_curvature",
-    "solve_m_matrix",
 ]
