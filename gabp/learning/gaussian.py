@@ -176,7 +176,8 @@ class Gaussian:
         ArithmeticError
             ``"bethe"``: the precision messages have no valid fixed point.
         """
-        return self.marginals(kind).variance
+        require_kind(kind, ("bethe", "exact", "corrected"), "variance")
+        return self._give(self._variances(kind, None, None, None)[0])
 
     def marginals(
         self,
@@ -191,17 +192,7 @@ class Gaussian:
         _require_positive(rtol, "rtol", (int, float, np.floating))
         _require_positive(probes, "probes", (int, np.integer))
         mean = self._factored_mean() if variance == "exact" else self._mean()
-        kind, error = variance, None
-        if variance == "corrected":
-            if self._differentiable:
-                raise InvalidSystemError("corrected variances are estimates and not differentiable; ask for 'exact'")
-            spread, error = corrected_variances(
-                self.solver, self._sampler, make_generator(seed), probes=probes, rtol=rtol
-            )
-        elif variance == "exact" or self._system.graph.is_forest:
-            spread, kind = implicit.selected_inverse(self._entries, self._factor_setup)[0], "exact"
-        else:
-            spread = message_gradients.bethe(self._entries, self._definite_system).variance
+        spread, kind, error = self._variances(variance, rtol, probes, seed)
         return Marginals(self._give(mean), self._give(spread), kind, None if error is None else self._give(error))
 
     def covariances(self, pairs: Any) -> Any:
@@ -343,6 +334,22 @@ class Gaussian:
     def _factored_mean(self) -> Tensor:
         """By the factor, where that is made anyway."""
         return implicit.solve(self._entries, self._potential[:, None], self._factor_setup)[:, 0]
+
+    def _variances(
+        self, kind: VarianceKind, rtol: float | None, probes: int | None, seed: int | None
+    ) -> tuple[Tensor, VarianceKind, Tensor | None]:
+        """The variances, what they are, and their standard error."""
+        if kind == "corrected":
+            if self._differentiable:
+                raise InvalidSystemError("corrected variances are estimates and not differentiable; ask for 'exact'")
+            _ = self._definite_system  # or it is no Gaussian
+            spread, error = corrected_variances(
+                self.solver, self._sampler, make_generator(seed), probes=probes, rtol=rtol
+            )
+            return spread, kind, error
+        if kind == "exact" or self._system.graph.is_forest:
+            return implicit.selected_inverse(self._entries, self._factor_setup)[0], "exact", None
+        return message_gradients.bethe(self._entries, self._definite_system).variance, kind, None
 
     def _log_determinant(self, kind: str) -> Tensor:
         if kind == "exact" or self._system.graph.is_forest:

@@ -3,6 +3,7 @@
 import sys
 
 import numpy as np
+import pyamg.gallery
 import pytest
 import scipy.sparse as sp
 
@@ -46,7 +47,19 @@ HARD = [
     named(cases.laplacian(256, cases.grid_edges(16, 16, weights=(1e4, 1.0)), 0.1), "anisotropic_1e4"),
     named(np.ones((300, 300)) + np.eye(300), "dense_300"),
 ]
-every_system = pytest.mark.parametrize("case", PROPER + HARD, ids=lambda case: case.name)
+
+
+def finite_elements(name: str) -> sp.csr_array:
+    A = sp.csr_array(pyamg.gallery.load_example(name)["A"])
+    return sp.csr_array((A + A.T) / 2)
+
+
+MESHES = [
+    named(finite_elements("airfoil"), "airfoil"),
+    named(finite_elements("unit_square") + 1e-3 * sp.eye_array(191), "unit_square"),
+    named(pyamg.gallery.linear_elasticity((12, 12), format="csr")[0], "elasticity"),
+]
+every_system = pytest.mark.parametrize("case", PROPER + HARD + MESHES, ids=lambda case: case.name)
 
 
 def tolerance(A: np.ndarray) -> float:
@@ -68,6 +81,13 @@ def test_variances_and_covariances_on_the_pattern(case):
     size = np.sqrt(np.outer(np.diag(inverse), np.diag(inverse)))[tuple(pairs.T)]
     error = np.abs(model.covariances(pairs) - inverse[tuple(pairs.T)])
     assert (error <= tolerance(A) * size).all()
+
+
+def test_the_systems_are_many_and_hard():
+    systems = PROPER + HARD + MESHES
+    scaled = [case.A.toarray() / np.sqrt(np.outer(case.A.diagonal(), case.A.diagonal())) for case in systems]
+    assert len(systems) >= 40
+    assert max(np.linalg.cond(A) for A in scaled) > 1e9
 
 
 @every_system
