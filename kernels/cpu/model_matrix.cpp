@@ -1,6 +1,7 @@
 #include "model_matrix.hpp"
 
 #include <algorithm>
+
 namespace gabp {
 namespace {
 
