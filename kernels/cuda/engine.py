@@ -5,7 +5,7 @@ that stops them, at which the host looks now and then. Everything runs where its
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -42,11 +42,10 @@ class MeanState:
     layout: Layout
     coefficient: Tensor
     root: Tensor
-    columns: int
     panels: list[Panel]
+    control: Tensor  # never stops
     sweep: int = 0
     heard: int | None = None  # which half of the messages is heard, once damping has paired the halves
-    damping: dict[float, Tensor] = field(default_factory=dict)  # on the device
 
 
 @dataclass
@@ -72,7 +71,6 @@ class JointState:
     """Precision and potential messages of one solve. Each panel carries its own precision messages."""
 
     layout: Layout
-    columns: int
     panels: list[tuple[Precisions, Panel]]
     invalid_node: int | None
     sweep: int = 0
@@ -100,3 +98,245 @@ def residual(layout: Layout, x: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
             b.shape[1], offset, K=width, BLOCK=_JOINED,
         )  # fmt: skip
     return r, torch.linalg.vector_norm(r, dim=0)
+
+
+def precision_fixed_point(
+    layout: Layout,
+    scale: Tensor | None = None,
+    *,
+    limit: int,
+    tolerance: float | None = None,
+    must_be_positive: bool = True,
+) -> FixedPoint:
+    """Flood the precision messages until they rest; see `gabp.kernels.types.Kernels`."""
+    if tolerance is None:
+        tolerance = 8 * torch.finfo(layout.weight.dtype).eps
+    precisions, invalid = _start_precisions(layout, scale, tolerance)
+    sweeps, change = 0, float("inf")
+    if invalid is None or not must_be_positive:
+        issued = 0
+        while issued == sweeps < limit and not (change <= tolerance and invalid is None):
+            if must_be_positive and invalid is not None:
+                break
+            wait = min(max(_FIRST_LOOK, issued), _LONGEST_WAIT, limit - issued)
+            for t in range(issued, issued + wait):
+                _precision_sweep(layout, precisions, t, must_be_positive)
+            issued += wait
+            sweeps, invalid, change = precisions.look()
+    belief = precisions.belief[sweeps % 2]
+    root = coefficient = belief.new_zeros(0)
+    if invalid is None:
+        root = belief.sqrt()
+        coefficient = precisions.message[sweeps % 2].clone()
+        (phase,) = layout.phases
+        kernels.coefficients(*_tiles(layout, phase), layout.column, layout.weight, root, coefficient, ROWS=ROWS)
+    return FixedPoint(
+        converged=invalid is None and change <= tolerance,
+        sweeps=sweeps,
+        change=change,
+        invalid_node=invalid,
+        belief=belief[layout.position],
+        coefficient=coefficient,
+        root=root,
+    )
+
+
+def precision_messages(layout: Layout, fixed: FixedPoint) -> Tensor:
+    """The messages ``P = -J g^2 / (1 - g^2)`` at the fixed point, in slot order."""
+    g = fixed.coefficient[layout.slot_of_edges()]
+    belief = torch.repeat_interleave(fixed.belief, layout.start.diff(), output_size=len(g))
+    return -belief * g * g / (1 - g * g)
+
+
+def mean_state(layout: Layout, fixed: FixedPoint, b: Tensor, dtype: torch.dtype | None = None) -> MeanState:
+    """Zero potential messages for the right-hand sides ``b``, kept in ``dtype`` (default: the layout's)."""
+    coefficient = fixed.coefficient.to(dtype or layout.weight.dtype)
+    root = fixed.root.to(coefficient.dtype)
+    unary = (layout.to_positions(b.double()) / root.double()[:, None]).to(coefficient.dtype)
+    panels = [_panel(layout, unary, offset, width) for offset, width in _split(b.shape[1])]
+    return MeanState(layout, coefficient, root, panels, _control(layout))
+
+
+def mean_sweeps(state: MeanState, count: int, damping: float = 0.0) -> None:
+    """``count`` flooding sweeps of the potential messages at the precision fixed point."""
+    if damping != 0.0 and state.heard is None:
+        state.heard = _pair(state)
+    sweeps = range(state.sweep, state.sweep + count)
+    if state.heard is None:
+        for panel in state.panels:
+            for t in sweeps:
+                _mean_sweep(state, panel, t)
+    else:
+        keep = torch.full((1,), damping, dtype=state.root.dtype, device=state.root.device)
+        for panel in state.panels:
+            for t in sweeps:
+                _damped_sweep(state, state.heard, panel, t, keep)
+    state.sweep += count
+
+
+def mean_estimate(state: MeanState) -> Tensor:
+    """The means so far, ``(n, k)`` float64."""
+    root = state.root[state.layout.position]
+    return _beliefs(state.layout, state.panels, state.sweep % 2).double() / root.double()[:, None]
+
+
+def joint_state(layout: Layout, b: Tensor, scale: Tensor | None = None) -> JointState:
+    """Precision messages at their start and zero potential messages for the right-hand sides ``b``."""
+    unary = layout.to_positions(b.to(layout.weight.dtype))
+    panels = []
+    invalid = None
+    for offset, width in _split(b.shape[1]):
+        precisions, invalid = _start_precisions(layout, scale, _NEVER)
+        panels.append((precisions, _panel(layout, unary, offset, width)))
+    return JointState(layout, panels, invalid)
+
+
+def joint_sweeps(state: JointState, count: int, must_be_positive: bool = True) -> tuple[int, int | None]:
+    """``count`` flooding sweeps of precision and potential messages; stops at an invalid belief if asked to."""
+    if count == 0 or (must_be_positive and state.invalid_node is not None):
+        return 0, state.invalid_node
+    for precisions, panel in state.panels:
+        precisions.control[kernels.STOPPED.value].zero_()
+        for t in range(state.sweep, state.sweep + count):
+            _joint_sweep(state.layout, precisions, panel, t, must_be_positive)
+    stop, state.invalid_node, _ = state.panels[0][0].look()
+    done, state.sweep = stop - state.sweep, stop
+    return done, state.invalid_node
+
+
+def joint_estimate(state: JointState) -> tuple[Tensor, Tensor]:
+    """Means ``(n, k)`` and belief precisions ``(n,)`` so far, float64; 0 where the precision is 0."""
+    half = state.sweep % 2
+    belief = state.panels[0][0].belief[half][state.layout.position].double()
+    total = _beliefs(state.layout, [panel for _, panel in state.panels], half).double()
+    return torch.where(belief[:, None] == 0, 0.0, total / belief[:, None]), belief
+
+
+def _split(columns: int) -> Iterator[tuple[int, int]]:
+    offset = 0
+    while offset < columns:
+        width = next(w for w in PANELS if w <= columns - offset)
+        yield offset, width
+        offset += width
+
+
+def _panel(layout: Layout, unary: Tensor, offset: int, width: int) -> Panel:
+    unary = unary[:, offset : offset + width].contiguous()
+    belief = torch.stack((unary, torch.zeros_like(unary)))
+    message = unary.new_zeros((2, layout.slots, width))
+    return Panel(offset, width, unary, belief, message, _partial(layout, width))
+
+
+def _partial(layout: Layout, width: int) -> Tensor:
+    """Sums of the tiles of long rows."""
+    return torch.zeros((layout.tiles, width), dtype=torch.float64, device=layout.node.device)
+
+
+def _beliefs(layout: Layout, panels: list[Panel], half: int) -> Tensor:
+    """(n, k) beliefs in node order."""
+    return torch.cat([panel.belief[half] for panel in panels], 1)[layout.position]
+
+
+def _tiles(layout: Layout, phase: Phase) -> tuple[int, Tensor, Tensor, int]:
+    return phase.tiles, layout.tile_start, layout.tile_row, phase.first_tile
+
+
+def _long_rows(layout: Layout, phase: Phase) -> tuple[int, Tensor, Tensor, int]:
+    return phase.long_rows, layout.long_tile, layout.long_row, phase.first_long
+
+
+def _control(layout: Layout) -> Tensor:
+    none = kernels.NONE.value
+    return torch.tensor([0, 0, none, 0, none, 0], device=layout.node.device)
+
+
+def _start_precisions(layout: Layout, scale: Tensor | None, tolerance: float) -> tuple[Precisions, int | None]:
+    """Half 0 holds the messages at the start; half 1 is such that they are also what was sent then."""
+    diagonal = layout.diagonal
+    belief = torch.stack((diagonal, torch.zeros_like(diagonal)))
+    message = diagonal.new_zeros((2, layout.slots))
+    partial, control = _partial(layout, 1), _control(layout)
+    if scale is None:
+        message[1] = -torch.inf  # an infinite cavity sends zero
+    else:
+        d = layout.to_positions(scale.to(diagonal.dtype), filler=1.0)
+        (phase,) = layout.phases
+        kernels.start_precisions(
+            *_tiles(layout, phase), layout.column, layout.weight, d, diagonal, belief[0], message[0], partial,
+            ROWS=ROWS,
+        )  # fmt: skip
+        rows = _long_rows(layout, phase)
+        kernels.finish_sums(*rows, partial, diagonal, belief[0], control, K=1, BLOCK=_JOINED)
+        message[1] = message[0]
+    limit = torch.tensor([tolerance], dtype=torch.float64, device=diagonal.device)
+    bad = (~(belief[0][layout.position] > 0)).nonzero()
+    return Precisions(belief, message, partial, control, limit), int(bad[0]) if len(bad) else None
+
+
+def _precision_sweep(layout: Layout, p: Precisions, t: int, must_be_positive: bool) -> None:
+    (phase,) = layout.phases
+    new = (t + 1) % 2
+    kernels.precision_sweep(
+        *_tiles(layout, phase), layout.column, layout.weight, layout.node, layout.diagonal, p.belief[t % 2],
+        p.belief[new], p.message[new], p.partial, p.control, ROWS=ROWS,
+    )  # fmt: skip
+    _finish_precisions(layout, p, new, must_be_positive)
+
+
+def _joint_sweep(layout: Layout, p: Precisions, panel: Panel, t: int, must_be_positive: bool) -> None:
+    (phase,) = layout.phases
+    new = (t + 1) % 2
+    kernels.joint_sweep(
+        *_tiles(layout, phase), layout.column, layout.weight, layout.node, layout.diagonal, p.belief[t % 2],
+        p.belief[new], p.message[new], p.partial, p.control, panel.unary, panel.belief[t % 2], panel.belief[new],
+        panel.message[new], panel.partial, K=panel.width, ROWS=ROWS,
+    )  # fmt: skip
+    _finish_sums(layout, phase, panel, panel.belief[new], p.control)
+    _finish_precisions(layout, p, new, must_be_positive)
+
+
+def _finish_precisions(layout: Layout, p: Precisions, new: int, must_be_positive: bool) -> None:
+    (phase,) = layout.phases
+    kernels.finish_precisions(
+        *_long_rows(layout, phase), p.partial, layout.node, layout.diagonal, p.belief[new], p.control, BLOCK=_JOINED
+    )
+    kernels.judge(1, p.control, p.tolerance, int(must_be_positive))
+
+
+def _mean_sweep(state: MeanState, panel: Panel, t: int) -> None:
+    layout = state.layout
+    (phase,) = layout.phases
+    other = panel.belief[(t + 1) % 2]
+    kernels.mean_sweep(
+        *_tiles(layout, phase), layout.column, state.coefficient, panel.unary, panel.belief[t % 2], other,
+        panel.message[(t + 1) % 2], panel.partial, K=panel.width, ROWS=ROWS,
+    )  # fmt: skip
+    _finish_sums(layout, phase, panel, other, state.control)
+
+
+def _damped_sweep(state: MeanState, heard: int, panel: Panel, t: int, damping: Tensor) -> None:
+    layout = state.layout
+    (phase,) = layout.phases
+    other = panel.belief[(t + 1) % 2]
+    kernels.damped_sweep(
+        *_tiles(layout, phase), layout.column, state.coefficient, panel.unary, panel.belief[t % 2], other,
+        panel.message[heard], panel.message[1 - heard], damping, panel.partial, K=panel.width, ROWS=ROWS,
+    )  # fmt: skip
+    _finish_sums(layout, phase, panel, other, state.control)
+
+
+def _finish_sums(layout: Layout, phase: Phase, panel: Panel, sums: Tensor, control: Tensor) -> None:
+    rows = _long_rows(layout, phase)
+    kernels.finish_sums(*rows, panel.partial, panel.unary, sums, control, K=panel.width, BLOCK=_JOINED)
+
+
+def _pair(state: MeanState) -> int:
+    """From two sweeps of heard messages to the messages heard and sent now, which damping needs; the half heard."""
+    layout, t = state.layout, state.sweep
+    (phase,) = layout.phases
+    for panel in state.panels:
+        kernels.reverse_messages(
+            *_tiles(layout, phase), state.coefficient, panel.belief[(t + 1) % 2], panel.message[(t + 1) % 2],
+            K=panel.width, ROWS=ROWS,
+        )  # fmt: skip
+    return t % 2

@@ -122,11 +122,14 @@ def mean_sweep(
     partial=tile("fp64"),
     unary=row("T", columns=True),
     sums=row("T", columns=True),
+    control=tile("i64"),
 )
 def finish_sums(
-    long_tile, long_row, first, partial, unary, sums, K: tl.constexpr, BLOCK: tl.constexpr
+    long_tile, long_row, first, partial, unary, sums, control, K: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
     """``sums_i <- unary_i + partial sums`` of the long rows."""
+    if tl.load(control + STOPPED) != 0:
+        return
     position, total = _long_row(long_tile, long_row, first, partial, K, BLOCK)
     here = position * K + tl.arange(0, K)[None, :]
     tl.store(sums + here, (tl.load(unary + here).to(tl.float64) + total).to(sums.dtype.element_ty))
@@ -309,9 +312,7 @@ def precision_sweep(
     total = tl.where(is_slice, unary, 0.0).to(own.dtype)
     for e in range(begin, end, ROWS):
         k = tl.load(column + e + lane)
-        new, _, _ = _update_precision(
-            tl.load(weight + e + lane), own, tl.load(belief + k), tl.load(message + e + lane)
-        )
+        new, _, _ = _update_precision(tl.load(weight + e + lane), own, tl.load(belief + k), tl.load(message + e + lane))
         tl.store(message + e + lane, new)
         total += new
     if is_slice:
