@@ -4,35 +4,34 @@ No host synchronisation inside a sweep: mean sweeps never look, and sweeps of pr
 that stops them, at which the host looks now and then. Everything runs where its tensors are, in torch's current stream.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from gabp.kernels.cuda import sweep_kernels as kernels
-from gabp.kernels.cuda.sweep_kernels import PANELS, ROWS
-from gabp.kernels.cuda.tiles import Layout, Phase, arrange
+from gabp.kernels.cuda.panels import (
+    JOINED,
+    Panel,
+    finish_sums,
+    in_node_order,
+    long_rows,
+    make_control,
+    make_panels,
+    make_partial,
+    split,
+    sweep_means,
+    tiles,
+)
+from gabp.kernels.cuda.sweep_kernels import ROWS
+from gabp.kernels.cuda.tiles import Layout, arrange
 from gabp.kernels.types import FixedPoint
 
 name = "cuda"
 
 _FIRST_LOOK = 8  # sweeps of precisions; every further look waits for as many as are done
 _LONGEST_WAIT = 256
-_JOINED = kernels.finish_sums.variants[0]["BLOCK"]
 _NEVER = -1.0  # no change is that small
-
-
-@dataclass
-class Panel:
-    """Right-hand sides ``offset : offset + width``, which travel together; two interleaved halves of each buffer."""
-
-    offset: int
-    width: int
-    unary: Tensor
-    belief: Tensor
-    message: Tensor
-    partial: Tensor
 
 
 @dataclass
@@ -86,16 +85,16 @@ def residual(layout: Layout, x: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     x, b = x.double(), b.double().contiguous()
     r = torch.zeros_like(b)
     (phase,) = layout.phases
-    for offset, width in _split(b.shape[1]):
+    for offset, width in split(b.shape[1]):
         placed = layout.to_positions(x[:, offset : offset + width])
-        partial = _partial(layout, width)
+        partial = make_partial(layout, width)
         kernels.residual_sweep(
-            *_tiles(layout, phase), layout.column, layout.weight, layout.node, layout.diagonal, placed, b, r, partial,
+            *tiles(layout, phase), layout.column, layout.weight, layout.node, layout.diagonal, placed, b, r, partial,
             b.shape[1], offset, K=width, ROWS=ROWS,
         )  # fmt: skip
         kernels.finish_residual(
-            *_long_rows(layout, phase), partial, layout.node, layout.diagonal, placed, b, r,
-            b.shape[1], offset, K=width, BLOCK=_JOINED,
+            *long_rows(layout, phase), partial, layout.node, layout.diagonal, placed, b, r,
+            b.shape[1], offset, K=width, BLOCK=JOINED,
         )  # fmt: skip
     return r, torch.linalg.vector_norm(r, dim=0)
 
@@ -129,7 +128,7 @@ def precision_fixed_point(
         root = belief.sqrt()
         coefficient = precisions.message[sweeps % 2].clone()
         (phase,) = layout.phases
-        kernels.coefficients(*_tiles(layout, phase), layout.column, layout.weight, root, coefficient, ROWS=ROWS)
+        kernels.coefficients(*tiles(layout, phase), layout.column, layout.weight, root, coefficient, ROWS=ROWS)
     return FixedPoint(
         converged=invalid is None and change <= tolerance,
         sweeps=sweeps,
@@ -153,8 +152,7 @@ def mean_state(layout: Layout, fixed: FixedPoint, b: Tensor, dtype: torch.dtype 
     coefficient = fixed.coefficient.to(dtype or layout.weight.dtype)
     root = fixed.root.to(coefficient.dtype)
     unary = (layout.to_positions(b.double()) / root.double()[:, None]).to(coefficient.dtype)
-    panels = [_panel(layout, unary, offset, width) for offset, width in _split(b.shape[1])]
-    return MeanState(layout, coefficient, root, panels, _control(layout))
+    return MeanState(layout, coefficient, root, make_panels(layout, unary), make_control(layout))
 
 
 def mean_sweeps(state: MeanState, count: int, damping: float = 0.0) -> None:
@@ -163,9 +161,14 @@ def mean_sweeps(state: MeanState, count: int, damping: float = 0.0) -> None:
         state.heard = _pair(state)
     sweeps = range(state.sweep, state.sweep + count)
     if state.heard is None:
+        (phase,) = state.layout.phases
         for panel in state.panels:
             for t in sweeps:
-                _mean_sweep(state, panel, t)
+                now, new = t % 2, (t + 1) % 2
+                sweep_means(
+                    state.layout, phase, state.coefficient, panel, panel.belief[now], panel.belief[new],
+                    panel.message[new], state.control,
+                )  # fmt: skip
     else:
         keep = torch.full((1,), damping, dtype=state.root.dtype, device=state.root.device)
         for panel in state.panels:
@@ -177,17 +180,19 @@ def mean_sweeps(state: MeanState, count: int, damping: float = 0.0) -> None:
 def mean_estimate(state: MeanState) -> Tensor:
     """The means so far, ``(n, k)`` float64."""
     root = state.root[state.layout.position]
-    return _beliefs(state.layout, state.panels, state.sweep % 2).double() / root.double()[:, None]
+    return (
+        in_node_order(state.layout, [panel.belief[state.sweep % 2] for panel in state.panels]).double()
+        / root.double()[:, None]
+    )
 
 
 def joint_state(layout: Layout, b: Tensor, scale: Tensor | None = None) -> JointState:
     """Precision messages at their start and zero potential messages for the right-hand sides ``b``."""
-    unary = layout.to_positions(b.to(layout.weight.dtype))
     panels = []
     invalid = None
-    for offset, width in _split(b.shape[1]):
+    for panel in make_panels(layout, layout.to_positions(b.to(layout.weight.dtype))):
         precisions, invalid = _start_precisions(layout, scale, _NEVER)
-        panels.append((precisions, _panel(layout, unary, offset, width)))
+        panels.append((precisions, panel))
     return JointState(layout, panels, invalid)
 
 
@@ -208,46 +213,8 @@ def joint_estimate(state: JointState) -> tuple[Tensor, Tensor]:
     """Means ``(n, k)`` and belief precisions ``(n,)`` so far, float64; 0 where the precision is 0."""
     half = state.sweep % 2
     belief = state.panels[0][0].belief[half][state.layout.position].double()
-    total = _beliefs(state.layout, [panel for _, panel in state.panels], half).double()
+    total = in_node_order(state.layout, [panel.belief[half] for _, panel in state.panels]).double()
     return torch.where(belief[:, None] == 0, 0.0, total / belief[:, None]), belief
-
-
-def _split(columns: int) -> Iterator[tuple[int, int]]:
-    offset = 0
-    while offset < columns:
-        width = next(w for w in PANELS if w <= columns - offset)
-        yield offset, width
-        offset += width
-
-
-def _panel(layout: Layout, unary: Tensor, offset: int, width: int) -> Panel:
-    unary = unary[:, offset : offset + width].contiguous()
-    belief = torch.stack((unary, torch.zeros_like(unary)))
-    message = unary.new_zeros((2, layout.slots, width))
-    return Panel(offset, width, unary, belief, message, _partial(layout, width))
-
-
-def _partial(layout: Layout, width: int) -> Tensor:
-    """Sums of the tiles of long rows."""
-    return torch.zeros((layout.tiles, width), dtype=torch.float64, device=layout.node.device)
-
-
-def _beliefs(layout: Layout, panels: list[Panel], half: int) -> Tensor:
-    """(n, k) beliefs in node order."""
-    return torch.cat([panel.belief[half] for panel in panels], 1)[layout.position]
-
-
-def _tiles(layout: Layout, phase: Phase) -> tuple[int, Tensor, Tensor, int]:
-    return phase.tiles, layout.tile_start, layout.tile_row, phase.first_tile
-
-
-def _long_rows(layout: Layout, phase: Phase) -> tuple[int, Tensor, Tensor, int]:
-    return phase.long_rows, layout.long_tile, layout.long_row, phase.first_long
-
-
-def _control(layout: Layout) -> Tensor:
-    none = kernels.NONE.value
-    return torch.tensor([0, 0, none, 0, none, 0], device=layout.node.device)
 
 
 def _start_precisions(layout: Layout, scale: Tensor | None, tolerance: float) -> tuple[Precisions, int | None]:
@@ -255,18 +222,18 @@ def _start_precisions(layout: Layout, scale: Tensor | None, tolerance: float) ->
     diagonal = layout.diagonal
     belief = torch.stack((diagonal, torch.zeros_like(diagonal)))
     message = diagonal.new_zeros((2, layout.slots))
-    partial, control = _partial(layout, 1), _control(layout)
+    partial, control = make_partial(layout, 1), make_control(layout)
     if scale is None:
         message[1] = -torch.inf  # an infinite cavity sends zero
     else:
         d = layout.to_positions(scale.to(diagonal.dtype), filler=1.0)
         (phase,) = layout.phases
         kernels.start_precisions(
-            *_tiles(layout, phase), layout.column, layout.weight, d, diagonal, belief[0], message[0], partial,
+            *tiles(layout, phase), layout.column, layout.weight, d, diagonal, belief[0], message[0], partial,
             ROWS=ROWS,
         )  # fmt: skip
-        rows = _long_rows(layout, phase)
-        kernels.finish_sums(*rows, partial, diagonal, belief[0], control, K=1, BLOCK=_JOINED)
+        rows = long_rows(layout, phase)
+        kernels.finish_sums(*rows, partial, diagonal, belief[0], control, K=1, BLOCK=JOINED)
         message[1] = message[0]
     limit = torch.tensor([tolerance], dtype=torch.float64, device=diagonal.device)
     bad = (~(belief[0][layout.position] > 0)).nonzero()
@@ -277,7 +244,7 @@ def _precision_sweep(layout: Layout, p: Precisions, t: int, must_be_positive: bo
     (phase,) = layout.phases
     new = (t + 1) % 2
     kernels.precision_sweep(
-        *_tiles(layout, phase), layout.column, layout.weight, layout.node, layout.diagonal, p.belief[t % 2],
+        *tiles(layout, phase), layout.column, layout.weight, layout.node, layout.diagonal, p.belief[t % 2],
         p.belief[new], p.message[new], p.partial, p.control, ROWS=ROWS,
     )  # fmt: skip
     _finish_precisions(layout, p, new, must_be_positive)
@@ -287,31 +254,20 @@ def _joint_sweep(layout: Layout, p: Precisions, panel: Panel, t: int, must_be_po
     (phase,) = layout.phases
     new = (t + 1) % 2
     kernels.joint_sweep(
-        *_tiles(layout, phase), layout.column, layout.weight, layout.node, layout.diagonal, p.belief[t % 2],
+        *tiles(layout, phase), layout.column, layout.weight, layout.node, layout.diagonal, p.belief[t % 2],
         p.belief[new], p.message[new], p.partial, p.control, panel.unary, panel.belief[t % 2], panel.belief[new],
         panel.message[new], panel.partial, K=panel.width, ROWS=ROWS,
     )  # fmt: skip
-    _finish_sums(layout, phase, panel, panel.belief[new], p.control)
+    finish_sums(layout, phase, panel, panel.belief[new], p.control)
     _finish_precisions(layout, p, new, must_be_positive)
 
 
 def _finish_precisions(layout: Layout, p: Precisions, new: int, must_be_positive: bool) -> None:
     (phase,) = layout.phases
     kernels.finish_precisions(
-        *_long_rows(layout, phase), p.partial, layout.node, layout.diagonal, p.belief[new], p.control, BLOCK=_JOINED
+        *long_rows(layout, phase), p.partial, layout.node, layout.diagonal, p.belief[new], p.control, BLOCK=JOINED
     )
     kernels.judge(1, p.control, p.tolerance, int(must_be_positive))
-
-
-def _mean_sweep(state: MeanState, panel: Panel, t: int) -> None:
-    layout = state.layout
-    (phase,) = layout.phases
-    other = panel.belief[(t + 1) % 2]
-    kernels.mean_sweep(
-        *_tiles(layout, phase), layout.column, state.coefficient, panel.unary, panel.belief[t % 2], other,
-        panel.message[(t + 1) % 2], panel.partial, K=panel.width, ROWS=ROWS,
-    )  # fmt: skip
-    _finish_sums(layout, phase, panel, other, state.control)
 
 
 def _damped_sweep(state: MeanState, heard: int, panel: Panel, t: int, damping: Tensor) -> None:
@@ -319,15 +275,10 @@ def _damped_sweep(state: MeanState, heard: int, panel: Panel, t: int, damping: T
     (phase,) = layout.phases
     other = panel.belief[(t + 1) % 2]
     kernels.damped_sweep(
-        *_tiles(layout, phase), layout.column, state.coefficient, panel.unary, panel.belief[t % 2], other,
+        *tiles(layout, phase), layout.column, state.coefficient, panel.unary, panel.belief[t % 2], other,
         panel.message[heard], panel.message[1 - heard], damping, panel.partial, K=panel.width, ROWS=ROWS,
     )  # fmt: skip
-    _finish_sums(layout, phase, panel, other, state.control)
-
-
-def _finish_sums(layout: Layout, phase: Phase, panel: Panel, sums: Tensor, control: Tensor) -> None:
-    rows = _long_rows(layout, phase)
-    kernels.finish_sums(*rows, panel.partial, panel.unary, sums, control, K=panel.width, BLOCK=_JOINED)
+    finish_sums(layout, phase, panel, other, state.control)
 
 
 def _pair(state: MeanState) -> int:
@@ -336,7 +287,7 @@ def _pair(state: MeanState) -> int:
     (phase,) = layout.phases
     for panel in state.panels:
         kernels.reverse_messages(
-            *_tiles(layout, phase), state.coefficient, panel.belief[(t + 1) % 2], panel.message[(t + 1) % 2],
+            *tiles(layout, phase), state.coefficient, panel.belief[(t + 1) % 2], panel.message[(t + 1) % 2],
             K=panel.width, ROWS=ROWS,
         )  # fmt: skip
     return t % 2

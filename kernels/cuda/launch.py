@@ -30,8 +30,8 @@ class Argument:
         Triton's name of its element type; ``T`` stands for the kernel's number type.
     per : str
         What it holds a number for: ``"slot"`` (one per directed edge, padding included), ``"row"`` (one per node, in
-        the order of the rows), ``"gathered"`` (one per node, found by an index), ``"tile"`` (a few per program) or
-        ``"scalar"`` (passed by value).
+        the order of the rows), ``"node"`` (one per node, in another order), ``"source"`` (one per node, fetched for
+        every slot), ``"tile"`` (a few per program) or ``"scalar"`` (passed by value).
     columns : bool
         Whether it is one number per right-hand side.
     moves : int
@@ -59,9 +59,14 @@ def row(type: str, columns: bool = False, moves: int = 1) -> Argument:
     return Argument(type, "row", columns, moves)
 
 
-def gathered(type: str, columns: bool = False, moves: int = 1) -> Argument:
-    """A node vector that is read or written by an index: at the source of each slot, or where a row's node is."""
-    return Argument(type, "gathered", columns, moves)
+def node_vector(type: str, columns: bool = False, moves: int = 1) -> Argument:
+    """A node vector that each row reads or writes where its node has it."""
+    return Argument(type, "node", columns, moves)
+
+
+def source_vector(type: str, columns: bool = False) -> Argument:
+    """A node vector that is gathered: each slot reads it at its source, and each row at its own place."""
+    return Argument(type, "source", columns)
 
 
 def tile(type: str) -> Argument:
@@ -123,9 +128,20 @@ class Kernel:
             types[name] = element if argument.per == "scalar" else f"*{element}"
         return types | dict.fromkeys(constants, "constexpr")
 
-    def bytes_per(self, per: str, number: str, columns: int = 1) -> int:
-        """Bytes that a launch moves for each slot, row or gathered node, counting every array once."""
-        return sum(a.bytes_moved(number, columns) for a in self.arguments.values() if a.per == per)
+    def bytes_per_slot(self, number: str, columns: int = 1) -> int:
+        """Bytes that a launch streams for each slot."""
+        return self._bytes(("slot",), number, columns)
+
+    def bytes_per_node(self, number: str, columns: int = 1) -> int:
+        """Bytes that a launch moves for each node, counting every vector once."""
+        return self._bytes(("row", "node", "source"), number, columns)
+
+    def bytes_gathered(self, number: str, columns: int = 1) -> int:
+        """Bytes that each slot fetches from node vectors, most of them from a cache."""
+        return self._bytes(("source",), number, columns)
+
+    def _bytes(self, per: tuple[str, ...], number: str, columns: int) -> int:
+        return sum(a.bytes_moved(number, columns) for a in self.arguments.values() if a.per in per)
 
 
 def kernel(

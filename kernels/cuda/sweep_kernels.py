@@ -12,7 +12,7 @@ that the host can issue many before it looks.
 import triton
 import triton.language as tl
 
-from gabp.kernels.cuda.launch import Constants, gathered, kernel, row, scalar, slot, tile
+from gabp.kernels.cuda.launch import Constants, kernel, node_vector, row, scalar, slot, source_vector, tile
 
 ROWS = 64  # of a slice: two warps, so that as many programs as an SM can hold fill it
 PANELS = (8, 4, 2, 1)  # right-hand sides that travel together
@@ -85,7 +85,7 @@ def _divide(a, b):
     column=slot("i32"),
     coefficient=slot("T"),
     unary=row("T", columns=True),
-    belief=gathered("T", columns=True),
+    belief=source_vector("T", columns=True),
     other=row("T", columns=True, moves=2),
     message=slot("T", columns=True, moves=2),
     partial=tile("fp64"),
@@ -142,7 +142,7 @@ def finish_sums(
     column=slot("i32"),
     coefficient=slot("T"),
     unary=row("T", columns=True),
-    belief=gathered("T", columns=True),
+    belief=source_vector("T", columns=True),
     other=row("T", columns=True),
     heard=slot("T", columns=True, moves=2),
     sent=slot("T", columns=True, moves=2),
@@ -202,7 +202,7 @@ def reverse_messages(
     column=slot("i32"),
     coefficient=slot("T"),
     unary=row("T", columns=True),
-    belief=gathered("T", columns=True),
+    belief=source_vector("T", columns=True),
     message=slot("T", columns=True),
     sums=row("T", columns=True),
     partial=tile("fp64"),
@@ -262,7 +262,7 @@ def _report(control, new, old, diagonal, node):
     **_TILES,
     column=slot("i32"),
     weight=slot("T"),
-    scale=gathered("T"),
+    scale=source_vector("T"),
     diagonal=row("T"),
     belief=row("T"),
     message=slot("T"),
@@ -292,7 +292,7 @@ def start_precisions(
     weight=slot("T"),
     node=row("i32"),
     diagonal=row("T"),
-    belief=gathered("T"),
+    belief=source_vector("T"),
     other=row("T", moves=2),
     message=slot("T", moves=2),
     partial=tile("fp64"),
@@ -346,18 +346,19 @@ def finish_precisions(
 @kernel(
     variants=_PANELS,
     warps=_warps,
+    registers=80,  # with four columns and more; each thread has then twice the bytes under way
     **_TILES,
     column=slot("i32"),
     weight=slot("T"),
     node=row("i32"),
     diagonal=row("T"),
-    precision=gathered("T"),
+    precision=source_vector("T"),
     other_precision=row("T", moves=2),
     precision_message=slot("T", moves=2),
     precision_partial=tile("fp64"),
     control=tile("i64"),
     unary=row("T", columns=True),
-    belief=gathered("T", columns=True),
+    belief=source_vector("T", columns=True),
     other=row("T", columns=True, moves=2),
     message=slot("T", columns=True, moves=2),
     partial=tile("fp64"),
@@ -430,7 +431,7 @@ def judge(control, tolerance, must_be_positive):
     **_TILES,
     column=slot("i32"),
     weight=slot("T"),
-    root=gathered("T"),
+    root=source_vector("T"),
     message=slot("T", moves=2),
 )
 def coefficients(
@@ -458,9 +459,9 @@ def coefficients(
     weight=slot("T"),
     node=row("i32"),
     diagonal=row("T"),
-    x=gathered("fp64", columns=True),
-    b=gathered("fp64", columns=True),
-    r=gathered("fp64", columns=True),
+    x=source_vector("fp64", columns=True),
+    b=node_vector("fp64", columns=True),
+    r=node_vector("fp64", columns=True),
     partial=tile("fp64"),
     stride=scalar("i64"),
     offset=scalar("i64"),
@@ -494,8 +495,8 @@ def residual_sweep(
     node=row("i32"),
     diagonal=row("T"),
     x=row("fp64", columns=True),
-    b=gathered("fp64", columns=True),
-    r=gathered("fp64", columns=True),
+    b=node_vector("fp64", columns=True),
+    r=node_vector("fp64", columns=True),
     stride=scalar("i64"),
     offset=scalar("i64"),
 )

@@ -6,7 +6,8 @@ neighbouring threads touch neighbouring addresses. A row that is much longer tha
 padding; its slots stand in tiles of their own, side by side, and its sums are joined by a second launch. A padding slot
 has weight zero and points at its own row.
 
-Positions can be grouped by colours, so that a launch over the tiles of one colour is a phase of the sequential schedule.
+Positions can be grouped by colours, so that a launch over the tiles of one colour is a phase of a sequential
+sweep.
 """
 
 from dataclasses import dataclass, replace
