@@ -1,8 +1,9 @@
 """Which backend runs: by device and dtype, nothing else."""
 
 import functools
+import importlib
+import importlib.util
 import warnings
-from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -34,12 +35,8 @@ def choose_factor() -> Any:
 
 def choose_cycle(device: torch.device | str) -> Any:
     """The functions of `gabp.kernels.cycle`, fused where they can be."""
-    return cycle
-
-
-def record(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
-    """``step`` as one launch where the device can record it, else ``step`` itself."""
-    return step
+    fused = torch.device(device).type == "cuda" and importlib.util.find_spec("triton") is not None
+    return importlib.import_module("gabp.kernels.cuda.cycle") if fused else cycle
 
 
 def cuda_missing_because() -> str | None:
