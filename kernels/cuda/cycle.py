@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from gabp.kernels.cuda import cycle_kernels
-from gabp.kernels.cuda.cycle_kernels import BLOCK, CHUNK, ROWS
+from gabp.kernels.cuda.cycle_kernels import CHUNK, ROWS
 from gabp.kernels.cuda.launch import Kernel
 from gabp.kernels.cycle import eliminate
 from gabp.kernels.levels import Level
@@ -64,19 +64,17 @@ def prolong(cluster: Tensor, c: Tensor, d: Tensor | None, scalars: Tensor | None
 
 
 def image(level: Level, x: Tensor, out: Tensor | None, u: Tensor, v: Tensor | None, partials: Tensor) -> None:
-    for long, programs, tiles, before in _summing(level.rows):
+    for long, own in _summing(level.rows, partials):
         cycle_kernels.image(
-            programs,
+            len(own),
             *_matrix(level.rows, level.rows.value, long),
             level.diagonal,
             x,
             x if out is None else out,
             u,
             x if v is None else v,
-            partials,
+            own,
             level.rows.short,
-            tiles,
-            before,
             K=x.shape[1],
             STORE=int(out is not None),
             SECOND=int(v is not None),
@@ -99,7 +97,7 @@ def finish_second(partials: Tensor, scalars: Tensor) -> None:
 
 def overlap(z: Tensor, q: Tensor, partials: Tensor) -> None:
     n, columns = z.shape
-    cycle_kernels.overlap(len(partials), z, q, partials, n, _tiles(n), K=columns, ROWS=ROWS)
+    cycle_kernels.overlap(len(partials), z, q, partials, n, K=columns, ROWS=ROWS)
 
 
 def finish_overlap(partials: Tensor, scalars: Tensor) -> None:
@@ -117,9 +115,9 @@ def advance_direction(
     scalars: Tensor,
     partials: Tensor,
 ) -> None:
-    for long, programs, tiles, before in _summing(level.rows):
+    for long, own in _summing(level.rows, partials):
         cycle_kernels.advance_direction(
-            programs,
+            len(own),
             *_matrix(level.rows, value, long),
             diagonal,
             z,
@@ -127,10 +125,8 @@ def advance_direction(
             q,
             r,
             scalars,
-            partials,
+            own,
             level.rows.short,
-            tiles,
-            before,
             K=z.shape[1],
             **_shape(long),
         )
@@ -147,7 +143,7 @@ def step(
     scaled = unit is not None
     given = unit if scaled else scalars  # not read
     cycle_kernels.step(
-        len(partials), y, r, d, q, given, b, scalars, partials, n, _tiles(n), K=columns, SCALED=int(scaled), ROWS=ROWS
+        len(partials), y, r, d, q, given, b, scalars, partials, n, K=columns, SCALED=int(scaled), ROWS=ROWS
     )
 
 
@@ -157,7 +153,7 @@ def finish_step(partials: Tensor, scalars: Tensor) -> None:
 
 def _finish(kernel: Kernel, partials: Tensor, scalars: Tensor) -> None:
     programs, _, columns = partials.shape
-    kernel(1, partials, scalars, programs, K=columns, BLOCK=BLOCK)
+    kernel(1, partials, scalars, programs, **next(c for c in kernel.variants if c["K"] == columns))
 
 
 def _tiles(rows: int) -> int:
@@ -172,8 +168,8 @@ def _shape(long: bool) -> dict[str, int]:
     return {"LONG": int(long), "ROWS": CHUNK if long else ROWS}
 
 
-def _summing(rows: SlicedRows) -> Iterator[tuple[bool, int, int, int]]:
-    """For the slices and the long rows: programs, what they share among them, and programs before them."""
-    long = len(rows.long_row)
-    yield False, rows.programs - long, _tiles(rows.short), 0
-    yield True, long, long, rows.programs - long
+def _summing(rows: SlicedRows, partials: Tensor) -> Iterator[tuple[bool, Tensor]]:
+    """For the slices and for the long rows: the partial sums of their programs."""
+    of_slices = rows.programs - len(rows.long_row)
+    yield False, partials[:of_slices]
+    yield True, partials[of_slices:]

@@ -15,7 +15,7 @@ from gabp.kernels.cuda.launch import Constants, kernel, row, scalar, slot, sourc
 
 ROWS = sliced.TILE
 CHUNK = 256  # entries of a long row that are taken at once
-BLOCK = 128  # partial sums that are joined at once
+_JOINED_NUMBERS = 128  # that are joined at once
 _LANES = tl.constexpr(sliced.LANES)
 _SUMS = tl.constexpr(3)  # quantities that a program has room for in the partial sums
 
@@ -47,7 +47,7 @@ def _over_edges(**flags: tuple[int, ...]) -> tuple[Constants, ...]:
     return tuple({**v, "ROWS": CHUNK if v["LONG"] else ROWS} for v in _variants(**flags, LONG=(0, 1)))
 
 
-_JOINED = tuple({"K": k, "BLOCK": BLOCK} for k in cycle.PANELS)
+_JOINED = tuple({"K": k, "BLOCK": _JOINED_NUMBERS // k} for k in cycle.PANELS)
 _MATRIX = {
     "bounds": tile("i64"),
     "long_row": tile("i64"),
@@ -57,8 +57,8 @@ _MATRIX = {
 
 
 def _warps(constants: Constants) -> int:
-    """A lane for each row of a tile, and for wide panels two."""
-    return max(4, constants["K"])
+    """A lane for each row of a tile, and for wide panels one for two numbers of it."""
+    return max(4, (1 if constants.get("LONG") else 2) * constants["K"]) if "ROWS" in constants else 4
 
 
 @triton.jit
@@ -105,9 +105,9 @@ def _couplings(
 
 
 @triton.jit
-def _leave(partials, program, quantity: tl.constexpr, total, K: tl.constexpr):
-    """A program's sum of one quantity."""
-    tl.store(partials + (program * _SUMS + quantity) * K + tl.arange(0, K), total)
+def _leave(partials, quantity: tl.constexpr, total, K: tl.constexpr):
+    """The program's sum of one quantity, from its lanes' (_, K)."""
+    tl.store(partials + (tl.program_id(0) * _SUMS + quantity) * K + tl.arange(0, K), tl.sum(total, 0))
 
 
 @triton.jit
@@ -222,36 +222,35 @@ def prolong(cluster, c, d, scalars, x, behind, K: tl.constexpr, TWO: tl.constexp
     v=row("T", columns=True),
     partials=tile("fp64"),
     behind=scalar("i32"),
-    tiles=scalar("i32"),
-    before=scalar("i32"),
 )
 def image(
-    bounds, long_row, column, value, diagonal, x, out, u, v, partials, behind, tiles, before,
+    bounds, long_row, column, value, diagonal, x, out, u, v, partials, behind,
     K: tl.constexpr, STORE: tl.constexpr, SECOND: tl.constexpr, LONG: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
     """``out = A x`` where it is wanted, with ``x·Ax``, ``x·u`` and, where it is wanted, ``x·v``."""
-    c = tl.arange(0, K)[None, :]
-    energy = tl.zeros((K,), tl.float64)
-    match = tl.zeros((K,), tl.float64)
-    coupling = tl.zeros((K,), tl.float64)
+    TILE: tl.constexpr = 1 if LONG else ROWS
+    energy = tl.zeros((TILE, K), tl.float64)
+    match = tl.zeros((TILE, K), tl.float64)
+    coupling = tl.zeros((TILE, K), tl.float64)
+    tiles = tl.num_programs(0) if LONG else tl.cdiv(behind, ROWS)
     for t in range(tl.program_id(0), tiles, tl.num_programs(0)):
         rows, live, heard = _couplings(
             bounds, long_row, column, value, x, 0, behind, t, 0, 2, x.dtype.element_ty, K, LONG, ROWS
         )
-        here, meant = rows[:, None] * K + c, live[:, None]
+        here, meant = rows[:, None] * K + tl.arange(0, K)[None, :], live[:, None]
         own = tl.load(x + here, mask=meant, other=0.0)
-        y = tl.load(diagonal + rows, mask=live, other=0.0)[:, None] * own + heard
-        wide = own.to(tl.float64)
-        energy += tl.sum(tl.where(meant, wide * y.to(tl.float64), 0.0), 0)
-        match += tl.sum(wide * tl.load(u + here, mask=meant, other=0.0).to(tl.float64), 0)
-        if SECOND:
-            coupling += tl.sum(wide * tl.load(v + here, mask=meant, other=0.0).to(tl.float64), 0)
+        heard += tl.load(diagonal + rows, mask=live, other=0.0)[:, None] * own
         if STORE:
-            tl.store(out + here, y, mask=meant)
-    program = before + tl.program_id(0)
-    _leave(partials, program, 0, energy, K)
-    _leave(partials, program, 1, match, K)
-    _leave(partials, program, 2, coupling, K)
+            tl.store(out + here, heard, mask=meant)
+        wide = own.to(tl.float64)
+        energy += wide * heard.to(tl.float64)
+        match += wide * tl.load(u + here, mask=meant, other=0.0).to(tl.float64)
+        if SECOND:
+            coupling += wide * tl.load(v + here, mask=meant, other=0.0).to(tl.float64)
+    _leave(partials, 0, energy, K)
+    _leave(partials, 1, match, K)
+    if SECOND:
+        _leave(partials, 2, coupling, K)
 
 
 @kernel(
@@ -306,17 +305,16 @@ def finish_second(partials, scalars, programs, K: tl.constexpr, BLOCK: tl.conste
     q=row("fp64", columns=True),
     partials=tile("fp64"),
     behind=scalar("i32"),
-    tiles=scalar("i32"),
 )
-def overlap(z, q, partials, behind, tiles, K: tl.constexpr, ROWS: tl.constexpr):
+def overlap(z, q, partials, behind, K: tl.constexpr, ROWS: tl.constexpr):
     """``z·q``."""
-    total = tl.zeros((K,), tl.float64)
-    for t in range(tl.program_id(0), tiles, tl.num_programs(0)):
+    total = tl.zeros((ROWS, K), tl.float64)
+    for t in range(tl.program_id(0), tl.cdiv(behind, ROWS), tl.num_programs(0)):
         rows, live = _tile_rows(0, behind, t, ROWS)
         here, meant = rows[:, None] * K + tl.arange(0, K)[None, :], live[:, None]
         own = tl.load(z + here, mask=meant, other=0.0).to(tl.float64)
-        total += tl.sum(own * tl.load(q + here, mask=meant, other=0.0), 0)
-    _leave(partials, tl.program_id(0), 0, total, K)
+        total += own * tl.load(q + here, mask=meant, other=0.0)
+    _leave(partials, 0, total, K)
 
 
 @kernel(variants=_JOINED, warps=_warps, partials=tile("fp64"), scalars=tile("fp64"), programs=scalar("i32"))
@@ -339,20 +337,20 @@ def finish_overlap(partials, scalars, programs, K: tl.constexpr, BLOCK: tl.const
     scalars=tile("fp64"),
     partials=tile("fp64"),
     behind=scalar("i32"),
-    tiles=scalar("i32"),
-    before=scalar("i32"),
 )
 def advance_direction(
-    bounds, long_row, column, value, diagonal, z, d, q, r, scalars, partials, behind, tiles, before,
+    bounds, long_row, column, value, diagonal, z, d, q, r, scalars, partials, behind,
     K: tl.constexpr, LONG: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
     """``d = z + β d`` and ``q = A z + β q``, with ``d·q``, ``d·r`` and ``d·d``; failed columns stay as they are."""
     c = tl.arange(0, K)[None, :]
     beta = tl.load(scalars + _BETA * K + c)
     failed = tl.load(scalars + _FAILURE * K + c) != 0
-    energy = tl.zeros((K,), tl.float64)
-    match = tl.zeros((K,), tl.float64)
-    square = tl.zeros((K,), tl.float64)
+    TILE: tl.constexpr = 1 if LONG else ROWS
+    energy = tl.zeros((TILE, K), tl.float64)
+    match = tl.zeros((TILE, K), tl.float64)
+    square = tl.zeros((TILE, K), tl.float64)
+    tiles = tl.num_programs(0) if LONG else tl.cdiv(behind, ROWS)
     for t in range(tl.program_id(0), tiles, tl.num_programs(0)):
         rows, live, heard = _couplings(
             bounds, long_row, column, value, z, 0, behind, t, 0, 2, tl.float64, K, LONG, ROWS
@@ -365,13 +363,12 @@ def advance_direction(
         new_image = tl.where(failed, old_image, image + beta * old_image)
         tl.store(d + here, new, mask=meant)
         tl.store(q + here, new_image, mask=meant)
-        energy += tl.sum(tl.where(meant, new * new_image, 0.0), 0)
-        match += tl.sum(new * tl.load(r + here, mask=meant, other=0.0), 0)
-        square += tl.sum(tl.where(meant, new * new, 0.0), 0)
-    program = before + tl.program_id(0)
-    _leave(partials, program, 0, energy, K)
-    _leave(partials, program, 1, match, K)
-    _leave(partials, program, 2, square, K)
+        energy += new * new_image
+        match += new * tl.load(r + here, mask=meant, other=0.0)
+        square += new * new
+    _leave(partials, 0, energy, K)
+    _leave(partials, 1, match, K)
+    _leave(partials, 2, square, K)
 
 
 @kernel(variants=_JOINED, warps=_warps, partials=tile("fp64"), scalars=tile("fp64"), programs=scalar("i32"))
@@ -402,16 +399,15 @@ def finish_direction(partials, scalars, programs, K: tl.constexpr, BLOCK: tl.con
     scalars=tile("fp64"),
     partials=tile("fp64"),
     behind=scalar("i32"),
-    tiles=scalar("i32"),
 )
 def step(
-    y, r, d, q, unit, b, scalars, partials, behind, tiles, K: tl.constexpr, SCALED: tl.constexpr, ROWS: tl.constexpr
+    y, r, d, q, unit, b, scalars, partials, behind, K: tl.constexpr, SCALED: tl.constexpr, ROWS: tl.constexpr
 ):  # fmt: skip
     """``y += α d``, ``r -= α q``, ``b`` = ``r`` in the cycle's precision, and the sum of ``(r unit)²``."""
     c = tl.arange(0, K)[None, :]
     alpha = tl.load(scalars + _ALPHA * K + c)
-    total = tl.zeros((K,), tl.float64)
-    for t in range(tl.program_id(0), tiles, tl.num_programs(0)):
+    total = tl.zeros((ROWS, K), tl.float64)
+    for t in range(tl.program_id(0), tl.cdiv(behind, ROWS), tl.num_programs(0)):
         rows, live = _tile_rows(0, behind, t, ROWS)
         here, meant = rows[:, None] * K + c, live[:, None]
         tl.store(
@@ -424,8 +420,8 @@ def step(
         tl.store(b + here, left.to(b.dtype.element_ty), mask=meant)
         if SCALED:
             left *= tl.load(unit + rows, mask=live, other=0.0)[:, None]
-        total += tl.sum(tl.where(meant, left * left, 0.0), 0)
-    _leave(partials, tl.program_id(0), 0, total, K)
+        total += left * left
+    _leave(partials, 0, total, K)
 
 
 @kernel(variants=_JOINED, warps=_warps, partials=tile("fp64"), scalars=tile("fp64"), programs=scalar("i32"))
