@@ -2,11 +2,12 @@
 
 import functools
 import warnings
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
 
-from gabp.kernels import cpu, dense_factor, eager, rows
+from gabp.kernels import cpu, cycle, dense_factor, eager, rows
 from gabp.kernels.cpu import engine
 from gabp.kernels.cpu import rows as compiled_rows
 from gabp.kernels.types import Kernels
@@ -29,6 +30,16 @@ def choose_rows(device: torch.device | str) -> Any:
 def choose_factor() -> Any:
     """What has ``Symbolic`` and ``Factor``: sparse and compiled, or dense where the extension is missing."""
     return cpu.extension if cpu.extension is not None else dense_factor
+
+
+def choose_cycle(device: torch.device | str) -> Any:
+    """The functions of `gabp.kernels.cycle`, fused where they can be."""
+    return cycle
+
+
+def record(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
+    """``step`` as one launch where the device can record it, else ``step`` itself."""
+    return step
 
 
 def cuda_missing_because() -> str | None:

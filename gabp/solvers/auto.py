@@ -3,11 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gabp.kernels import cpu
 from gabp.messages import fits_in_memory
 from gabp.solvers.double_loop import DoubleLoop
 from gabp.solvers.elimination import Elimination
-from gabp.solvers.hierarchy import Hierarchy
+from gabp.solvers.hierarchy import Hierarchy, hierarchy_class
 from gabp.solvers.nonsymmetric import Krylov
 from gabp.solvers.schedules import Flooding, Sequential, Tree
 from gabp.system import InvalidSystemError, System
@@ -22,7 +21,6 @@ METHODS: dict[str, Any] = {  # each a dataclass of the system and its options th
     "elimination": Elimination,
 }
 _SYMMETRIC_ONLY = {"double-loop", "hierarchy"}
-_INSIDE_CG = "double-loop" if cpu.extension is None else "hierarchy"  # which is compiled only
 _SMALL = 20_000  # nodes up to which pivoted elimination takes a fraction of a second
 
 # What the choice between factor and messages goes by. Measured on two cores of an x86-64 server; only the order
@@ -61,6 +59,11 @@ def choose(system: System, method: str) -> list[Choice]:
     return [Choice(method, "chosen by the caller")]
 
 
+def method_class(name: str, system: System) -> Any:
+    """What to set up for a method of `METHODS` on this system."""
+    return hierarchy_class(system) if name == "hierarchy" else METHODS[name]
+
+
 def _choices(system: System) -> list[Choice]:
     if system.graph.is_forest:
         return [
@@ -77,7 +80,7 @@ def _choices(system: System) -> list[Choice]:
 def _positive_diagonal_choices(system: System) -> list[Choice]:
     """Elimination where its predicted cost is below that of message passing, which comes next; or the reverse."""
     exact = Choice("elimination", "message passing stopped short of the tolerance")
-    messages = Choice(_INSIDE_CG, "elimination found A singular; a consistent b may still be solved")
+    messages = Choice("hierarchy", "elimination found A singular; a consistent b may still be solved")
     dominant = bool((system.absolute_row_sums <= system.diagonal.double().abs() * (1 + 1e-12)).all())
     size = system.n + system.graph.edges
     if size > (_WORTH_ANALYSING if dominant else _WORTH_ANALYSING_HARD):

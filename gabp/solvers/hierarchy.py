@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gabp.kernels import cpu
+from gabp.solvers.device_hierarchy import DeviceHierarchy
 from gabp.solvers.protocol import Correction
 from gabp.solvers.solution import Status
 from gabp.system import System, require_positive_diagonal, times_power_of_two
@@ -127,15 +128,19 @@ class Hierarchy:
         return Hierarchy, (self.system,)
 
 
+def hierarchy_class(system: System) -> type[Hierarchy] | type[DeviceHierarchy]:
+    """The hierarchy for a system: the compiled one where it can be, else that of tensor operations on any device."""
+    compiled = cpu.extension is not None and system.device.type == "cpu"
+    return Hierarchy if compiled else DeviceHierarchy
+
+
 def solve_m_matrix(system: System, b: Tensor, limit: int = 60) -> Iterator[Tensor]:
     """Approximations of ``A⁻¹ b``, shape (n,), closer and closer, for a symmetric M-matrix A.
 
     The solver that a proof of walk-summability is handed (`gabp.conditions.MMatrixSolver`): it stops by itself
     where A turns out to be no M-matrix.
     """
-    if cpu.extension is None:
-        return
-    correction = Hierarchy(system).correct(b[:, None], torch.zeros(1))
+    correction = hierarchy_class(system)(system).correct(b[:, None], torch.zeros(1))
     for _ in range(limit):
         done, failure = correction.advance(1)
         if done == 0 or failure is not None:

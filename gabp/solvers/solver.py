@@ -13,9 +13,9 @@ import scipy.sparse.linalg
 import torch
 
 from gabp.conditions import ConvergenceReport, check_system
-from gabp.solvers.auto import METHODS, Choice, choose
+from gabp.solvers.auto import Choice, choose, method_class
 from gabp.solvers.blocks import BLOCK_METHODS, choose_blocks
-from gabp.solvers.hierarchy import Hierarchy, solve_m_matrix
+from gabp.solvers.hierarchy import hierarchy_class, solve_m_matrix
 from gabp.solvers.iteration import ROUNDING, Outcome, Progress, Request, backward_errors, iterate
 from gabp.solvers.protocol import Prepared
 from gabp.solvers.solution import ConvergenceError, Solution, Status
@@ -181,7 +181,8 @@ class Solver:
         if not self.system.symmetric:
             raise InvalidSystemError("a symmetric preconditioner needs a symmetric system")
         prepared = self._prepared
-        hierarchy = prepared if isinstance(prepared, Hierarchy) else Hierarchy(self.system)
+        kind = hierarchy_class(self.system)
+        hierarchy = prepared if isinstance(prepared, kind) else kind(self.system)
 
         def precondition(r: np.ndarray) -> np.ndarray:
             columns = torch.from_numpy(np.ascontiguousarray(r, dtype=np.float64).reshape(self.n, -1))
@@ -334,6 +335,6 @@ def _require_known(method: Any, choice: Choice, options: dict[str, Any]) -> None
 
 
 def _prepare(system: System, working: torch.dtype, choice: Choice, options: dict[str, Any]) -> Prepared:
-    method = METHODS[choice.method]
+    method = method_class(choice.method, system)
     _require_known(method, choice, options)
     return method(system if method.exact else system.astype(working), **options)
