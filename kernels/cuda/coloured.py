@@ -1,8 +1,8 @@
-"""The sequential schedule in the order of colours: the nodes of one colour send at once, each from the newest messages.
+"""The sequential schedule in the order of colours: the nodes of one colour send at once, from the newest messages.
 
-Between two turns of a node each of its neighbours sends exactly once. What a neighbour then sends rests on what the node
-sent it at its own last turn, which the slot can recompute. That is flooding's edge-local form, with the beliefs that
-nodes last sent from in the place of those of the sweep before: a phase is a mean sweep over one colour, in place.
+Between two turns of a node each of its neighbours sends exactly once. What a neighbour then sends rests on what the
+node sent it at its own last turn, which the slot can recompute. That is flooding's edge-local form, with the beliefs
+that nodes last sent from in the place of those of the sweep before: a phase is a mean sweep over one colour, in place.
 """
 
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 The arguments of a kernel are declared by the role they play, in the order of its parameters::
 
-    @kernel(variants=({"K": 1},), warps=..., column=slot("i32"), message=slot("T", columns=True, moves=2), ...)
+    @kernel({"column": slot("i32"), "message": slot("T", columns=True, moves=2)}, variants=({"K": 1},), warps=...)
     def sweep(column, message, ..., K: tl.constexpr): ...
 
 ``T`` is the kernel's number type, float32 or float64. The remaining parameters are compile-time constants; every
@@ -145,7 +145,11 @@ class Kernel:
 
 
 def kernel(
-    *, variants: tuple[Constants, ...], warps: Callable[[Constants], int], registers: int = 64, **arguments: Argument
+    arguments: Mapping[str, Argument],
+    *,
+    variants: tuple[Constants, ...],
+    warps: Callable[[Constants], int],
+    registers: int = 64,
 ) -> Callable[[Callable[..., None]], Kernel]:
     """Declare a Triton function; see the module.
 

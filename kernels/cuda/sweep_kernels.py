@@ -79,16 +79,18 @@ def _divide(a, b):
 
 
 @kernel(
+    _TILES
+    | {
+        "column": slot("i32"),
+        "coefficient": slot("T"),
+        "unary": row("T", columns=True),
+        "belief": source_vector("T", columns=True),
+        "other": row("T", columns=True, moves=2),
+        "message": slot("T", columns=True, moves=2),
+        "partial": tile("fp64"),
+    },
     variants=_PANELS,
     warps=_warps,
-    **_TILES,
-    column=slot("i32"),
-    coefficient=slot("T"),
-    unary=row("T", columns=True),
-    belief=source_vector("T", columns=True),
-    other=row("T", columns=True, moves=2),
-    message=slot("T", columns=True, moves=2),
-    partial=tile("fp64"),
 )
 def mean_sweep(
     tile_start, tile_row, first, column, coefficient, unary, belief, other, message, partial,
@@ -116,13 +118,15 @@ def mean_sweep(
 
 
 @kernel(
+    _LONG
+    | {
+        "partial": tile("fp64"),
+        "unary": row("T", columns=True),
+        "sums": row("T", columns=True),
+        "control": tile("i64"),
+    },
     variants=_JOINED,
     warps=_warps,
-    **_LONG,
-    partial=tile("fp64"),
-    unary=row("T", columns=True),
-    sums=row("T", columns=True),
-    control=tile("i64"),
 )
 def finish_sums(
     long_tile, long_row, first, partial, unary, sums, control, K: tl.constexpr, BLOCK: tl.constexpr
@@ -136,18 +140,20 @@ def finish_sums(
 
 
 @kernel(
+    _TILES
+    | {
+        "column": slot("i32"),
+        "coefficient": slot("T"),
+        "unary": row("T", columns=True),
+        "belief": source_vector("T", columns=True),
+        "other": row("T", columns=True),
+        "heard": slot("T", columns=True, moves=2),
+        "sent": slot("T", columns=True, moves=2),
+        "damping": tile("T"),
+        "partial": tile("fp64"),
+    },
     variants=_PANELS,
     warps=_warps,
-    **_TILES,
-    column=slot("i32"),
-    coefficient=slot("T"),
-    unary=row("T", columns=True),
-    belief=source_vector("T", columns=True),
-    other=row("T", columns=True),
-    heard=slot("T", columns=True, moves=2),
-    sent=slot("T", columns=True, moves=2),
-    damping=tile("T"),
-    partial=tile("fp64"),
 )
 def damped_sweep(
     tile_start, tile_row, first, column, coefficient, unary, belief, other, heard, sent, damping, partial,
@@ -174,12 +180,14 @@ def damped_sweep(
 
 
 @kernel(
+    _TILES
+    | {
+        "coefficient": slot("T"),
+        "belief": row("T", columns=True),
+        "message": slot("T", columns=True, moves=2),
+    },
     variants=_PANELS,
     warps=_warps,
-    **_TILES,
-    coefficient=slot("T"),
-    belief=row("T", columns=True),
-    message=slot("T", columns=True, moves=2),
 )
 def reverse_messages(
     tile_start, tile_row, first, coefficient, belief, message, K: tl.constexpr, ROWS: tl.constexpr
@@ -195,17 +203,19 @@ def reverse_messages(
 
 
 @kernel(
+    _TILES
+    | {
+        "tile_behind": tile("i32"),
+        "column": slot("i32"),
+        "coefficient": slot("T"),
+        "unary": row("T", columns=True),
+        "belief": source_vector("T", columns=True),
+        "message": slot("T", columns=True),
+        "sums": row("T", columns=True),
+        "partial": tile("fp64"),
+    },
     variants=_PANELS,
     warps=_warps,
-    **_TILES,
-    tile_behind=tile("i32"),
-    column=slot("i32"),
-    coefficient=slot("T"),
-    unary=row("T", columns=True),
-    belief=source_vector("T", columns=True),
-    message=slot("T", columns=True),
-    sums=row("T", columns=True),
-    partial=tile("fp64"),
 )
 def newest_sums(
     tile_start, tile_row, first, tile_behind, column, coefficient, unary, belief, message, sums, partial,
@@ -257,16 +267,18 @@ def _report(control, new, old, diagonal, node):
 
 
 @kernel(
+    _TILES
+    | {
+        "column": slot("i32"),
+        "weight": slot("T"),
+        "scale": source_vector("T"),
+        "diagonal": row("T"),
+        "belief": row("T"),
+        "message": slot("T"),
+        "partial": tile("fp64"),
+    },
     variants=_SINGLE,
     warps=_warps,
-    **_TILES,
-    column=slot("i32"),
-    weight=slot("T"),
-    scale=source_vector("T"),
-    diagonal=row("T"),
-    belief=row("T"),
-    message=slot("T"),
-    partial=tile("fp64"),
 )
 def start_precisions(
     tile_start, tile_row, first, column, weight, scale, diagonal, belief, message, partial, ROWS: tl.constexpr
@@ -285,18 +297,20 @@ def start_precisions(
 
 
 @kernel(
+    _TILES
+    | {
+        "column": slot("i32"),
+        "weight": slot("T"),
+        "node": row("i32"),
+        "diagonal": row("T"),
+        "belief": source_vector("T"),
+        "other": row("T", moves=2),
+        "message": slot("T", moves=2),
+        "partial": tile("fp64"),
+        "control": tile("i64"),
+    },
     variants=_SINGLE,
     warps=_warps,
-    **_TILES,
-    column=slot("i32"),
-    weight=slot("T"),
-    node=row("i32"),
-    diagonal=row("T"),
-    belief=source_vector("T"),
-    other=row("T", moves=2),
-    message=slot("T", moves=2),
-    partial=tile("fp64"),
-    control=tile("i64"),
 )
 def precision_sweep(
     tile_start, tile_row, first, column, weight, node, diagonal, belief, other, message, partial, control,
@@ -321,14 +335,16 @@ def precision_sweep(
 
 
 @kernel(
+    _LONG
+    | {
+        "partial": tile("fp64"),
+        "node": row("i32"),
+        "diagonal": row("T"),
+        "belief": row("T", moves=2),
+        "control": tile("i64"),
+    },
     variants=({"BLOCK": _BLOCK},),
     warps=_warps,
-    **_LONG,
-    partial=tile("fp64"),
-    node=row("i32"),
-    diagonal=row("T"),
-    belief=row("T", moves=2),
-    control=tile("i64"),
 )
 def finish_precisions(
     long_tile, long_row, first, partial, node, diagonal, belief, control, BLOCK: tl.constexpr
@@ -344,24 +360,26 @@ def finish_precisions(
 
 
 @kernel(
+    _TILES
+    | {
+        "column": slot("i32"),
+        "weight": slot("T"),
+        "node": row("i32"),
+        "diagonal": row("T"),
+        "precision": source_vector("T"),
+        "other_precision": row("T", moves=2),
+        "precision_message": slot("T", moves=2),
+        "precision_partial": tile("fp64"),
+        "control": tile("i64"),
+        "unary": row("T", columns=True),
+        "belief": source_vector("T", columns=True),
+        "other": row("T", columns=True, moves=2),
+        "message": slot("T", columns=True, moves=2),
+        "partial": tile("fp64"),
+    },
     variants=_PANELS,
     warps=_warps,
     registers=80,  # with four columns and more; each thread has then twice the bytes under way
-    **_TILES,
-    column=slot("i32"),
-    weight=slot("T"),
-    node=row("i32"),
-    diagonal=row("T"),
-    precision=source_vector("T"),
-    other_precision=row("T", moves=2),
-    precision_message=slot("T", moves=2),
-    precision_partial=tile("fp64"),
-    control=tile("i64"),
-    unary=row("T", columns=True),
-    belief=source_vector("T", columns=True),
-    other=row("T", columns=True, moves=2),
-    message=slot("T", columns=True, moves=2),
-    partial=tile("fp64"),
 )
 def joint_sweep(
     tile_start, tile_row, first, column, weight, node, diagonal, precision, other_precision, precision_message,
@@ -400,11 +418,13 @@ def joint_sweep(
 
 
 @kernel(
+    {
+        "control": tile("i64"),
+        "tolerance": tile("fp64"),
+        "must_be_positive": scalar("i32"),
+    },
     variants=({},),
     warps=_warps,
-    control=tile("i64"),
-    tolerance=tile("fp64"),
-    must_be_positive=scalar("i32"),
 )
 def judge(control, tolerance, must_be_positive):
     """After a sweep: count it, note what the rows reported, and say whether the next may run.
@@ -426,13 +446,15 @@ def judge(control, tolerance, must_be_positive):
 
 
 @kernel(
+    _TILES
+    | {
+        "column": slot("i32"),
+        "weight": slot("T"),
+        "root": source_vector("T"),
+        "message": slot("T", moves=2),
+    },
     variants=_SINGLE,
     warps=_warps,
-    **_TILES,
-    column=slot("i32"),
-    weight=slot("T"),
-    root=source_vector("T"),
-    message=slot("T", moves=2),
 )
 def coefficients(
     tile_start, tile_row, first, column, weight, root, message, ROWS: tl.constexpr
@@ -452,19 +474,21 @@ def coefficients(
 
 
 @kernel(
+    _TILES
+    | {
+        "column": slot("i32"),
+        "weight": slot("T"),
+        "node": row("i32"),
+        "diagonal": row("T"),
+        "x": source_vector("fp64", columns=True),
+        "b": node_vector("fp64", columns=True),
+        "r": node_vector("fp64", columns=True),
+        "partial": tile("fp64"),
+        "stride": scalar("i64"),
+        "offset": scalar("i64"),
+    },
     variants=_PANELS,
     warps=_warps,
-    **_TILES,
-    column=slot("i32"),
-    weight=slot("T"),
-    node=row("i32"),
-    diagonal=row("T"),
-    x=source_vector("fp64", columns=True),
-    b=node_vector("fp64", columns=True),
-    r=node_vector("fp64", columns=True),
-    partial=tile("fp64"),
-    stride=scalar("i64"),
-    offset=scalar("i64"),
 )
 def residual_sweep(
     tile_start, tile_row, first, column, weight, node, diagonal, x, b, r, partial, stride, offset,
@@ -488,17 +512,19 @@ def residual_sweep(
 
 
 @kernel(
+    _LONG
+    | {
+        "partial": tile("fp64"),
+        "node": row("i32"),
+        "diagonal": row("T"),
+        "x": row("fp64", columns=True),
+        "b": node_vector("fp64", columns=True),
+        "r": node_vector("fp64", columns=True),
+        "stride": scalar("i64"),
+        "offset": scalar("i64"),
+    },
     variants=_JOINED,
     warps=_warps,
-    **_LONG,
-    partial=tile("fp64"),
-    node=row("i32"),
-    diagonal=row("T"),
-    x=row("fp64", columns=True),
-    b=node_vector("fp64", columns=True),
-    r=node_vector("fp64", columns=True),
-    stride=scalar("i64"),
-    offset=scalar("i64"),
 )
 def finish_residual(
     long_tile, long_row, first, partial, node, diagonal, x, b, r, stride, offset, K: tl.constexpr, BLOCK: tl.constexpr
