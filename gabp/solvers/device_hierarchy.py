@@ -11,11 +11,10 @@ from torch import Tensor
 
 from gabp.kernels import dispatch
 from gabp.kernels.contraction import Model
-from gabp.kernels.cycle import FAILURE, NOISE, OUTER_SCALARS, PANELS, SQUARE, SUMS, TARGET
+from gabp.kernels.cycle import FAILURE, NOISE, NOT_POSITIVE_DEFINITE, OUTER_SCALARS, PANELS, SQUARE, SUMS, TARGET
 from gabp.kernels.levels import Level, build_levels
 from gabp.kernels.recording import record
 from gabp.solvers.device_cycle import Cycle
-from gabp.solvers.protocol import Correction
 from gabp.solvers.solution import Status
 from gabp.system import System, require_positive_diagonal, times_power_of_two
 
@@ -26,7 +25,6 @@ _ROUNDING = 1e-14  # curvature below this share of |A||p|² is noise
 _FIRST_LOOK = 4  # steps
 _STALLED_STEPS = 400  # without a new lowest residual norm
 _NARROW, _WIDE, _FLOAT_LIMIT = 16.0, 1e24, 1e12  # of the diagonal: its spread, and what float32 products can hold
-_FAILURES = {0: None, 1: Status.NOT_POSITIVE_DEFINITE, 2: Status.SINGULAR}
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +97,7 @@ class DeviceHierarchy:
         DeviceCorrection(self, torch.zeros(self.system.n, 1), torch.zeros(1), counter).step()
         return counter.launches
 
-    def correct(self, r: Tensor, target: Tensor) -> Correction:
+    def correct(self, r: Tensor, target: Tensor) -> "DeviceCorrection":
         return DeviceCorrection(self, r.detach(), target, self.kernels)
 
     def precondition(self, r: Tensor) -> Tensor:
@@ -151,11 +149,18 @@ class DeviceHierarchy:
 
 
 class DeviceCorrection:
-    """Flexible conjugate gradients at work on ``A y = r``; see `gabp.solvers.protocol.Correction`."""
+    """Flexible conjugate gradients at work on ``A y = r``; see `gabp.solvers.protocol.Correction`.
+
+    Attributes
+    ----------
+    witness : Tensor, shape (n,), or None
+        After NOT_POSITIVE_DEFINITE a direction ``p`` with ``pᵀAp < 0``.
+    """
 
     def __init__(self, hierarchy: DeviceHierarchy, r: Tensor, target: Tensor, kernels: Any) -> None:
         self._hierarchy = hierarchy
-        self._columns, self._device = r.shape[1], hierarchy.system.device
+        self._columns, self.device = r.shape[1], hierarchy.system.device
+        self.witness: Tensor | None = None
         cycles: dict[int, Cycle] = {}
         self._panels = []
         for first, width in _panels(self._columns):
@@ -195,7 +200,7 @@ class DeviceCorrection:
         """The first step compiles and allocates what is missing; a device may record the second and replay it."""
         if self._go is None:
             self.step()
-            self._go = record(self.step, self._device)
+            self._go = record(self.step, self.device)
         else:
             self._go()
 
@@ -207,7 +212,20 @@ class DeviceCorrection:
         if not bool(left.any()):
             return True, None, 0.0
         excess = math.sqrt(float((square[left] / target[left]).max()))
-        return False, _FAILURES[int(failure.max())], excess
+        return False, self._status(failure), excess
+
+    def _status(self, failure: Tensor) -> Status | None:
+        """What the columns' failures mean; that A is not positive definite is proven by a product with A itself."""
+        if not bool((failure != 0).any()):
+            return None
+        directions = torch.cat([panel.d for panel in self._panels], 1)
+        for column in (failure == NOT_POSITIVE_DEFINITE).nonzero().flatten().tolist():
+            p = self._hierarchy.out_of_rows(directions[:, column : column + 1])
+            p = p / p.norm()
+            if float((p * self._hierarchy.system.multiply(p)).sum()) < 0:
+                self.witness = p[:, 0]
+                return Status.NOT_POSITIVE_DEFINITE
+        return Status.SINGULAR
 
 
 class _Panel:
@@ -220,7 +238,7 @@ class _Panel:
         finest, padding = hierarchy.levels[0], width - r.shape[1]
         r = torch.nn.functional.pad(r.double(), (0, padding))
         self._r = hierarchy.into_rows(r).contiguous()
-        self.y, self._d, self._q = (torch.zeros_like(self._r) for _ in range(3))
+        self.y, self.d, self._q = (torch.zeros_like(self._r) for _ in range(3))
         self._b, self._z = self._r.to(_IN_CYCLE), torch.empty_like(self._r, dtype=_IN_CYCLE)
         self.scalars = self._r.new_zeros((OUTER_SCALARS, width))
         self.scalars[SQUARE] = (r**2).sum(0)
@@ -235,10 +253,10 @@ class _Panel:
         kernels.overlap(self._z, self._q, partials)
         kernels.finish_overlap(partials, scalars)
         kernels.advance_direction(
-            h.levels[0], h.value, h.diagonal, self._z, self._d, self._q, self._r, scalars, partials
+            h.levels[0], h.value, h.diagonal, self._z, self.d, self._q, self._r, scalars, partials
         )
         kernels.finish_direction(partials, scalars)
-        kernels.step(self.y, self._r, self._d, self._q, self._unit, self._b, scalars, partials)
+        kernels.step(self.y, self._r, self.d, self._q, self._unit, self._b, scalars, partials)
         kernels.finish_step(partials, scalars)
 
 

@@ -55,6 +55,8 @@ _MATRIX = {
     "value": slot("T"),
 }
 
+_FINISH = {"partials": tile("fp64"), "scalars": tile("fp64"), "programs": scalar("i32")}
+
 
 def _warps(constants: Constants) -> int:
     """A lane for each row of a tile, and for wide panels one for two numbers of it."""
@@ -131,15 +133,17 @@ def _ratio(x, y):
 
 
 @kernel(
+    {
+        **_MATRIX,
+        "inverse_pivot": row("T"),
+        "excess": row("T"),
+        "b": row("T", columns=True),
+        "x": source_vector("T", columns=True),
+        "first": scalar("i32"),
+        "behind": scalar("i32"),
+    },
     variants=_over_edges(STAGE=(cycle.FORWARD, cycle.BACKWARD, cycle.SUBSTITUTE)),
     warps=_warps,
-    **_MATRIX,
-    inverse_pivot=row("T"),
-    excess=row("T"),
-    b=row("T", columns=True),
-    x=source_vector("T", columns=True),
-    first=scalar("i32"),
-    behind=scalar("i32"),
 )
 def relax(
     bounds, long_row, column, value, inverse_pivot, excess, b, x, first, behind,
@@ -166,13 +170,15 @@ def relax(
 
 
 @kernel(
+    {
+        **_MATRIX,
+        "x": source_vector("T", columns=True),
+        "b": row("T", columns=True),
+        "first": scalar("i32"),
+        "behind": scalar("i32"),
+    },
     variants=_over_edges(),
     warps=_warps,
-    **_MATRIX,
-    x=source_vector("T", columns=True),
-    b=row("T", columns=True),
-    first=scalar("i32"),
-    behind=scalar("i32"),
 )
 def restrict(
     bounds, long_row, column, value, x, b, first, behind, K: tl.constexpr, LONG: tl.constexpr, ROWS: tl.constexpr
@@ -185,14 +191,16 @@ def restrict(
 
 
 @kernel(
+    {
+        "cluster": row("i32"),
+        "c": source_vector("T", columns=True),
+        "d": source_vector("T", columns=True),
+        "scalars": tile("fp64"),
+        "x": row("T", columns=True, moves=2),
+        "behind": scalar("i32"),
+    },
     variants=_with_rows(TWO=(0, 1)),
     warps=_warps,
-    cluster=row("i32"),
-    c=source_vector("T", columns=True),
-    d=source_vector("T", columns=True),
-    scalars=tile("fp64"),
-    x=row("T", columns=True, moves=2),
-    behind=scalar("i32"),
 )
 def prolong(cluster, c, d, scalars, x, behind, K: tl.constexpr, TWO: tl.constexpr, ROWS: tl.constexpr):
     """``x += P (α c + β d)``, or ``x += P c``."""
@@ -212,16 +220,19 @@ def prolong(cluster, c, d, scalars, x, behind, K: tl.constexpr, TWO: tl.constexp
 
 
 @kernel(
+    {
+        **_MATRIX,
+        "diagonal": row("T"),
+        "x": source_vector("T", columns=True),
+        "out": row("T", columns=True),
+        "u": row("T", columns=True),
+        "v": row("T", columns=True),
+        "partials": tile("fp64"),
+        "behind": scalar("i32"),
+    },
     variants=tuple(v for v in _over_edges(STORE=(0, 1), SECOND=(0, 1)) if v["STORE"] != v["SECOND"]),
     warps=_warps,
-    **_MATRIX,
-    diagonal=row("T"),
-    x=source_vector("T", columns=True),
-    out=row("T", columns=True),
-    u=row("T", columns=True),
-    v=row("T", columns=True),
-    partials=tile("fp64"),
-    behind=scalar("i32"),
+    registers=80,
 )
 def image(
     bounds, long_row, column, value, diagonal, x, out, u, v, partials, behind,
@@ -254,12 +265,14 @@ def image(
 
 
 @kernel(
+    {
+        "x": row("T", columns=True, moves=2),
+        "y": row("T", columns=True),
+        "scalars": tile("fp64"),
+        "behind": scalar("i32"),
+    },
     variants=_with_rows(),
     warps=_warps,
-    x=row("T", columns=True, moves=2),
-    y=row("T", columns=True),
-    scalars=tile("fp64"),
-    behind=scalar("i32"),
 )
 def subtract(x, y, scalars, behind, K: tl.constexpr, ROWS: tl.constexpr):
     """``x -= α y``."""
@@ -271,7 +284,7 @@ def subtract(x, y, scalars, behind, K: tl.constexpr, ROWS: tl.constexpr):
     tl.store(x + here, left - step.to(left.dtype), mask=meant)
 
 
-@kernel(variants=_JOINED, warps=_warps, partials=tile("fp64"), scalars=tile("fp64"), programs=scalar("i32"))
+@kernel(_FINISH, variants=_JOINED, warps=_warps)
 def finish_first(partials, scalars, programs, K: tl.constexpr, BLOCK: tl.constexpr):
     """The step along the first coarse direction."""
     energy, match = _join(partials, 0, programs, K, BLOCK), _join(partials, 1, programs, K, BLOCK)
@@ -281,7 +294,7 @@ def finish_first(partials, scalars, programs, K: tl.constexpr, BLOCK: tl.constex
     tl.store(scalars + _FIRST_STEP * K + c, _ratio(match, energy))
 
 
-@kernel(variants=_JOINED, warps=_warps, partials=tile("fp64"), scalars=tile("fp64"), programs=scalar("i32"))
+@kernel(_FINISH, variants=_JOINED, warps=_warps)
 def finish_second(partials, scalars, programs, K: tl.constexpr, BLOCK: tl.constexpr):
     """The steps along both coarse directions (Notay 2010, algorithm 3.2)."""
     energy, match = _join(partials, 0, programs, K, BLOCK), _join(partials, 1, programs, K, BLOCK)
@@ -299,12 +312,14 @@ def finish_second(partials, scalars, programs, K: tl.constexpr, BLOCK: tl.conste
 
 
 @kernel(
+    {
+        "z": row("fp32", columns=True),
+        "q": row("fp64", columns=True),
+        "partials": tile("fp64"),
+        "behind": scalar("i32"),
+    },
     variants=_with_rows(),
     warps=_warps,
-    z=row("fp32", columns=True),
-    q=row("fp64", columns=True),
-    partials=tile("fp64"),
-    behind=scalar("i32"),
 )
 def overlap(z, q, partials, behind, K: tl.constexpr, ROWS: tl.constexpr):
     """``z·q``."""
@@ -317,7 +332,7 @@ def overlap(z, q, partials, behind, K: tl.constexpr, ROWS: tl.constexpr):
     _leave(partials, 0, total, K)
 
 
-@kernel(variants=_JOINED, warps=_warps, partials=tile("fp64"), scalars=tile("fp64"), programs=scalar("i32"))
+@kernel(_FINISH, variants=_JOINED, warps=_warps)
 def finish_overlap(partials, scalars, programs, K: tl.constexpr, BLOCK: tl.constexpr):
     """``β``."""
     c = tl.arange(0, K)
@@ -326,17 +341,20 @@ def finish_overlap(partials, scalars, programs, K: tl.constexpr, BLOCK: tl.const
 
 
 @kernel(
+    {
+        **_MATRIX,
+        "diagonal": row("fp64"),
+        "z": source_vector("fp32", columns=True),
+        "d": row("fp64", columns=True, moves=2),
+        "q": row("fp64", columns=True, moves=2),
+        "r": row("fp64", columns=True),
+        "scalars": tile("fp64"),
+        "partials": tile("fp64"),
+        "behind": scalar("i32"),
+    },
     variants=_over_edges(),
     warps=_warps,
-    **_MATRIX,
-    diagonal=row("fp64"),
-    z=source_vector("fp32", columns=True),
-    d=row("fp64", columns=True, moves=2),
-    q=row("fp64", columns=True, moves=2),
-    r=row("fp64", columns=True),
-    scalars=tile("fp64"),
-    partials=tile("fp64"),
-    behind=scalar("i32"),
+    registers=104,  # of eight columns of a long row, which has a program of its own
 )
 def advance_direction(
     bounds, long_row, column, value, diagonal, z, d, q, r, scalars, partials, behind,
@@ -371,7 +389,7 @@ def advance_direction(
     _leave(partials, 2, square, K)
 
 
-@kernel(variants=_JOINED, warps=_warps, partials=tile("fp64"), scalars=tile("fp64"), programs=scalar("i32"))
+@kernel(_FINISH, variants=_JOINED, warps=_warps)
 def finish_direction(partials, scalars, programs, K: tl.constexpr, BLOCK: tl.constexpr):
     """The step along the direction, or a failure: see `gabp.kernels.cycle.finish_direction`."""
     energy, match = _join(partials, 0, programs, K, BLOCK), _join(partials, 1, programs, K, BLOCK)
@@ -388,17 +406,19 @@ def finish_direction(partials, scalars, programs, K: tl.constexpr, BLOCK: tl.con
 
 
 @kernel(
+    {
+        "y": row("fp64", columns=True, moves=2),
+        "r": row("fp64", columns=True, moves=2),
+        "d": row("fp64", columns=True),
+        "q": row("fp64", columns=True),
+        "unit": row("fp64"),
+        "b": row("fp32", columns=True),
+        "scalars": tile("fp64"),
+        "partials": tile("fp64"),
+        "behind": scalar("i32"),
+    },
     variants=_with_rows(SCALED=(0, 1)),
     warps=_warps,
-    y=row("fp64", columns=True, moves=2),
-    r=row("fp64", columns=True, moves=2),
-    d=row("fp64", columns=True),
-    q=row("fp64", columns=True),
-    unit=row("fp64"),
-    b=row("fp32", columns=True),
-    scalars=tile("fp64"),
-    partials=tile("fp64"),
-    behind=scalar("i32"),
 )
 def step(
     y, r, d, q, unit, b, scalars, partials, behind, K: tl.constexpr, SCALED: tl.constexpr, ROWS: tl.constexpr
@@ -424,7 +444,7 @@ def step(
     _leave(partials, 0, total, K)
 
 
-@kernel(variants=_JOINED, warps=_warps, partials=tile("fp64"), scalars=tile("fp64"), programs=scalar("i32"))
+@kernel(_FINISH, variants=_JOINED, warps=_warps)
 def finish_step(partials, scalars, programs, K: tl.constexpr, BLOCK: tl.constexpr):
     """The squared norms of the residuals."""
     tl.store(scalars + _SQUARE * K + tl.arange(0, K), _join(partials, 0, programs, K, BLOCK))
