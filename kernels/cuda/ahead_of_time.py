@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 
 import triton
@@ -80,13 +80,16 @@ def compile_for(kernel: Kernel, number: str, constants: Constants, capability: i
     )
 
 
-def compile_all(capability: int, columns: tuple[int, ...] | None = None) -> Iterator[Compiled]:
-    """Compile every kernel, of those for several right-hand sides the variants for ``columns`` (default: all)."""
+def compile_all(
+    capability: int, columns: Collection[int] | None = None, numbers: Collection[str] = ("fp64", "fp32")
+) -> Iterator[Compiled]:
+    """Compile every kernel; only the variants for so many ``columns`` and for these ``numbers``, where they differ."""
     for kernel in KERNELS:
         for constants in kernel.variants:
-            if columns is None or constants.get("K", columns[0]) in columns:
+            if columns is None or constants.get("K") is None or constants["K"] in columns:
                 for number in kernel.numbers:
-                    yield compile_for(kernel, number, constants, capability)
+                    if number in numbers:
+                        yield compile_for(kernel, number, constants, capability)
 
 
 def _resources(cubin: bytes) -> tuple[int, int, int]:
@@ -120,10 +123,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m gabp.kernels.cuda.ahead_of_time", description=__doc__)
     parser.add_argument("--capability", type=int, nargs="+", default=list(CAPABILITIES), help="90 for sm_90")
     parser.add_argument("--columns", type=int, nargs="+", help="right-hand sides together (default: 8, 4, 2 and 1)")
+    parser.add_argument("--number", nargs="+", default=["fp64", "fp32"], help="number types (default: both)")
     arguments = parser.parse_args(argv)
-    columns = None if arguments.columns is None else tuple(arguments.columns)
     for capability in arguments.capability:
-        for compiled in compile_all(capability, columns):
+        for compiled in compile_all(capability, arguments.columns, arguments.number):
             sys.stdout.write(json.dumps(asdict(compiled)) + "\n")
     return 0
 
