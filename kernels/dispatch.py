@@ -1,7 +1,6 @@
 """Which backend runs: by device and dtype, nothing else."""
 
 import functools
-import importlib.util
 import warnings
 from typing import Any, cast
 
