@@ -6,11 +6,10 @@ from typing import Any
 import torch
 
 from gabp.conditions import Verdict
-from gabp.kernels import cpu
 from gabp.messages import fits_in_memory
 from gabp.solvers.double_loop import DoubleLoop
 from gabp.solvers.elimination import Elimination
-from gabp.solvers.hierarchy import Hierarchy
+from gabp.solvers.hierarchy import Hierarchy, hierarchy_class
 from gabp.solvers.nonsymmetric import Krylov
 from gabp.solvers.schedules import Flooding, Sequential, Tree
 from gabp.system import InvalidSystemError, System
@@ -25,7 +24,6 @@ METHODS: dict[str, Any] = {  # each a dataclass of the system and its options th
     "elimination": Elimination,
 }
 _SYMMETRIC_ONLY = {"double-loop", "hierarchy"}
-INSIDE_CG = "double-loop" if cpu.extension is None else "hierarchy"  # which is compiled only
 _SMALL = 20_000  # nodes up to which pivoted elimination takes a fraction of a second
 
 # What the choice between factor and messages goes by. Measured on two cores of an x86-64 server; only the order
@@ -41,6 +39,7 @@ _WORTH_ANALYSING_HARD = 5_000_000  # the same where A is not diagonally dominant
 _WORTH_ELIMINATING = 5.0  # seconds, ten times as many with pivots, where a Krylov method is a gamble
 _WORTH_ANALYSING_THIN = 20_000_000  # the same where most nodes have two or three neighbours
 _THIN = 3.3  # neighbours of a node, on average: chains, networks of lines; slow to coarsen, quick to eliminate
+_WORTH_ANALYSING_FROM_DEVICE = 20_000  # the same for a system on a GPU, which does many steps meanwhile
 _INSTANT = 0.005  # seconds that are not worth a second thought
 _MOST_FLOPS = 1e13  # some minutes, which are spent on a factor only where messages have failed
 _PATIENCE = 40  # steps of conjugate gradients, of which a hierarchy takes 10 to 30 where it does well
@@ -104,6 +103,11 @@ def _rounding_pays(system: System) -> bool:
     return float(system.diagonal.min()) >= 1 / _ROUNDABLE and system.norm <= _ROUNDABLE
 
 
+def method_class(name: str, system: System) -> Any:
+    """What to set up for a method of `METHODS` on this system."""
+    return hierarchy_class(system) if name == "hierarchy" else METHODS[name]
+
+
 def recommended_method(system: System, positive_definite: Verdict) -> str:
     """The method that "auto" tries first, or the first that may succeed where A is known to be indefinite."""
     names = [choice.method for choice in _choices(system)]
@@ -128,11 +132,13 @@ def _choices(system: System) -> list[Choice]:
 def _positive_diagonal_choices(system: System) -> list[Choice]:
     """Elimination where its predicted cost is below that of message passing, which comes next; or the reverse."""
     exact = Choice("elimination", "message passing stopped short of the tolerance or promised to take longer")
-    messages = Choice(INSIDE_CG, "elimination found A singular; a consistent b may still be solved")
+    messages = Choice("hierarchy", "elimination found A singular; a consistent b may still be solved")
     dominant = _is_dominant(system)
     size = system.n + system.graph.edges
     thin = system.graph.edges <= _THIN * system.n
     worth = _WORTH_ANALYSING_THIN if thin else _WORTH_ANALYSING if dominant else _WORTH_ANALYSING_HARD
+    if system.device.type != "cpu":  # where the factor is not
+        worth = min(worth, _WORTH_ANALYSING_FROM_DEVICE)
     if size > worth:
         patient = replace(messages, reason="too large for elimination: message passing inside conjugate gradients")
         return [replace(patient, patience=_PATIENCE), exact]
@@ -168,7 +174,8 @@ def factor_is_quicker(system: System, by_messages: float) -> bool:
 
 def little_fill(system: System) -> str:
     """The reason for a factor."""
-    return f"little fill: {system.graph.symbolic.entries:.3g} entries in the factor"
+    where = "" if system.device.type == "cpu" else ", computed on the CPU"
+    return f"little fill: {system.graph.symbolic.entries:.3g} entries in the factor{where}"
 
 
 def nonsymmetric_choices(system: System) -> list[Choice]:

@@ -2,7 +2,7 @@
 
 import torch
 
-from gabp.solvers.auto import INSIDE_CG, METHODS
+from gabp.solvers.hierarchy import hierarchy_class
 from gabp.solvers.solution import Status
 from gabp.system import NotPositiveDefiniteError, System
 
@@ -31,9 +31,9 @@ def search_negative_curvature(system: System) -> bool:
     right = torch.randn((system.n, 1), dtype=torch.float64, generator=generator).to(system.device)
     unit, scale = system.equilibrated()
     target = _REDUCTION * right.norm(dim=0)
-    correction = METHODS[INSIDE_CG](unit).correct(right, target)
+    correction = hierarchy_class(unit)(unit).correct(right, target)
     _, failure = correction.advance(_STEPS)
-    if failure is Status.NOT_POSITIVE_DEFINITE:
+    if failure is Status.NOT_POSITIVE_DEFINITE and correction.witness is not None:
         direction = correction.witness.to(system.device) * scale
         raise NotPositiveDefiniteError(int(direction.abs().argmax()), "a direction of negative curvature, largest")
     return failure is None and bool((unit.residual(correction.estimate(), right).norm(dim=0) <= 10 * target).all())

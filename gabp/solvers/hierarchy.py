@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gabp.kernels import cpu
-from gabp.solvers.protocol import Correction
+from gabp.solvers.device_hierarchy import DeviceHierarchy
 from gabp.solvers.solution import Status
 from gabp.system import System, require_positive_diagonal, times_power_of_two
 
@@ -104,7 +104,7 @@ class Hierarchy:
         """Memory held by the set-up, in bytes, beside the system itself."""
         return self._models.bytes
 
-    def correct(self, r: Tensor, target: Tensor) -> Correction:
+    def correct(self, r: Tensor, target: Tensor) -> "HierarchyCorrection":
         return HierarchyCorrection(self, r, target)
 
     def precondition(self, r: Tensor) -> Tensor:
@@ -127,18 +127,22 @@ class Hierarchy:
         return Hierarchy, (self.system,)
 
 
+def hierarchy_class(system: System) -> type[Hierarchy] | type[DeviceHierarchy]:
+    """The hierarchy for a system: the compiled one where it can be, else that of tensor operations on any device."""
+    compiled = cpu.extension is not None and system.device.type == "cpu"
+    return Hierarchy if compiled else DeviceHierarchy
+
+
 def m_matrix_solver(system: System) -> Callable[[Tensor], Iterator[Tensor]]:
     """Set up for ``A x = b`` with a symmetric M-matrix A; what comes back yields closer and closer ``x``, shape (n,).
 
     The solver that a proof of walk-summability is handed (`gabp.conditions.MMatrixSolver`): where A turns out to be
     no M-matrix, the last that it yields is a direction ``p`` with ``pᵀAp < 0``.
     """
-    if cpu.extension is None:
-        return lambda b: iter(())
-    hierarchy = Hierarchy(system)
+    hierarchy = hierarchy_class(system)(system)
 
     def approximations(b: Tensor) -> Iterator[Tensor]:
-        correction = HierarchyCorrection(hierarchy, b[:, None], torch.zeros(1))
+        correction = hierarchy.correct(b[:, None], torch.zeros(1))
         while True:
             done, _ = correction.advance(1)
             if correction.witness is not None:

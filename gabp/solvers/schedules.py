@@ -12,9 +12,9 @@ from gabp.messages import (
     GeneralPrecisions,
     JointFloodingSweeps,
     Precisions,
-    SequentialSweeps,
     Start,
     TreeFactor,
+    sequential_sweeps,
     settle_general_precisions,
     settle_precisions,
 )
@@ -134,7 +134,7 @@ class Sequential:
         return None if self.precisions.invalid_node is None else Status.INVALID_PRECISION
 
     def correct(self, r: Tensor, target: Tensor) -> Correction:
-        return SweepCorrection(SequentialSweeps(self.precisions, r.to(self.system.dtype)))
+        return SweepCorrection(sequential_sweeps(self.precisions, r.to(self.system.dtype)))
 
 
 class DirectCorrection:

@@ -13,9 +13,9 @@ import scipy.sparse.linalg
 import torch
 
 from gabp.conditions import ConvergenceReport, check_system
-from gabp.solvers.auto import METHODS, Choice, can_eliminate, choose, recommended_method, worth_eliminating
+from gabp.solvers.auto import Choice, can_eliminate, choose, method_class, recommended_method, worth_eliminating
 from gabp.solvers.blocks import BLOCK_METHODS, choose_blocks
-from gabp.solvers.hierarchy import Hierarchy, m_matrix_solver
+from gabp.solvers.hierarchy import hierarchy_class, m_matrix_solver
 from gabp.solvers.iteration import ROUNDING, Outcome, Progress, Request, backward_errors, iterate
 from gabp.solvers.protocol import Prepared
 from gabp.solvers.solution import ConvergenceError, Solution, Status
@@ -188,7 +188,8 @@ class Solver:
         if not self.system.symmetric:
             raise InvalidSystemError("a symmetric preconditioner needs a symmetric system")
         prepared = self._prepared
-        hierarchy = prepared if isinstance(prepared, Hierarchy) else Hierarchy(self.system)
+        kind = hierarchy_class(self.system)
+        hierarchy = prepared if isinstance(prepared, kind) else kind(self.system)
 
         def precondition(r: np.ndarray) -> np.ndarray:
             columns = torch.from_numpy(np.ascontiguousarray(r, dtype=np.float64).reshape(self.n, -1))
@@ -320,7 +321,7 @@ class Solver:
             method = BLOCK_METHODS[choice.method]
             _require_known(method, choice, options)
             return method(self.system, self._blocks, **options)
-        method = METHODS[choice.method]
+        method = method_class(choice.method, self.system)
         _require_known(method, choice, options)
         working = choice.dtype or self._working
         return method(self.system if method.exact else self.system.astype(working), **options)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gabp.kernels import dispatch
+from gabp.kernels.parallel_colouring import colour
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +48,11 @@ class EdgeGraph:
     def reverse(self) -> Tensor:
         """The slot of the message that flows the other way, shape (m,), int64."""
         return dispatch.choose_rows(self.start.device).reverse_slots(self.start, self.source)
+
+    @cached_property
+    def colours(self) -> Tensor:
+        """Colours 0, 1, ... of the nodes, shape (n,), int64; no two neighbours share one."""
+        return colour(self.n, self.destination, self.source.long())
 
     @cached_property
     def labels(self) -> np.ndarray:

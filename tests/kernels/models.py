@@ -15,6 +15,9 @@ class Slots(NamedTuple):
     weight: Tensor
     diagonal: Tensor
 
+    def to(self, device: str) -> "Slots":
+        return Slots(*(tensor.to(device) for tensor in self))
+
     @property
     def matrix(self) -> sp.csr_array:
         arrays = (self.weight.double().numpy(), self.source.numpy(), self.start.numpy())
@@ -86,4 +89,19 @@ GRAPHS: dict[str, Callable[[], tuple[int, np.ndarray]]] = {
     "random sparse": lambda: random_graph(777, 1500, 1),
     "random dense": lambda: random_graph(65, 900, 2),
     "random wide": lambda: random_graph(5001, 30000, 3),
+}
+
+# What a kernel that takes milliseconds for each block of rows can bear: the same troubles, in a block or two.
+SMALL_GRAPHS: dict[str, Callable[[], tuple[int, np.ndarray]]] = {
+    "one node": lambda: (1, NONE),
+    "no edges": lambda: (13, NONE),
+    "one edge": lambda: (2, np.array([[0, 1]])),
+    "grid 3x3": lambda: grid(3, 3),
+    "grid 7x10": lambda: grid(7, 10),
+    "empty rows": lambda: gaps(29),
+    "star 100": lambda: star(100),
+    "star 130 around the last node": lambda: star(130, 130),
+    "two hubs": lambda: (72, np.array([(hub, leaf) for hub in (0, 1) for leaf in range(2, 72)])),
+    "random sparse": lambda: random_graph(100, 150, 1),
+    "random dense": lambda: random_graph(20, 90, 2),
 }

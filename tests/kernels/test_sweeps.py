@@ -1,18 +1,18 @@
 """Every backend against the literal torch backend, over graphs that make kernels stumble."""
 
+import functools
 from collections.abc import Iterator
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from gabp.kernels import cpu, eager
 from gabp.kernels.cpu import engine
+from gabp.kernels.types import FixedPoint
 
-from .models import GRAPHS, Slots, slots, star
-
-DTYPES = [torch.float64, torch.float32]
-COLUMNS = [1, 3, 8]
+from .backends import CPU, CUDA, Backend, Graph, every_backend, every_case, every_graph, row
+from .models import GRAPHS, Slots, grid, random_graph, slots, star
 
 
 @pytest.fixture(autouse=True)
@@ -34,119 +34,123 @@ def _poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.Tensor, "new_empty", lambda self, *a, **k: poison(new_empty(self, *a, **k)))
 
 
-@pytest.fixture(params=GRAPHS)
-def edges(request: pytest.FixtureRequest) -> tuple[int, np.ndarray]:
-    return GRAPHS[request.param]()
-
-
 def close(actual: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> None:
     tolerance = 200 * torch.finfo(dtype).eps
+    actual, expected = actual.cpu(), expected.cpu()
     assert actual.shape == expected.shape
     scale = 1.0 + (float(expected.double().abs().max()) if expected.numel() else 0.0)
     torch.testing.assert_close(actual.double(), expected.double(), rtol=0, atol=tolerance * scale)
 
 
-def right_sides(model: Slots, columns: int) -> torch.Tensor:
+def right_sides(graph: Graph, columns: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(columns)
-    return torch.randn(len(model.diagonal), columns, generator=generator, dtype=torch.float64)
+    return torch.randn(graph()[0], columns, generator=generator, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("columns", COLUMNS)
+def scales(model: Slots, start: str) -> torch.Tensor | None:
+    """The ``d`` of a start by `precision_fixed_point`."""
+    random = torch.rand(len(model.diagonal), generator=torch.Generator().manual_seed(1))
+    return {"zero": None, "constant": torch.ones(len(random)), "scaled": 1 + 0.1 * random}[start]
+
+
+@functools.cache
+def settled(backend: Backend, graph: Graph, dtype: torch.dtype) -> list[tuple[Any, Any, FixedPoint]]:
+    """The kernels under test and the literal ones, each with layout and precision fixed point of the same model."""
+    model = slots(*graph(), dtype=dtype).to(backend.device)
+    layouts = [(kernels, kernels.layout(*model)) for kernels in (backend.kernels, eager)]
+    return [(kernels, layout, kernels.precision_fixed_point(layout, limit=500)) for kernels, layout in layouts]
+
+
+@every_case
 class TestAgainstReference:
-    def test_residual(self, edges, dtype, columns):
-        model = slots(*edges, dtype=dtype)
-        x, b = right_sides(model, columns), 3 * right_sides(model, columns) + 1
-        r, norms = engine.residual(engine.layout(*model), x, b)
-        expected = torch.from_numpy(b.numpy() - model.matrix @ x.numpy())
+    def test_residual(self, backend, graph, dtype, columns):
+        model = slots(*graph(), dtype=dtype)
+        x = right_sides(graph, columns).to(backend.device)
+        b = 3 * x + 1
+        r, norms = backend.kernels.residual(backend.kernels.layout(*model.to(backend.device)), x, b)
+        expected = torch.from_numpy(b.cpu().numpy() - model.matrix @ x.cpu().numpy())
         close(r, expected, torch.float64)
         close(norms, expected.norm(dim=0), torch.float64)
 
-    def test_mean_sweeps(self, edges, dtype, columns):
-        model = slots(*edges, dtype=dtype)
-        b = right_sides(model, columns)
-        states = []
-        for backend in (engine, eager):
-            layout = backend.layout(*model)
-            fixed = backend.precision_fixed_point(layout, limit=500)
-            assert fixed.converged
-            states.append((backend, backend.mean_state(layout, fixed, b)))
+    def test_mean_sweeps(self, backend, graph, dtype, columns):
+        b = right_sides(graph, columns).to(backend.device)
+        states = [(k, k.mean_state(layout, fixed, b)) for k, layout, fixed in settled(backend, graph, dtype)]
         for count in (0, 1, 1, 3, 4):
             means = []
-            for backend, state in states:
-                backend.mean_sweeps(state, count)
-                means.append(backend.mean_estimate(state))
+            for kernels, state in states:
+                kernels.mean_sweeps(state, count)
+                means.append(kernels.mean_estimate(state))
             close(means[0], means[1], dtype)
 
-    def test_damped_sweeps(self, edges, dtype, columns):
-        model = slots(*edges, dtype=dtype)
-        b = right_sides(model, columns)
-        layouts = [(k, k.layout(*model)) for k in (engine, eager)]
-        prepared = [(k, layout, k.precision_fixed_point(layout, limit=500)) for k, layout in layouts]
-        for undamped in (0, 1, 2, 3):
+    def test_damped_sweeps(self, backend, graph, dtype, columns):
+        b = right_sides(graph, columns).to(backend.device)
+        for undamped in (0, 1, 2):
             means = []
-            for backend, layout, fixed in prepared:
-                state = backend.mean_state(layout, fixed, b)
-                backend.mean_sweeps(state, undamped)
-                backend.mean_sweeps(state, 3, 0.4)
-                backend.mean_sweeps(state, 2, 0.1)
-                backend.mean_sweeps(state, 1)
-                means.append(backend.mean_estimate(state))
+            for kernels, layout, fixed in settled(backend, graph, dtype):
+                state = kernels.mean_state(layout, fixed, b)
+                kernels.mean_sweeps(state, undamped)
+                kernels.mean_sweeps(state, 2, 0.4)
+                kernels.mean_sweeps(state, 1, 0.1)
+                kernels.mean_sweeps(state, 1)
+                means.append(kernels.mean_estimate(state))
             close(means[0], means[1], dtype)
 
     @pytest.mark.parametrize("start", ["zero", "scaled"])
-    def test_joint_sweeps(self, edges, dtype, columns, start):
-        model = slots(*edges, dtype=dtype)
-        b = right_sides(model, columns)
-        scale = None if start == "zero" else 1 + 0.1 * torch.rand(len(b), generator=torch.Generator().manual_seed(1))
-        states = [(k, k.joint_state(k.layout(*model), b, scale)) for k in (engine, eager)]
+    def test_joint_sweeps(self, backend, graph, dtype, columns, start):
+        model = slots(*graph(), dtype=dtype).to(backend.device)
+        b = right_sides(graph, columns).to(backend.device)
+        scale = scales(model, start)
+        if scale is not None:
+            scale = scale.to(backend.device)
+        states = [(k, k.joint_state(k.layout(*model), b, scale)) for k in (backend.kernels, eager)]
         for count in (0, 1, 1, 3):
             outcomes = []
-            for backend, state in states:
-                assert backend.joint_sweeps(state, count) == (count, None)
-                outcomes.append(backend.joint_estimate(state))
+            for kernels, state in states:
+                assert kernels.joint_sweeps(state, count) == (count, None)
+                outcomes.append(kernels.joint_estimate(state))
             for actual, expected in zip(*outcomes, strict=True):
                 close(actual, expected, dtype)
 
-    def test_same_bits_for_any_number_of_threads(self, edges, dtype, columns):
-        model = slots(*edges, dtype=dtype)
-        b = right_sides(model, columns)
-        results = []
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            layout = engine.layout(*model)
-            fixed = engine.precision_fixed_point(layout, limit=500)
-            mean = engine.mean_state(layout, fixed, b)
-            engine.mean_sweeps(mean, 5)
-            joint = engine.joint_state(layout, b)
-            engine.joint_sweeps(joint, 5)
-            x = engine.mean_estimate(mean)
-            results.append((fixed.belief, x, *engine.joint_estimate(joint), *engine.residual(layout, x, b)))
-        for other in results[1:]:
-            for first, same in zip(results[0], other, strict=True):
-                assert torch.equal(first, same)
+
+@pytest.mark.parametrize(("dtype", "columns"), [(torch.float64, 3), (torch.float32, 8)])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_same_bits_for_any_number_of_threads(name, dtype, columns):
+    model = slots(*GRAPHS[name](), dtype=dtype)
+    b = right_sides(GRAPHS[name], columns)
+    results = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        layout = engine.layout(*model)
+        fixed = engine.precision_fixed_point(layout, limit=500)
+        mean = engine.mean_state(layout, fixed, b)
+        engine.mean_sweeps(mean, 5)
+        joint = engine.joint_state(layout, b)
+        engine.joint_sweeps(joint, 5)
+        x = engine.mean_estimate(mean)
+        results.append((fixed.belief, x, *engine.joint_estimate(joint), *engine.residual(layout, x, b)))
+    for other in results[1:]:
+        for first, same in zip(results[0], other, strict=True):
+            assert torch.equal(first, same)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@every_graph
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("start", ["zero", "constant", "scaled"])
-def test_precision_fixed_point(edges, dtype, start):
-    model = slots(*edges, dtype=dtype)
-    n = len(model.diagonal)
-    scale = {
-        "zero": None,
-        "constant": torch.ones(n),
-        "scaled": 1 + 0.1 * torch.rand(n, generator=torch.Generator().manual_seed(1)),
-    }[start]
-    fast_layout, slow_layout = engine.layout(*model), eager.layout(*model)
-    fast = engine.precision_fixed_point(fast_layout, scale, limit=500)
+def test_precision_fixed_point(backend, graph, dtype, start):
+    model = slots(*graph(), dtype=dtype).to(backend.device)
+    scale = scales(model, start)
+    if scale is not None:
+        scale = scale.to(backend.device)
+    fast_layout, slow_layout = backend.kernels.layout(*model), eager.layout(*model)
+    fast = backend.kernels.precision_fixed_point(fast_layout, scale, limit=500)
     slow = eager.precision_fixed_point(slow_layout, scale, limit=500)
     assert fast.converged and slow.converged
     assert abs(fast.sweeps - slow.sweeps) <= 2
     assert fast.belief.dtype == dtype
     close(fast.belief, slow.belief, dtype)
-    messages = engine.precision_messages(fast_layout, fast)
+    messages = backend.kernels.precision_messages(fast_layout, fast)
     close(messages, eager.precision_messages(slow_layout, slow), dtype)
-    limited = engine.precision_fixed_point(fast_layout, scale, limit=1)
+    limited = backend.kernels.precision_fixed_point(fast_layout, scale, limit=1)
     close(limited.belief, eager.precision_fixed_point(slow_layout, scale, limit=1).belief, dtype)
     assert not limited.converged and limited.sweeps == 1
 
@@ -158,52 +162,75 @@ def frustrated(strength: float, n: int = 3) -> Slots:
     return Slots(start, source, torch.full((len(source),), strength).double(), torch.ones(n, dtype=torch.float64))
 
 
+@every_backend
 class TestInvalidPrecisions:
-    def test_a_nonpositive_belief_stops_the_iteration(self):
-        outcomes = [k.precision_fixed_point(k.layout(*frustrated(0.7)), limit=50) for k in (engine, eager)]
+    def test_a_nonpositive_belief_stops_the_iteration(self, backend):
+        model = frustrated(0.7).to(backend.device)
+        outcomes = [k.precision_fixed_point(k.layout(*model), limit=50) for k in (backend.kernels, eager)]
         for outcome in outcomes:
             assert not outcome.converged
             assert outcome.invalid_node == 0
             assert outcome.sweeps <= 3
         assert outcomes[0].sweeps == outcomes[1].sweeps
 
-    def test_the_smallest_invalid_node_is_named(self):
-        model = slots(*GRAPHS["random wide"]())
-        model.diagonal[4321] = model.diagonal[4765] = 0.1
-        layouts = [(k, k.layout(*model)) for k in (engine, eager)]
+    def test_the_smallest_invalid_node_is_named(self, backend):
+        model = slots(*(random_graph(5001, 30000, 3) if backend is CPU else random_graph(200, 700, 3)))
+        model.diagonal[len(model.diagonal) - 80] = model.diagonal[len(model.diagonal) - 7] = 0.1
+        model = model.to(backend.device)
+        layouts = [(k, k.layout(*model)) for k in (backend.kernels, eager)]
         names = [k.precision_fixed_point(layout, limit=500).invalid_node for k, layout in layouts]
         assert names[0] == names[1] is not None
 
     @pytest.mark.parametrize("bad", [0.0, -1.0, float("nan")])
-    def test_a_nonpositive_diagonal_is_found_before_any_sweep(self, bad):
-        model = slots(*GRAPHS["grid 17x23"]())
+    def test_a_nonpositive_diagonal_is_found_before_any_sweep(self, backend, bad):
+        model = slots(*grid(17, 23))
         model.diagonal[200] = bad
-        for backend in (engine, eager):
-            outcome = backend.precision_fixed_point(backend.layout(*model), limit=500)
+        model = model.to(backend.device)
+        for kernels in (backend.kernels, eager):
+            outcome = kernels.precision_fixed_point(kernels.layout(*model), limit=500)
             assert (outcome.sweeps, outcome.invalid_node, outcome.converged) == (0, 200, False)
 
-    def test_joint_sweeps_stop_too(self):
-        b = torch.ones(3, 2, dtype=torch.float64)
-        outcomes = []
-        for backend in (engine, eager):
-            state = backend.joint_state(backend.layout(*frustrated(0.7)), b)
-            outcomes.append(backend.joint_sweeps(state, 50))
-            assert backend.joint_sweeps(state, 50) == (0, 0)
+    def test_joint_sweeps_stop_too(self, backend):
+        model = frustrated(0.7).to(backend.device)
+        b = torch.ones(3, 2, dtype=torch.float64, device=backend.device)
+        outcomes, estimates = [], []
+        for kernels in (backend.kernels, eager):
+            state = kernels.joint_state(kernels.layout(*model), b)
+            outcomes.append(kernels.joint_sweeps(state, 50))
+            assert kernels.joint_sweeps(state, 50) == (0, 0)
+            estimates.append(kernels.joint_estimate(state))
         assert outcomes[0] == outcomes[1]
+        for actual, expected in zip(*estimates, strict=True):
+            close(actual, expected, torch.float64)
 
-    def test_transient_nonpositive_beliefs_may_be_allowed(self):
-        model = slots(*GRAPHS["grid 17x23"](), margin=-0.45)  # walk-summable no longer, from 1 beliefs are negative
-        n = len(model.diagonal)
-        fast_layout, slow_layout = engine.layout(*model), eager.layout(*model)
-        assert engine.precision_fixed_point(fast_layout, torch.ones(n), limit=9).invalid_node is not None
-        fast = engine.precision_fixed_point(fast_layout, torch.ones(n), limit=9, must_be_positive=False)
-        slow = eager.precision_fixed_point(slow_layout, torch.ones(n), limit=9, must_be_positive=False)
+    def test_a_long_row_stops_with_the_others(self, backend):
+        model = slots(*star(100))
+        model.diagonal[0] = 0.2 * model.diagonal[0]  # positive, but less than what the leaves take
+        model, b = model.to(backend.device), right_sides(lambda: star(100), 2).to(backend.device)
+        outcomes, estimates = [], []
+        for kernels in (backend.kernels, eager):
+            state = kernels.joint_state(kernels.layout(*model), b)
+            outcomes.append(kernels.joint_sweeps(state, 4))
+            estimates.append(kernels.joint_estimate(state))
+        assert outcomes[0] == outcomes[1]
+        assert outcomes[0][1] is not None
+        for actual, expected in zip(*estimates, strict=True):
+            close(actual, expected, torch.float64)
+
+    def test_transient_nonpositive_beliefs_may_be_allowed(self, backend):
+        model = slots(*grid(17, 23) if backend is CPU else grid(9, 11), margin=-0.45)  # walk-summable no longer
+        model = model.to(backend.device)
+        ones = torch.ones(len(model.diagonal), device=backend.device)  # from 1 beliefs are negative
+        kernels, fast_layout, slow_layout = backend.kernels, backend.kernels.layout(*model), eager.layout(*model)
+        assert kernels.precision_fixed_point(fast_layout, ones, limit=9).invalid_node is not None
+        fast = kernels.precision_fixed_point(fast_layout, ones, limit=9, must_be_positive=False)
+        slow = eager.precision_fixed_point(slow_layout, ones, limit=9, must_be_positive=False)
         assert fast.sweeps == slow.sweeps == 9
         assert fast.invalid_node == slow.invalid_node
 
-    def test_an_undefined_mean_is_zero(self):
+    def test_an_undefined_mean_is_zero(self, backend):
         # Laplacian rows hear of no data at first: from the constant start their precision is zero
-        n, edges = GRAPHS["grid 3x3"]()
+        n, edges = grid(3, 3)
         model = slots(n, edges)
         rows = torch.repeat_interleave(torch.arange(n), model.start.diff())
         laplacian = model._replace(
@@ -211,54 +238,66 @@ class TestInvalidPrecisions:
             diagonal=torch.zeros(n, dtype=torch.float64).index_add_(0, rows, torch.ones(len(rows)).double()),
         )
         laplacian.diagonal[0] += 1.0
-        b = torch.zeros(n, 1, dtype=torch.float64)
+        laplacian = laplacian.to(backend.device)
+        b = torch.zeros(n, 1, dtype=torch.float64, device=backend.device)
         b[0] = 5.0
         for count in (0, 1, 2):
             estimates = []
-            for backend in (engine, eager):
-                state = backend.joint_state(backend.layout(*laplacian), b, torch.ones(n))
-                backend.joint_sweeps(state, count, must_be_positive=False)
-                estimates.append(backend.joint_estimate(state))
+            for kernels in (backend.kernels, eager):
+                state = kernels.joint_state(kernels.layout(*laplacian), b, torch.ones(n, device=backend.device))
+                kernels.joint_sweeps(state, count, must_be_positive=False)
+                estimates.append(kernels.joint_estimate(state))
             for actual, expected in zip(*estimates, strict=True):
                 assert torch.isfinite(actual).all()
                 close(actual, expected, torch.float64)
 
 
-def test_a_star_with_a_hundred_thousand_leaves():
-    model = slots(*star(100_000))
-    layout = engine.layout(*model)
-    assert len(layout.column) < 1.1 * len(model.source)
-    fixed = engine.precision_fixed_point(layout, limit=50)
-    b = right_sides(model, 2)
-    state = engine.mean_state(layout, fixed, b)
-    engine.mean_sweeps(state, 3)
-    _, norms = engine.residual(layout, engine.mean_estimate(state), b)
+@pytest.mark.parametrize(("backend", "leaves"), [row(CPU, 100_000, name="100,000"), row(CUDA, 2500, name="2,500")])
+def test_a_star(backend, leaves):
+    model = slots(*star(leaves)).to(backend.device)
+    b = right_sides(lambda: star(leaves), 2).to(backend.device)
+    kernels = backend.kernels
+    layout = kernels.layout(*model)
+    fixed = kernels.precision_fixed_point(layout, limit=50)
+    state = kernels.mean_state(layout, fixed, b)
+    kernels.mean_sweeps(state, 3)
+    _, norms = kernels.residual(layout, kernels.mean_estimate(state), b)
     assert (norms < 1e-9).all()  # a tree of depth two: exact
 
 
-def test_padding_stays_small_where_degrees_differ():
-    model = slots(*GRAPHS["random wide"]())
-    assert len(engine.layout(*model).column) < 1.1 * len(model.source)
+@every_backend
+@pytest.mark.parametrize("graph", [lambda: star(100_000), lambda: random_graph(5001, 30000, 3)], ids=["star", "random"])
+def test_padding_stays_small_where_degrees_differ(backend, graph):
+    model = slots(*graph()).to(backend.device)
+    assert len(backend.kernels.layout(*model).column) < 1.1 * len(model.source)
 
 
-def test_single_precision_means_from_double_precision_messages():
-    model = slots(*GRAPHS["grid 120x40"]())
-    b = right_sides(model, 3)
-    layout = engine.layout(*model)
-    state = engine.mean_state(layout, engine.precision_fixed_point(layout, limit=500), b, dtype=torch.float32)
-    engine.mean_sweeps(state, 200)
-    _, norms = engine.residual(layout, engine.mean_estimate(state), b)
+@pytest.mark.parametrize(
+    ("backend", "size", "sweeps"), [row(CPU, (120, 40), 200, name="120x40"), row(CUDA, (9, 11), 60, name="9x11")]
+)
+def test_single_precision_means_from_double_precision_messages(backend, size, sweeps):
+    model = slots(*grid(*size)).to(backend.device)
+    b = right_sides(lambda: grid(*size), 3).to(backend.device)
+    kernels = backend.kernels
+    layout = kernels.layout(*model)
+    state = kernels.mean_state(layout, kernels.precision_fixed_point(layout, limit=500), b, dtype=torch.float32)
+    kernels.mean_sweeps(state, sweeps)
+    _, norms = kernels.residual(layout, kernels.mean_estimate(state), b)
     assert (norms < 1e-5 * b.norm(dim=0)).all()
 
 
-def test_not_a_number_in_b_reaches_the_mean():
-    model = slots(*GRAPHS["grid 17x23"]())
-    b = right_sides(model, 2)
+@pytest.mark.parametrize(
+    ("backend", "size", "sweeps"), [row(CPU, (17, 23), 60, name="17x23"), row(CUDA, (9, 11), 20, name="9x11")]
+)
+def test_not_a_number_in_b_reaches_the_mean(backend, size, sweeps):
+    model = slots(*grid(*size)).to(backend.device)
+    b = right_sides(lambda: grid(*size), 2).to(backend.device)
     b[7, 1] = torch.nan
-    layout = engine.layout(*model)
-    state = engine.mean_state(layout, engine.precision_fixed_point(layout, limit=500), b)
-    engine.mean_sweeps(state, 60)
-    mean = engine.mean_estimate(state)
+    kernels = backend.kernels
+    layout = kernels.layout(*model)
+    state = kernels.mean_state(layout, kernels.precision_fixed_point(layout, limit=500), b)
+    kernels.mean_sweeps(state, sweeps)
+    mean = kernels.mean_estimate(state)
     assert torch.isfinite(mean[:, 0]).all()
     assert torch.isnan(mean[:, 1]).all()
 

@@ -1,0 +1,78 @@
+"""The sequential schedule in the order of colours: the nodes of one colour send at once, from the newest messages.
+
+Between two turns of a node each of its neighbours sends exactly once. What a neighbour then sends rests on what the
+node sent it at its own last turn, which the slot can recompute. That is flooding's edge-local form, with the beliefs
+that nodes last sent from in the place of those of the sweep before: a phase is a mean sweep over one colour, in place.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gabp.kernels.cuda import sweep_kernels as kernels
+from gabp.kernels.cuda.panels import Panel, finish_sums, in_node_order, make_control, make_panels, sweep_means, tiles
+from gabp.kernels.cuda.sweep_kernels import ROWS
+from gabp.kernels.cuda.tiles import Layout, arrange
+
+
+@dataclass
+class ColouredState:
+    """Potential messages of one solve. Of each panel's two halves only the one is in use, in place."""
+
+    layout: Layout
+    panels: list[Panel]
+    control: Tensor  # never stops
+
+
+def coloured_layout(
+    start: Tensor, source: Tensor, weight: Tensor, belief: Tensor, message: Tensor, colour: Tensor
+) -> Layout:
+    """The coefficients at the precision fixed point, colour by colour; they take the place of the weights.
+
+    Parameters
+    ----------
+    start, source, weight : Tensor
+        The slots, as in `gabp.kernels.types.Kernels.layout`.
+    belief : Tensor, shape (n,)
+        ``J``; its root takes the place of the diagonal.
+    message : Tensor, shape (m,)
+        ``P_{k->i}``.
+    colour : Tensor, int64, shape (n,)
+        0, 1, ...; no two neighbours share one.
+    """
+    root = belief.sqrt()
+    own = torch.repeat_interleave(root, start.diff(), output_size=len(source))
+    coefficient = weight * own / (root[source.long()] * (own * own - message))
+    return arrange(start, source, coefficient, root, colour)
+
+
+def coloured_state(layout: Layout, b: Tensor) -> ColouredState:
+    """Zero messages for the right-hand sides ``b`` (n, k)."""
+    unary = layout.to_positions(b.double()) / layout.diagonal.double()[:, None]
+    panels = make_panels(layout, unary.to(layout.weight.dtype))
+    return ColouredState(layout, panels, make_control(layout))
+
+
+def coloured_sweeps(state: ColouredState, count: int) -> None:
+    """``count`` times, every node sends once."""
+    layout = state.layout
+    for panel in state.panels:
+        sent_from = panel.belief[1]
+        for _ in range(count):
+            for phase in layout.phases:
+                sweep_means(layout, phase, layout.weight, panel, sent_from, sent_from, panel.message[1], state.control)
+
+
+def coloured_estimate(state: ColouredState) -> Tensor:
+    """The means so far, ``(n, k)`` float64."""
+    layout = state.layout
+    for panel in state.panels:
+        for phase in layout.phases:
+            kernels.newest_sums(
+                *tiles(layout, phase), layout.tile_behind, layout.column, layout.weight, panel.unary,
+                panel.belief[1], panel.message[1], panel.belief[0], panel.partial, K=panel.width, ROWS=ROWS,
+            )  # fmt: skip
+            finish_sums(layout, phase, panel, panel.belief[0], state.control)
+    total = in_node_order(layout, [panel.belief[0] for panel in state.panels]).double()
+    return total / layout.diagonal[layout.position].double()[:, None]

@@ -1,0 +1,293 @@
+"""The Triton backend: the function set of `gabp.kernels.types.Kernels` over the layout of ``tiles.py``.
+
+No host synchronisation inside a sweep: mean sweeps never look, and sweeps of precisions carry a control on the device
+that stops them, at which the host looks now and then. Everything runs where its tensors are, in torch's current stream.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gabp.kernels.cuda import sweep_kernels as kernels
+from gabp.kernels.cuda.panels import (
+    JOINED,
+    Panel,
+    finish_sums,
+    in_node_order,
+    long_rows,
+    make_control,
+    make_panels,
+    make_partial,
+    split,
+    sweep_means,
+    tiles,
+)
+from gabp.kernels.cuda.sweep_kernels import ROWS
+from gabp.kernels.cuda.tiles import Layout, arrange
+from gabp.kernels.types import FixedPoint
+
+name = "cuda"
+
+_FIRST_LOOK = 8  # sweeps of precisions; every further look waits for as many as are done
+_LONGEST_WAIT = 256
+_NEVER = -1.0  # no change is that small
+
+
+@dataclass
+class MeanState:
+    """Potential messages of one solve."""
+
+    layout: Layout
+    coefficient: Tensor
+    root: Tensor
+    panels: list[Panel]
+    control: Tensor  # never stops
+    sweep: int = 0
+    heard: int | None = None  # which half of the messages is heard, once damping has paired the halves
+
+
+@dataclass
+class Precisions:
+    """Precision messages under way: halves as in a panel, and the control that may stop them."""
+
+    belief: Tensor
+    message: Tensor
+    partial: Tensor
+    control: Tensor
+    tolerance: Tensor
+
+    def look(self) -> tuple[int, int | None, float]:
+        """Sweeps done, the smallest node whose belief is not positive, and the largest change; waits for the device."""
+        control = self.control.cpu()
+        invalid = int(control[kernels.INVALID.value])
+        change = control.view(torch.float64)[kernels.CHANGE.value]
+        return int(control[kernels.SWEEPS.value]), None if invalid == kernels.NONE.value else invalid, float(change)
+
+
+@dataclass
+class JointState:
+    """Precision and potential messages of one solve. Each panel carries its own precision messages."""
+
+    layout: Layout
+    panels: list[tuple[Precisions, Panel]]
+    invalid_node: int | None
+    sweep: int = 0
+
+
+def layout(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor) -> Layout:
+    """Arrange a symmetric model, given as slots, for sweeping."""
+    return arrange(start, source, weight, diagonal)
+
+
+def residual(layout: Layout, x: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """``b - A x`` and the norms of its columns, in float64."""
+    x, b = x.double(), b.double().contiguous()
+    r = torch.zeros_like(b)
+    (phase,) = layout.phases
+    for offset, width in split(b.shape[1]):
+        placed = layout.to_positions(x[:, offset : offset + width])
+        partial = make_partial(layout, width)
+        kernels.residual_sweep(
+            *tiles(layout, phase), layout.column, layout.weight, layout.node, layout.diagonal, placed, b, r, partial,
+            b.shape[1], offset, K=width, ROWS=ROWS,
+        )  # fmt: skip
+        kernels.finish_residual(
+            *long_rows(layout, phase), partial, layout.node, layout.diagonal, placed, b, r,
+            b.shape[1], offset, K=width, BLOCK=JOINED,
+        )  # fmt: skip
+    return r, torch.linalg.vector_norm(r, dim=0)
+
+
+def precision_fixed_point(
+    layout: Layout,
+    scale: Tensor | None = None,
+    *,
+    limit: int,
+    tolerance: float | None = None,
+    must_be_positive: bool = True,
+) -> FixedPoint:
+    """Flood the precision messages until they rest; see `gabp.kernels.types.Kernels`."""
+    if tolerance is None:
+        tolerance = 8 * torch.finfo(layout.weight.dtype).eps
+    precisions, invalid = _start_precisions(layout, scale, tolerance)
+    sweeps, change = 0, float("inf")
+    if invalid is None or not must_be_positive:
+        issued = 0
+        while issued == sweeps < limit and not (change <= tolerance and invalid is None):
+            if must_be_positive and invalid is not None:
+                break
+            wait = min(max(_FIRST_LOOK, issued), _LONGEST_WAIT, limit - issued)
+            for t in range(issued, issued + wait):
+                _precision_sweep(layout, precisions, t, must_be_positive)
+            issued += wait
+            sweeps, invalid, change = precisions.look()
+    belief = precisions.belief[sweeps % 2]
+    root = coefficient = belief.new_zeros(0)
+    if invalid is None:
+        root = belief.sqrt()
+        coefficient = precisions.message[sweeps % 2].clone()
+        (phase,) = layout.phases
+        kernels.coefficients(*tiles(layout, phase), layout.column, layout.weight, root, coefficient, ROWS=ROWS)
+    return FixedPoint(
+        converged=invalid is None and change <= tolerance,
+        sweeps=sweeps,
+        change=change,
+        invalid_node=invalid,
+        belief=belief[layout.position],
+        coefficient=coefficient,
+        root=root,
+    )
+
+
+def precision_messages(layout: Layout, fixed: FixedPoint) -> Tensor:
+    """The messages ``P = -J g^2 / (1 - g^2)`` at the fixed point, in slot order."""
+    g = fixed.coefficient[layout.slot_of_edges()]
+    belief = torch.repeat_interleave(fixed.belief, layout.start.diff(), output_size=len(g))
+    return -belief * g * g / (1 - g * g)
+
+
+def mean_state(layout: Layout, fixed: FixedPoint, b: Tensor, dtype: torch.dtype | None = None) -> MeanState:
+    """Zero potential messages for the right-hand sides ``b``, kept in ``dtype`` (default: the layout's)."""
+    coefficient = fixed.coefficient.to(dtype or layout.weight.dtype)
+    root = fixed.root.to(coefficient.dtype)
+    unary = (layout.to_positions(b.double()) / root.double()[:, None]).to(coefficient.dtype)
+    return MeanState(layout, coefficient, root, make_panels(layout, unary), make_control(layout))
+
+
+def mean_sweeps(state: MeanState, count: int, damping: float = 0.0) -> None:
+    """``count`` flooding sweeps of the potential messages at the precision fixed point."""
+    if damping != 0.0 and state.heard is None:
+        state.heard = _pair(state)
+    sweeps = range(state.sweep, state.sweep + count)
+    if state.heard is None:
+        (phase,) = state.layout.phases
+        for panel in state.panels:
+            for t in sweeps:
+                now, new = t % 2, (t + 1) % 2
+                sweep_means(
+                    state.layout, phase, state.coefficient, panel, panel.belief[now], panel.belief[new],
+                    panel.message[new], state.control,
+                )  # fmt: skip
+    else:
+        keep = torch.full((1,), damping, dtype=state.root.dtype, device=state.root.device)
+        for panel in state.panels:
+            for t in sweeps:
+                _damped_sweep(state, state.heard, panel, t, keep)
+    state.sweep += count
+
+
+def mean_estimate(state: MeanState) -> Tensor:
+    """The means so far, ``(n, k)`` float64."""
+    root = state.root[state.layout.position]
+    return (
+        in_node_order(state.layout, [panel.belief[state.sweep % 2] for panel in state.panels]).double()
+        / root.double()[:, None]
+    )
+
+
+def joint_state(layout: Layout, b: Tensor, scale: Tensor | None = None) -> JointState:
+    """Precision messages at their start and zero potential messages for the right-hand sides ``b``."""
+    panels = []
+    invalid = None
+    for panel in make_panels(layout, layout.to_positions(b.to(layout.weight.dtype))):
+        precisions, invalid = _start_precisions(layout, scale, _NEVER)
+        panels.append((precisions, panel))
+    return JointState(layout, panels, invalid)
+
+
+def joint_sweeps(state: JointState, count: int, must_be_positive: bool = True) -> tuple[int, int | None]:
+    """``count`` flooding sweeps of precision and potential messages; stops at an invalid belief if asked to."""
+    if count == 0 or (must_be_positive and state.invalid_node is not None):
+        return 0, state.invalid_node
+    for precisions, panel in state.panels:
+        precisions.control[kernels.STOPPED.value].zero_()
+        for t in range(state.sweep, state.sweep + count):
+            _joint_sweep(state.layout, precisions, panel, t, must_be_positive)
+    stop, state.invalid_node, _ = state.panels[0][0].look()
+    done, state.sweep = stop - state.sweep, stop
+    return done, state.invalid_node
+
+
+def joint_estimate(state: JointState) -> tuple[Tensor, Tensor]:
+    """Means ``(n, k)`` and belief precisions ``(n,)`` so far, float64; 0 where the precision is 0."""
+    half = state.sweep % 2
+    belief = state.panels[0][0].belief[half][state.layout.position].double()
+    total = in_node_order(state.layout, [panel.belief[half] for _, panel in state.panels]).double()
+    return torch.where(belief[:, None] == 0, 0.0, total / belief[:, None]), belief
+
+
+def _start_precisions(layout: Layout, scale: Tensor | None, tolerance: float) -> tuple[Precisions, int | None]:
+    """Half 0 holds the messages at the start; half 1 is such that they are also what was sent then."""
+    diagonal = layout.diagonal
+    belief = torch.stack((diagonal, torch.zeros_like(diagonal)))
+    message = diagonal.new_zeros((2, layout.slots))
+    partial, control = make_partial(layout, 1), make_control(layout)
+    if scale is None:
+        message[1] = -torch.inf  # an infinite cavity sends zero
+    else:
+        d = layout.to_positions(scale.to(diagonal.dtype), filler=1.0)
+        (phase,) = layout.phases
+        kernels.start_precisions(
+            *tiles(layout, phase), layout.column, layout.weight, d, diagonal, belief[0], message[0], partial,
+            ROWS=ROWS,
+        )  # fmt: skip
+        rows = long_rows(layout, phase)
+        kernels.finish_sums(*rows, partial, diagonal, belief[0], control, K=1, BLOCK=JOINED)
+        message[1] = message[0]
+    limit = torch.tensor([tolerance], dtype=torch.float64, device=diagonal.device)
+    bad = (~(belief[0][layout.position] > 0)).nonzero()
+    return Precisions(belief, message, partial, control, limit), int(bad[0]) if len(bad) else None
+
+
+def _precision_sweep(layout: Layout, p: Precisions, t: int, must_be_positive: bool) -> None:
+    (phase,) = layout.phases
+    new = (t + 1) % 2
+    kernels.precision_sweep(
+        *tiles(layout, phase), layout.column, layout.weight, layout.node, layout.diagonal, p.belief[t % 2],
+        p.belief[new], p.message[new], p.partial, p.control, ROWS=ROWS,
+    )  # fmt: skip
+    _finish_precisions(layout, p, new, must_be_positive)
+
+
+def _joint_sweep(layout: Layout, p: Precisions, panel: Panel, t: int, must_be_positive: bool) -> None:
+    (phase,) = layout.phases
+    new = (t + 1) % 2
+    kernels.joint_sweep(
+        *tiles(layout, phase), layout.column, layout.weight, layout.node, layout.diagonal, p.belief[t % 2],
+        p.belief[new], p.message[new], p.partial, p.control, panel.unary, panel.belief[t % 2], panel.belief[new],
+        panel.message[new], panel.partial, K=panel.width, ROWS=ROWS,
+    )  # fmt: skip
+    finish_sums(layout, phase, panel, panel.belief[new], p.control)
+    _finish_precisions(layout, p, new, must_be_positive)
+
+
+def _finish_precisions(layout: Layout, p: Precisions, new: int, must_be_positive: bool) -> None:
+    (phase,) = layout.phases
+    kernels.finish_precisions(
+        *long_rows(layout, phase), p.partial, layout.node, layout.diagonal, p.belief[new], p.control, BLOCK=JOINED
+    )
+    kernels.judge(1, p.control, p.tolerance, int(must_be_positive))
+
+
+def _damped_sweep(state: MeanState, heard: int, panel: Panel, t: int, damping: Tensor) -> None:
+    layout = state.layout
+    (phase,) = layout.phases
+    other = panel.belief[(t + 1) % 2]
+    kernels.damped_sweep(
+        *tiles(layout, phase), layout.column, state.coefficient, panel.unary, panel.belief[t % 2], other,
+        panel.message[heard], panel.message[1 - heard], damping, panel.partial, K=panel.width, ROWS=ROWS,
+    )  # fmt: skip
+    finish_sums(layout, phase, panel, other, state.control)
+
+
+def _pair(state: MeanState) -> int:
+    """From two sweeps of heard messages to the messages heard and sent now, which damping needs; the half heard."""
+    layout, t = state.layout, state.sweep
+    (phase,) = layout.phases
+    for panel in state.panels:
+        kernels.reverse_messages(
+            *tiles(layout, phase), state.coefficient, panel.belief[(t + 1) % 2], panel.message[(t + 1) % 2],
+            K=panel.width, ROWS=ROWS,
+        )  # fmt: skip
+    return t % 2

@@ -1,0 +1,167 @@
+"""A Triton kernel with what it is compiled for and what it moves: one declaration for launch, tests and cost model.
+
+The arguments of a kernel are declared by the role they play, in the order of its parameters::
+
+    @kernel({"column": slot("i32"), "message": slot("T", columns=True, moves=2)}, variants=({"K": 1},), warps=...)
+    def sweep(column, message, ..., K: tl.constexpr): ...
+
+``T`` is the kernel's number type, float32 or float64. The remaining parameters are compile-time constants; every
+combination of them that is in use is a variant.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import triton
+
+_BYTES = {"i32": 4, "i64": 8, "fp32": 4, "fp64": 8}
+Constants = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One run-time argument of a kernel.
+
+    Attributes
+    ----------
+    type : str
+        Triton's name of its element type; ``T`` stands for the kernel's number type.
+    per : str
+        What it holds a number for: ``"slot"`` (one per directed edge, padding included), ``"row"`` (one per node, in
+        the order of the rows), ``"node"`` (one per node, in another order), ``"source"`` (one per node, fetched for
+        every slot), ``"tile"`` (a few per program) or ``"scalar"`` (passed by value).
+    columns : bool
+        Whether it is one number per right-hand side.
+    moves : int
+        How often a launch moves each number: 2 where it is read and written.
+    """
+
+    type: str
+    per: str
+    columns: bool = False
+    moves: int = 1
+
+    def bytes_moved(self, number: str, columns: int) -> int:
+        """Bytes for each thing that it is ``per``, in a launch for so many right-hand sides."""
+        size = _BYTES[number if self.type == "T" else self.type]
+        return size * self.moves * (columns if self.columns else 1)
+
+
+def slot(type: str, columns: bool = False, moves: int = 1) -> Argument:
+    """An edge-sized array: read and written in its own order, never by an index."""
+    return Argument(type, "slot", columns, moves)
+
+
+def row(type: str, columns: bool = False, moves: int = 1) -> Argument:
+    """A node vector that each row reads or writes at its own place."""
+    return Argument(type, "row", columns, moves)
+
+
+def node_vector(type: str, columns: bool = False, moves: int = 1) -> Argument:
+    """A node vector that each row reads or writes where its node has it."""
+    return Argument(type, "node", columns, moves)
+
+
+def source_vector(type: str, columns: bool = False) -> Argument:
+    """A node vector that is gathered: each slot reads it at its source, and each row at its own place."""
+    return Argument(type, "source", columns)
+
+
+def tile(type: str) -> Argument:
+    """An array of which a program touches a few numbers."""
+    return Argument(type, "tile")
+
+
+def scalar(type: str) -> Argument:
+    """A number passed by value."""
+    return Argument(type, "scalar")
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """A Triton function that can be launched, compiled ahead of time and accounted for.
+
+    Attributes
+    ----------
+    function : JITFunction
+    arguments : mapping of str to Argument
+        The run-time arguments, in order.
+    variants : tuple of mappings
+        The compile-time constants, in order, of every combination in use.
+    warps : callable
+        The warps of a program, from its constants.
+    registers : int
+        The most a thread may need: 64 leaves half of the threads of an SM resident.
+    """
+
+    function: Any
+    arguments: Mapping[str, Argument]
+    variants: tuple[Constants, ...]
+    warps: Callable[[Constants], int]
+    registers: int
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The number types that it is compiled for; one where no argument has the type ``T``."""
+        generic = any(argument.type == "T" for argument in self.arguments.values())
+        return ("fp64", "fp32") if generic else ("fp64",)
+
+    def __call__(self, programs: int, *arguments: Any, **constants: Any) -> None:
+        """Run ``programs`` programs on the device of the first tensor, in torch's current stream there."""
+        if programs == 0:
+            return
+        tensor = next(argument for argument in arguments if isinstance(argument, torch.Tensor))
+        with torch.cuda.device_of(tensor):
+            self.function[(programs,)](*arguments, **constants, num_warps=self.warps(constants), maxnreg=self.registers)
+
+    def signature(self, number: str, constants: Constants) -> dict[str, str]:
+        """Triton's type of each parameter, for the number type ``"fp32"`` or ``"fp64"``."""
+        types = {}
+        for name, argument in self.arguments.items():
+            element = number if argument.type == "T" else argument.type
+            types[name] = element if argument.per == "scalar" else f"*{element}"
+        return types | dict.fromkeys(constants, "constexpr")
+
+    def bytes_per_slot(self, number: str, columns: int = 1) -> int:
+        """Bytes that a launch streams for each slot."""
+        return self._bytes(("slot",), number, columns)
+
+    def bytes_per_node(self, number: str, columns: int = 1) -> int:
+        """Bytes that a launch moves for each node, counting every vector once."""
+        return self._bytes(("row", "node", "source"), number, columns)
+
+    def bytes_gathered(self, number: str, columns: int = 1) -> int:
+        """Bytes that each slot fetches from node vectors, most of them from a cache."""
+        return self._bytes(("source",), number, columns)
+
+    def _bytes(self, per: tuple[str, ...], number: str, columns: int) -> int:
+        return sum(a.bytes_moved(number, columns) for a in self.arguments.values() if a.per in per)
+
+
+def kernel(
+    arguments: Mapping[str, Argument],
+    *,
+    variants: tuple[Constants, ...],
+    warps: Callable[[Constants], int],
+    registers: int = 64,
+) -> Callable[[Callable[..., None]], Kernel]:
+    """Declare a Triton function; see the module.
+
+    Numbers passed by value are never baked into the code: they differ from launch to launch.
+    """
+
+    def declare(function: Callable[..., None]) -> Kernel:
+        code = function.__code__
+        taken, declared = list(code.co_varnames[: code.co_argcount]), [*arguments, *variants[0]]
+        if taken != declared:
+            raise TypeError(f"{function.__name__} takes {taken}, but {declared} are declared")
+        scalars = [name for name, argument in arguments.items() if argument.per == "scalar"]
+        return Kernel(triton.jit(function, do_not_specialize=scalars), arguments, variants, warps, registers)
+
+    return declare

@@ -1,0 +1,100 @@
+"""Right-hand sides that travel together, and the launches that move them over the tiles of one phase."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gabp.kernels.cuda import sweep_kernels as kernels
+from gabp.kernels.cuda.sweep_kernels import PANELS, ROWS
+from gabp.kernels.cuda.tiles import Layout, Phase
+
+JOINED = kernels.finish_sums.variants[0]["BLOCK"]
+
+
+@dataclass
+class Panel:
+    """Right-hand sides ``offset : offset + width``.
+
+    Attributes
+    ----------
+    unary : Tensor, shape (positions, width)
+    belief : Tensor, shape (2, positions, width)
+    message : Tensor, shape (2, slots, width)
+        Two halves of sweeps with even and with odd numbers; belief 0 is ``unary``, all else zero.
+    partial : Tensor, float64, shape (tiles, width)
+        What the tiles of long rows leave.
+    """
+
+    offset: int
+    width: int
+    unary: Tensor
+    belief: Tensor
+    message: Tensor
+    partial: Tensor
+
+
+def make_panels(layout: Layout, unary: Tensor) -> list[Panel]:
+    """The panels of ``unary`` (positions, k)."""
+    panels = []
+    for offset, width in split(unary.shape[1]):
+        own = unary[:, offset : offset + width].contiguous()
+        belief = torch.stack((own, torch.zeros_like(own)))
+        message = own.new_zeros((2, layout.slots, width))
+        panels.append(Panel(offset, width, own, belief, message, make_partial(layout, width)))
+    return panels
+
+
+def split(columns: int) -> Iterator[tuple[int, int]]:
+    """Offsets and widths of the panels of so many columns."""
+    offset = 0
+    while offset < columns:
+        width = next(w for w in PANELS if w <= columns - offset)
+        yield offset, width
+        offset += width
+
+
+def make_partial(layout: Layout, width: int) -> Tensor:
+    """Room for what the tiles of long rows leave."""
+    return torch.zeros((layout.tiles, width), dtype=torch.float64, device=layout.node.device)
+
+
+def make_control(layout: Layout) -> Tensor:
+    """A control (see `gabp.kernels.cuda.sweep_kernels.judge`) under which sweeps may run."""
+    none = kernels.NONE.value
+    return torch.tensor([0, 0, none, 0, none, 0], device=layout.node.device)
+
+
+def in_node_order(layout: Layout, parts: list[Tensor]) -> Tensor:
+    """(n, k) from the panels' (positions, width)."""
+    return torch.cat(parts, 1)[layout.position]
+
+
+def tiles(layout: Layout, phase: Phase) -> tuple[int, Tensor, Tensor, int]:
+    """The first arguments of a launch over the tiles of a phase."""
+    return phase.tiles, layout.tile_start, layout.tile_row, phase.first_tile
+
+
+def long_rows(layout: Layout, phase: Phase) -> tuple[int, Tensor, Tensor, int]:
+    """The first arguments of a launch over the long rows of a phase."""
+    return phase.long_rows, layout.long_tile, layout.long_row, phase.first_long
+
+
+def sweep_means(
+    layout: Layout, phase: Phase, coefficient: Tensor, panel: Panel, belief: Tensor, other: Tensor, message: Tensor,
+    control: Tensor,
+) -> None:  # fmt: skip
+    """One mean sweep; see `gabp.kernels.cuda.sweep_kernels.mean_sweep`."""
+    kernels.mean_sweep(
+        *tiles(layout, phase), layout.column, coefficient, panel.unary, belief, other, message, panel.partial,
+        K=panel.width, ROWS=ROWS,
+    )  # fmt: skip
+    finish_sums(layout, phase, panel, other, control)
+
+
+def finish_sums(layout: Layout, phase: Phase, panel: Panel, sums: Tensor, control: Tensor) -> None:
+    """The sums of the long rows."""
+    kernels.finish_sums(
+        *long_rows(layout, phase), panel.partial, panel.unary, sums, control, K=panel.width, BLOCK=JOINED
+    )
