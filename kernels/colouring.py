@@ -1,63 +1,21 @@
-"""Colours for the nodes of a graph, by tensor operations on any device: no two neighbours share one.
+"""Colours under which nodes of one colour are far apart, literally: the reference of the compiled kernel."""
 
-A directed edge is a pair ``row[e]``, ``column[e]`` of int64 nodes; both directions are there. The results are the
-same on every device.
-"""
-
-import torch
 from torch import Tensor
 
-_RECOLOURINGS = 1  # pass of iterated greedy; a second gains next to nothing
 
+def colour_apart(start: Tensor, source: Tensor, distance: int, most: int, colour: Tensor) -> int:
+    """Write a colour for each node that nobody within ``distance`` steps has; each node takes the first there is.
 
-def scramble(number: Tensor) -> Tensor:
-    """A hash of nonnegative integers, below 2**31 (the finaliser of MurmurHash3, Appleby 2011)."""
-    h = number & 0xFFFFFFFF
-    h = ((h ^ (h >> 16)) * 0x85EBCA6B) & 0xFFFFFFFF
-    h = ((h ^ (h >> 13)) * 0xC2B2AE35) & 0xFFFFFFFF
-    return (h ^ (h >> 16)) & 0x7FFFFFFF
-
-
-def colour(n: int, row: Tensor, column: Tensor) -> Tensor:
-    """Colours 0, 1, ... of the nodes, shape (n,) int64, largest classes first.
-
-    Every node that comes before all its uncoloured neighbours takes the first free colour, again and again (Jones and
-    Plassmann 1993), in an order of hashes; then the classes are coloured anew from the last to the first, which
-    never needs more colours (iterated greedy; Culberson 1992).
+    Returns the number of colours, or 0 where ``most`` do not suffice.
     """
-    order = torch.argsort(scramble(torch.arange(n, device=row.device)), stable=True)
-    rank = torch.empty_like(order)
-    rank[order] = torch.arange(n, device=row.device)
-    colours = torch.full((n,), -1, dtype=torch.int64, device=row.device)
-    used = 0
-    waiting = torch.arange(n, device=row.device)
-    near, far = row, column
-    while len(waiting):
-        ahead = torch.full_like(rank, -1).scatter_reduce_(0, near, rank[far], "amax")
-        first = waiting[rank[waiting] > ahead[waiting]]
-        colours, used = _first_free(colours, first, used, row, column)
-        waiting = waiting[colours[waiting] < 0]
-        left = (colours[near] < 0) & (colours[far] < 0)
-        near, far = near[left], far[left]
-    for _ in range(_RECOLOURINGS if used > 2 else 0):
-        old, count = colours, used
-        colours, used = torch.full_like(old, -1), 0
-        for k in reversed(range(count)):
-            colours, used = _first_free(colours, (old == k).nonzero().flatten(), used, row, column)
-    by_size = torch.argsort(torch.bincount(colours, minlength=used), descending=True, stable=True)
-    place = torch.empty_like(by_size)
-    place[by_size] = torch.arange(used, device=row.device)
-    return place[colours]
-
-
-def _first_free(colours: Tensor, nodes: Tensor, used: int, row: Tensor, column: Tensor) -> tuple[Tensor, int]:
-    """Give each of ``nodes``, no two of them neighbours, the first colour that none of its neighbours has."""
-    index = torch.full_like(colours, -1)
-    index[nodes] = torch.arange(len(nodes), device=nodes.device)
-    meets = (index[row] >= 0) & (colours[column] >= 0)
-    taken = torch.zeros(len(nodes), used + 1, dtype=torch.bool, device=nodes.device)
-    taken[index[row[meets]], colours[column[meets]]] = True
-    free = taken.to(torch.int8).argmin(1)
-    colours = colours.clone()
-    colours[nodes] = free
-    return colours, max(used, int(free.max()) + 1)
+    for i in range(len(colour)):
+        ball, rim = {i}, {i}
+        for _ in range(distance):
+            rim = {k for j in rim for k in source[int(start[j]) : int(start[j + 1])].tolist()} - ball
+            ball |= rim
+        taken = {int(colour[k]) for k in ball if k < i}
+        free = next(c for c in range(len(taken) + 1) if c not in taken)
+        if free >= most:
+            return 0
+        colour[i] = free
+    return int(colour.max()) + 1

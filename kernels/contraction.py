@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gabp.kernels.colouring import scramble
+from gabp.kernels.parallel_colouring import scramble
 
 _WEAKEST_LINK = 0.05  # couplings below this share of the smaller diagonal bind nothing
 _DOMINANT = 0.6  # a node whose couplings sum to less than this share of its diagonal is left out

@@ -1,10 +1,11 @@
 """The steps of a cycle through levels and of the conjugate gradients around it, literally, in torch.
 
 Ground truth for the kernels of `gabp.kernels.cuda.cycle`, which have the same names and arguments, and what runs where
-those cannot. Vectors are ``(n, k)`` for ``k`` right-hand sides, in the rows of a level. Outputs are overwritten, and
-nothing waits for the device: step lengths stay there, as rows of ``scalars`` (float64, ``(_, k)``).
+those cannot. Vectors are ``(n, k)`` in the rows of a level, for ``k`` right-hand sides, one of the widths in `PANELS`.
+Outputs are overwritten, and nothing waits for the device: step lengths stay there, as rows of ``scalars`` (float64,
+``(_, k)``).
 
-Sums are taken in float64 in two stages: each program leaves its own in ``partials`` ``(programs, _, k)``, and a
+Sums are taken in float64 in two stages: each program leaves its own in ``partials`` ``(programs, SUMS, k)``, and a
 ``finish_...`` adds them up and draws the conclusion.
 """
 
@@ -16,17 +17,19 @@ from gabp.kernels.levels import Level
 from gabp.kernels.sliced import BOTH, HIGH, LOW, SlicedRows
 
 name = "torch"
+PANELS = (8, 4, 2, 1)  # right-hand sides that travel together
+SUMS = 3  # quantities that a program may leave
 
 # Half of an elimination sweep: from nothing, after a correction, or to finish the sweep that began from nothing.
 FORWARD, BACKWARD, SUBSTITUTE = range(3)
 _PARTS = {FORWARD: LOW, BACKWARD: BOTH, SUBSTITUTE: HIGH}
 
 # Rows of the scalars of the outer steps, and of a level's two inner ones.
-BETA, ALPHA, ENERGY, SQUARE, TARGET, FAILURE, OUTER_SCALARS = range(7)
+BETA, ALPHA, ENERGY, SQUARE, TARGET, NOISE, FAILURE, OUTER_SCALARS = range(8)
 FIRST_ENERGY, FIRST_MATCH, FIRST_STEP, ALONG_FIRST, ALONG_SECOND, INNER_SCALARS = range(6)
 NOT_POSITIVE_DEFINITE, BREAKDOWN = 1.0, 2.0  # values of FAILURE
 
-_PARALLEL = 1e-7  # the second direction adds nothing below this share of its energy
+PARALLEL = 1e-7  # the second direction adds nothing below this share of its energy
 
 
 def relax(level: Level, stage: int, first: int, last: int, b: Tensor, x: Tensor) -> None:
@@ -87,7 +90,7 @@ def finish_second(partials: Tensor, scalars: Tensor) -> None:
     energy, match, coupling = partials.sum(0)
     first_energy, first_match = scalars[FIRST_ENERGY].clone(), scalars[FIRST_MATCH].clone()
     rest = energy - coupling * _ratio(coupling, first_energy)
-    step = torch.where(rest > _PARALLEL * energy, match / rest, 0.0)
+    step = _ratio(match, torch.where(rest > PARALLEL * energy, rest, 0.0))
     scalars[ALONG_SECOND] = step
     scalars[ALONG_FIRST] = _ratio(first_match - coupling * step, first_energy)
 
@@ -125,15 +128,16 @@ def advance_direction(
     _leave(partials, _dot(d, q), _dot(d, r), _dot(d, d))
 
 
-def finish_direction(partials: Tensor, noise: float, scalars: Tensor) -> None:
-    """The step along the direction, or a failure: its curvature is negative, or within ``noise · d·d`` of zero.
+def finish_direction(partials: Tensor, scalars: Tensor) -> None:
+    """The step along the direction, or a failure: its curvature is negative, or within ``NOISE · d·d`` of zero.
 
     A column that has met its target, or has failed, takes no more steps.
     """
     energy, match, square = partials.sum(0)
+    threshold = scalars[NOISE] * square
     active = (scalars[SQUARE] > scalars[TARGET]) & (scalars[FAILURE] == 0)
-    flat = active & (square > 0) & ~(energy > noise * square)
-    failure = torch.where(energy < -noise * square, NOT_POSITIVE_DEFINITE, BREAKDOWN)
+    flat = active & (square > 0) & ~(energy > threshold)
+    failure = torch.where(energy < -threshold, NOT_POSITIVE_DEFINITE, BREAKDOWN)
     scalars[ALPHA] = torch.where(active, _ratio(match, energy), 0.0)
     scalars[ENERGY] = energy
     scalars[FAILURE] = torch.where(flat, failure, scalars[FAILURE])

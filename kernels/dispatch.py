@@ -2,12 +2,12 @@
 
 import functools
 import warnings
-from collections.abc import Callable
 from typing import Any, cast
 
 import torch
 
-from gabp.kernels import cpu, cuda, cycle, dense_factor, eager, rows
+from gabp.kernels import bounds, cpu, cuda, cycle, dense_factor, eager, rows
+from gabp.kernels.cpu import bounds as compiled_bounds
 from gabp.kernels.cpu import engine
 from gabp.kernels.cpu import rows as compiled_rows
 from gabp.kernels.types import Kernels
@@ -36,6 +36,11 @@ def choose_rows(device: torch.device | str) -> Any:
     return compiled_rows if torch.device(device).type == "cpu" and cpu.extension is not None else rows
 
 
+def choose_bounds() -> Any:
+    """The functions of `gabp.kernels.bounds`, compiled where they can be."""
+    return compiled_bounds if cpu.extension is not None else bounds
+
+
 def choose_factor() -> Any:
     """What has ``Symbolic`` and ``Factor``: sparse and compiled, or dense where the extension is missing."""
     return cpu.extension if cpu.extension is not None else dense_factor
@@ -43,12 +48,7 @@ def choose_factor() -> Any:
 
 def choose_cycle(device: torch.device | str) -> Any:
     """The functions of `gabp.kernels.cycle`, fused where they can be."""
-    return cycle
-
-
-def record(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
-    """``step`` as one launch where the device can record it, else ``step`` itself."""
-    return step
+    return cuda.load("cycle") if torch.device(device).type == "cuda" and triton_is_there() else cycle
 
 
 def cuda_missing_because() -> str | None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from gabp.kernels.colouring import colour
 from gabp.kernels.contraction import Model, contract, find_clusters, row_sums, segment_sums
+from gabp.kernels.parallel_colouring import colour
 from gabp.kernels.sliced import LONG, SlicedRows, slice_rows
 
 # Floors of the pivots: share of the diagonal, and of the couplings to later rows. Where half a sweep goes down and

@@ -6,10 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gabp.kernels.cycle import BACKWARD, FORWARD, INNER_SCALARS, SUBSTITUTE
+from gabp.kernels.cycle import BACKWARD, FORWARD, INNER_SCALARS, SUBSTITUTE, SUMS
 from gabp.kernels.levels import Level
-
-INNER_SUMS = 3  # that an inner step needs
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,5 +87,5 @@ def _allocate(level: Level, columns: int, accelerated: bool) -> _Vectors:
         like.new_empty(shape),
         like.new_empty(shape),
         like.new_zeros((INNER_SCALARS, columns), dtype=torch.float64),
-        like.new_empty((level.rows.programs, INNER_SUMS, columns), dtype=torch.float64),
+        like.new_empty((level.rows.programs, SUMS, columns), dtype=torch.float64),
     )

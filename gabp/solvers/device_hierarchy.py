@@ -11,10 +11,10 @@ from torch import Tensor
 
 from gabp.kernels import dispatch
 from gabp.kernels.contraction import Model
-from gabp.kernels.cycle import FAILURE, OUTER_SCALARS, SQUARE, TARGET
+from gabp.kernels.cycle import FAILURE, NOISE, NOT_POSITIVE_DEFINITE, OUTER_SCALARS, PANELS, SQUARE, SUMS, TARGET
 from gabp.kernels.levels import Level, build_levels
+from gabp.kernels.recording import record
 from gabp.solvers.device_cycle import Cycle
-from gabp.solvers.protocol import Correction
 from gabp.solvers.solution import Status
 from gabp.system import System, require_positive_diagonal, times_power_of_two
 
@@ -24,9 +24,7 @@ _SAFETY = 0.7  # the recurrence's residual norm is met a little below the target
 _ROUNDING = 1e-14  # curvature below this share of |A||p|² is noise
 _FIRST_LOOK = 4  # steps
 _STALLED_STEPS = 400  # without a new lowest residual norm
-_OUTER_SUMS = 3
 _NARROW, _WIDE, _FLOAT_LIMIT = 16.0, 1e24, 1e12  # of the diagonal: its spread, and what float32 products can hold
-_FAILURES = {0: None, 1: Status.NOT_POSITIVE_DEFINITE, 2: Status.SINGULAR}
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,17 +97,30 @@ class DeviceHierarchy:
         DeviceCorrection(self, torch.zeros(self.system.n, 1), torch.zeros(1), counter).step()
         return counter.launches
 
-    def correct(self, r: Tensor, target: Tensor) -> Correction:
+    def correct(self, r: Tensor, target: Tensor) -> "DeviceCorrection":
         return DeviceCorrection(self, r.detach(), target, self.kernels)
 
     def precondition(self, r: Tensor) -> Tensor:
         """One V-cycle: a fixed symmetric positive definite approximation of ``A⁻¹`` times ``r``, shape (n, k)."""
         right = r.detach().to(self.system.device, torch.float64)
         exponent = torch.frexp(right.abs().amax(0)).exponent  # the cycle is kept in float32
-        b = self.into_rows(times_power_of_two(right, -exponent)).to(_IN_CYCLE).contiguous()
-        x = torch.empty_like(b)
-        Cycle(self.levels, b.shape[1], self.kernels, accelerated=False).apply(b, x)
-        return times_power_of_two(self.out_of_rows(x.double()), exponent).to(r.device)
+        right = self.into_rows(times_power_of_two(right, -exponent)).to(_IN_CYCLE)
+        parts = []
+        for first, width in _panels(r.shape[1]):
+            b = right[:, first : first + width]
+            b = torch.nn.functional.pad(b, (0, width - b.shape[1])).contiguous()
+            x = torch.empty_like(b)
+            Cycle(self.levels, width, self.kernels, accelerated=False).apply(b, x)
+            parts.append(x)
+        x = torch.cat(parts, 1)[:, : r.shape[1]].double()
+        return times_power_of_two(self.out_of_rows(x), exponent).to(r.device)
+
+    @cached_property
+    def units(self) -> Tensor | None:
+        """``1 / S`` in the order of the finest level's rows: A's units of a residual; None where ``S`` is 1."""
+        if self.exponent is None:
+            return None
+        return times_power_of_two(torch.ones_like(self.diagonal), -self.exponent[self.levels[0].order])
 
     def into_rows(self, r: Tensor) -> Tensor:
         """``S r`` in the order of the finest level's rows, for ``r`` of shape (n, k)."""
@@ -138,23 +149,25 @@ class DeviceHierarchy:
 
 
 class DeviceCorrection:
-    """Flexible conjugate gradients at work on ``A y = r``; see `gabp.solvers.protocol.Correction`."""
+    """Flexible conjugate gradients at work on ``A y = r``; see `gabp.solvers.protocol.Correction`.
+
+    Attributes
+    ----------
+    witness : Tensor, shape (n,), or None
+        After NOT_POSITIVE_DEFINITE a direction ``p`` with ``pᵀAp < 0``.
+    """
 
     def __init__(self, hierarchy: DeviceHierarchy, r: Tensor, target: Tensor, kernels: Any) -> None:
-        self._hierarchy, self._kernels = hierarchy, kernels
-        finest = hierarchy.levels[0]
-        self._r = hierarchy.into_rows(r.double()).contiguous()
-        columns = r.shape[1]
-        self._y, self._d, self._q = (torch.zeros_like(self._r) for _ in range(3))
-        self._b, self._z = self._r.to(_IN_CYCLE), torch.empty_like(self._r, dtype=_IN_CYCLE)
-        self._scalars = self._r.new_zeros((OUTER_SCALARS, columns))
-        self._scalars[SQUARE] = (r.double() ** 2).sum(0)
-        self._scalars[TARGET] = (_SAFETY * target.double()) ** 2
-        self._partials = self._r.new_empty((finest.rows.programs, _OUTER_SUMS, columns))
-        exponent = hierarchy.exponent
-        unit = None if exponent is None else times_power_of_two(torch.ones_like(hierarchy.diagonal), -exponent)
-        self._unit = None if unit is None else unit[finest.order]
-        self._cycle = Cycle(hierarchy.levels, columns, kernels, accelerated=True)
+        self._hierarchy = hierarchy
+        self._columns, self.device = r.shape[1], hierarchy.system.device
+        self.witness: Tensor | None = None
+        cycles: dict[int, Cycle] = {}
+        self._panels = []
+        for first, width in _panels(self._columns):
+            if width not in cycles:
+                cycles[width] = Cycle(hierarchy.levels, width, kernels, accelerated=True)
+            part = slice(first, first + width)
+            self._panels.append(_Panel(hierarchy, r[:, part], target[part], width, cycles[width], kernels))
         self._go: Callable[[], None] | None = None
         self._lowest, self._since_lowest = math.inf, 0
         self._met, self._failure, self._excess = self._look()
@@ -175,36 +188,85 @@ class DeviceCorrection:
         return done, self._failure
 
     def estimate(self) -> Tensor:
-        return self._hierarchy.out_of_rows(self._y)
+        y = torch.cat([panel.y for panel in self._panels], 1)[:, : self._columns]
+        return self._hierarchy.out_of_rows(y)
 
     def step(self) -> None:
         """One step, without a word to the host: its memory and its launches are the same every time."""
-        kernels, scalars, partials = self._kernels, self._scalars, self._partials
-        finest, h = self._hierarchy.levels[0], self._hierarchy
-        self._cycle.apply(self._b, self._z)
-        kernels.overlap(self._z, self._q, partials)
-        kernels.finish_overlap(partials, scalars)
-        kernels.advance_direction(finest, h.value, h.diagonal, self._z, self._d, self._q, self._r, scalars, partials)
-        kernels.finish_direction(partials, _ROUNDING * h.norm, scalars)
-        kernels.step(self._y, self._r, self._d, self._q, self._unit, self._b, scalars, partials)
-        kernels.finish_step(partials, scalars)
+        for panel in self._panels:
+            panel.step()
 
     def _take_step(self) -> None:
         """The first step compiles and allocates what is missing; a device may record the second and replay it."""
         if self._go is None:
             self.step()
-            self._go = dispatch.record(self.step, self._r.device)
+            self._go = record(self.step, self.device)
         else:
             self._go()
 
     def _look(self) -> tuple[bool, Status | None, float]:
         """Whether all targets are met; else why they cannot be, if so; and the worst norm over its target."""
-        square, target, failure = self._scalars[[SQUARE, TARGET, FAILURE]].cpu()
+        told = torch.cat([panel.scalars[[SQUARE, TARGET, FAILURE]] for panel in self._panels], 1)
+        square, target, failure = told.cpu()
         left = square > target
         if not bool(left.any()):
             return True, None, 0.0
         excess = math.sqrt(float((square[left] / target[left]).max()))
-        return False, _FAILURES[int(failure.max())], excess
+        return False, self._status(failure), excess
+
+    def _status(self, failure: Tensor) -> Status | None:
+        """What the columns' failures mean; that A is not positive definite is proven by a product with A itself."""
+        if not bool((failure != 0).any()):
+            return None
+        directions = torch.cat([panel.d for panel in self._panels], 1)
+        for column in (failure == NOT_POSITIVE_DEFINITE).nonzero().flatten().tolist():
+            p = self._hierarchy.out_of_rows(directions[:, column : column + 1])
+            p = p / p.norm()
+            if float((p * self._hierarchy.system.multiply(p)).sum()) < 0:
+                self.witness = p[:, 0]
+                return Status.NOT_POSITIVE_DEFINITE
+        return Status.SINGULAR
+
+
+class _Panel:
+    """The vectors of up to eight right-hand sides, padded by zeros to a width that the kernels have."""
+
+    def __init__(
+        self, hierarchy: DeviceHierarchy, r: Tensor, target: Tensor, width: int, cycle: Cycle, kernels: Any
+    ) -> None:
+        self._hierarchy, self._cycle, self._kernels = hierarchy, cycle, kernels
+        finest, padding = hierarchy.levels[0], width - r.shape[1]
+        r = torch.nn.functional.pad(r.double(), (0, padding))
+        self._r = hierarchy.into_rows(r).contiguous()
+        self.y, self.d, self._q = (torch.zeros_like(self._r) for _ in range(3))
+        self._b, self._z = self._r.to(_IN_CYCLE), torch.empty_like(self._r, dtype=_IN_CYCLE)
+        self.scalars = self._r.new_zeros((OUTER_SCALARS, width))
+        self.scalars[SQUARE] = (r**2).sum(0)
+        self.scalars[TARGET] = torch.nn.functional.pad((_SAFETY * target.to(r)) ** 2, (0, padding))
+        self.scalars[NOISE] = _ROUNDING * hierarchy.norm
+        self._partials = self._r.new_empty((finest.rows.programs, SUMS, width))
+        self._unit = hierarchy.units
+
+    def step(self) -> None:
+        kernels, scalars, partials, h = self._kernels, self.scalars, self._partials, self._hierarchy
+        self._cycle.apply(self._b, self._z)
+        kernels.overlap(self._z, self._q, partials)
+        kernels.finish_overlap(partials, scalars)
+        kernels.advance_direction(
+            h.levels[0], h.value, h.diagonal, self._z, self.d, self._q, self._r, scalars, partials
+        )
+        kernels.finish_direction(partials, scalars)
+        kernels.step(self.y, self._r, self.d, self._q, self._unit, self._b, scalars, partials)
+        kernels.finish_step(partials, scalars)
+
+
+def _panels(columns: int) -> list[tuple[int, int]]:
+    """First column and width of each panel: as wide as there are kernels for, the last as narrow as will do."""
+    widest = max(PANELS)
+    return [
+        (first, min(width for width in PANELS if width >= min(columns - first, widest)))
+        for first in range(0, columns, widest)
+    ]
 
 
 def _until_look(done: int, log_rate: float, excess: float) -> int:

@@ -1,7 +1,7 @@
 """Conjugate gradients on a hierarchy of Gaussian models: every symmetric positive definite system."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,6 @@ from torch import Tensor
 
 from gabp.kernels import cpu
 from gabp.solvers.device_hierarchy import DeviceHierarchy
-from gabp.solvers.protocol import Correction
 from gabp.solvers.solution import Status
 from gabp.system import System, require_positive_diagonal, times_power_of_two
 
@@ -105,7 +104,7 @@ class Hierarchy:
         """Memory held by the set-up, in bytes, beside the system itself."""
         return self._models.bytes
 
-    def correct(self, r: Tensor, target: Tensor) -> Correction:
+    def correct(self, r: Tensor, target: Tensor) -> "HierarchyCorrection":
         return HierarchyCorrection(self, r, target)
 
     def precondition(self, r: Tensor) -> Tensor:
@@ -134,18 +133,25 @@ def hierarchy_class(system: System) -> type[Hierarchy] | type[DeviceHierarchy]:
     return Hierarchy if compiled else DeviceHierarchy
 
 
-def solve_m_matrix(system: System, b: Tensor, limit: int = 60) -> Iterator[Tensor]:
-    """Approximations of ``A⁻¹ b``, shape (n,), closer and closer, for a symmetric M-matrix A.
+def m_matrix_solver(system: System) -> Callable[[Tensor], Iterator[Tensor]]:
+    """Set up for ``A x = b`` with a symmetric M-matrix A; what comes back yields closer and closer ``x``, shape (n,).
 
-    The solver that a proof of walk-summability is handed (`gabp.conditions.MMatrixSolver`): it stops by itself
-    where A turns out to be no M-matrix.
+    The solver that a proof of walk-summability is handed (`gabp.conditions.MMatrixSolver`): where A turns out to be
+    no M-matrix, the last that it yields is a direction ``p`` with ``pᵀAp < 0``.
     """
-    correction = hierarchy_class(system)(system).correct(b[:, None], torch.zeros(1))
-    for _ in range(limit):
-        done, failure = correction.advance(1)
-        if done == 0 or failure is not None:
-            return
-        yield correction.estimate()[:, 0]
+    hierarchy = hierarchy_class(system)(system)
+
+    def approximations(b: Tensor) -> Iterator[Tensor]:
+        correction = hierarchy.correct(b[:, None], torch.zeros(1))
+        while True:
+            done, _ = correction.advance(1)
+            if correction.witness is not None:
+                yield correction.witness
+            if done == 0 or correction.witness is not None:
+                return
+            yield correction.estimate()[:, 0]
+
+    return approximations
 
 
 class HierarchyCorrection:

@@ -41,7 +41,8 @@ class Request:
     """One solve: what is wanted, and when to stop.
 
     ``b`` and ``x0`` are (n, k) in float64; ``answer_dtype`` is the dtype that ``x`` will be given back in,
-    and the residual that counts is that of ``x`` after this rounding.
+    and the residual that counts is that of ``x`` after this rounding. After ``patience`` steps ``give_up`` is asked,
+    with the number of steps that the target seems to be away: if it is True, the solve ends as if at ``maxiter``.
     """
 
     b: Tensor
@@ -51,6 +52,8 @@ class Request:
     answer_dtype: torch.dtype
     callback: Callable[[Progress], Any] | None
     restore: Callable[[Tensor], Any]
+    patience: int = 0
+    give_up: Callable[[float], bool] = lambda steps: False
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,8 @@ class _Iteration:
             if self.iterations >= request.maxiter:
                 return Status.MAX_ITERATIONS, base, r
             steps = request.maxiter - self.iterations
+            if self.iterations < request.patience:
+                steps = min(steps, request.patience - self.iterations)
             if request.callback is not None or not self.prepared.stops_itself:
                 steps = min(steps, looks.next_steps(self._target()))
             done, failure = correction.advance(steps)
@@ -154,6 +159,8 @@ class _Iteration:
             if not math.isfinite(relative) or relative > _GROWTH_OF_DIVERGENCE * max(first, self.best):
                 return Status.DIVERGED, x, residual
             looks.saw(done, relative, at_rounding)
+            if self.iterations == request.patience and request.give_up(looks.steps_left(self._target())):
+                return Status.MAX_ITERATIONS, self.best_x, self.best_residual
             if ended or looks.exhausted:
                 return None, self.best_x, self.best_residual
 
@@ -222,6 +229,12 @@ class _Looks:
         if self.log_rate >= 0.0 or not 0.0 < target < self.relative:
             return longest
         return min(longest, math.ceil(math.log(target / self.relative) / self.log_rate))
+
+    def steps_left(self, target: float) -> float:
+        """How far away the target is at the rate of all steps so far."""
+        if not 0.0 < target < self.relative < self.first:
+            return 0.0 if self.relative <= target else math.inf
+        return self.steps * math.log(self.relative / target) / math.log(self.first / self.relative)
 
     def saw(self, done: int, relative: float, at_rounding: bool) -> None:
         if done and relative > 0.0 and self.relative > 0.0:

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,9 @@ import scipy.sparse.linalg
 import torch
 
 from gabp.conditions import ConvergenceReport, check_system
-from gabp.solvers.auto import Choice, choose, method_class
+from gabp.solvers.auto import Choice, can_eliminate, choose, method_class, recommended_method, worth_eliminating
 from gabp.solvers.blocks import BLOCK_METHODS, choose_blocks
-from gabp.solvers.hierarchy import hierarchy_class, solve_m_matrix
+from gabp.solvers.hierarchy import hierarchy_class, m_matrix_solver
 from gabp.solvers.iteration import ROUNDING, Outcome, Progress, Request, backward_errors, iterate
 from gabp.solvers.protocol import Prepared
 from gabp.solvers.solution import ConvergenceError, Solution, Status
@@ -44,7 +44,8 @@ class Solver:
     ----------
     A : scipy sparse, torch sparse or dense, or 2-D numpy array, shape (n, n)
     method : str
-        ``"auto"``, ``"tree"``, ``"flooding"``, ``"sequential"``, ``"double-loop"`` or ``"elimination"``.
+        ``"auto"``, ``"tree"``, ``"flooding"``, ``"sequential"``, ``"double-loop"``, ``"hierarchy"``, ``"krylov"`` or
+        ``"elimination"``; see `gabp.solve` for which go with blocks and with general matrices.
     symmetric : bool
         Whether A must be symmetric (to rounding in its own dtype), as a precision matrix is.
     blocks : int, "auto" or integer array of shape (n,), optional
@@ -54,7 +55,7 @@ class Solver:
     device : torch device, optional
         Where to compute; where A is, by default.
     **options
-        Of the method: ``start`` and ``damping`` of flooding.
+        Of the method; see `gabp.solve`.
 
     Raises
     ------
@@ -96,14 +97,14 @@ class Solver:
 
     def _set_up(self, system: System, began: float) -> None:
         self.system = system
+        self._fallbacks: dict[str, Prepared] = {}
         self._working = system.dtype if self._dtype is None else working_dtype(self._dtype)
-        if self._partition is None:
+        self._blocks = None if self._partition is None else BlockSystem.of(system, self._partition)
+        if self._blocks is None:
             self._choices = choose(system, self._asked_method)
-            self._prepared = _prepare(system, self._working, self._choices[0], self._options)
         else:
-            blocks = BlockSystem.of(system, self._partition)
-            self._choices = choose_blocks(blocks, self._asked_method)
-            self._prepared = _prepare_blocks(system, blocks, self._choices[0], self._options)
+            self._choices = choose_blocks(system, self._blocks, self._asked_method)
+        self._prepared = self._prepare(self._choices[0], self._options)
         self.setup_seconds = time.perf_counter() - began
 
     @classmethod
@@ -121,11 +122,11 @@ class Solver:
         """
         solver = cls.__new__(cls)
         solver._given = A
-        solver._partition = None
+        solver._partition, solver._blocks = None, None
         solver._asked_method, solver._dtype, solver._device, solver._options = choice.method, None, None, {}
         solver.system = make_system(read_matrix(A))
         solver._working = solver.system.dtype
-        solver._choices = [choice]
+        solver._choices, solver._fallbacks = [choice], {}
         solver._prepared = method(solver.system)
         solver.setup_seconds = time.perf_counter() - began
         return solver
@@ -166,7 +167,7 @@ class Solver:
     @cached_property
     def report(self) -> ConvergenceReport:
         """What is known about the convergence of messages on this matrix; see `gabp.check`."""
-        return check_system(self.system, solver=solve_m_matrix)
+        return check_system(self.system, self._partition, solver=m_matrix_solver, recommend=recommended_method)
 
     def aspreconditioner(self) -> scipy.sparse.linalg.LinearOperator:
         """A fixed, linear, symmetric positive definite approximation of ``A⁻¹``, for scipy's ``cg``.
@@ -273,7 +274,8 @@ class Solver:
         history: tuple[float, ...] = ()
         for position, choice in enumerate(self._choices):
             prepared = self._prepared if position == 0 else self._fallback(choice)
-            outcome = iterate(self.system, prepared, request, self._working)
+            patient = replace(request, patience=choice.patience, give_up=partial(worth_eliminating, self.system))
+            outcome = iterate(self.system, prepared, patient, self._working)
             spent += outcome.iterations
             history += outcome.history
             remark = getattr(prepared, "remark", "")  # of elimination
@@ -281,19 +283,38 @@ class Solver:
             if position == len(self._choices) - 1 or not self._worth_going_on(outcome, request):
                 break
             following = self._choices[position + 1]
-            reason += f"; {outcome.status.name} there, so {following.method}: {following.reason}"
-            _log.info("%s ended with %s; trying %s", choice.method, outcome.status.name, following.method)
+            if following.method == "elimination" and not can_eliminate(self.system):
+                reason += f"; {outcome.status.name} there, and a factor would take too much memory or time"
+                break
+            ended = "slow" if outcome.status is Status.MAX_ITERATIONS else outcome.status.name
+            reason += f"; {ended} there, so {following.method}: {following.reason}"
+            _log.info("%s was %s; trying %s", choice.method, ended, following.method)
             request = replace(request, x0=outcome.x, maxiter=request.maxiter - outcome.iterations)
         return self._solution(replace(outcome, iterations=spent, history=history), columns, choice, reason, began)
 
     def _worth_going_on(self, outcome: Outcome, request: Request) -> bool:
-        """Whether another method may succeed where this one did not."""
+        """Whether another method may succeed where this one did not, or was given up."""
         if outcome.status is Status.STAGNATED:  # not where x is as good as float64 can make it
             return float(backward_errors(self.system, outcome.x, request.b, outcome.residual).max()) > ROUNDING
-        return outcome.status not in (Status.CONVERGED, Status.STOPPED_BY_CALLBACK, Status.MAX_ITERATIONS)
+        if outcome.status is Status.MAX_ITERATIONS:
+            return outcome.iterations < request.maxiter
+        return outcome.status not in (Status.CONVERGED, Status.STOPPED_BY_CALLBACK)
 
     def _fallback(self, choice: Choice) -> Prepared:
-        return _prepare(self.system, self._working, choice, {})
+        """A later choice, set up at its first use."""
+        if choice.method not in self._fallbacks:
+            self._fallbacks[choice.method] = self._prepare(choice, {})
+        return self._fallbacks[choice.method]
+
+    def _prepare(self, choice: Choice, options: dict[str, Any]) -> Prepared:
+        """The method set up for the matrix of this solver, in blocks where there are blocks and the method has them."""
+        if self._blocks is not None and choice.method in BLOCK_METHODS:
+            method = BLOCK_METHODS[choice.method]
+            _require_known(method, choice, options)
+            return method(self.system, self._blocks, **options)
+        method = method_class(choice.method, self.system)
+        _require_known(method, choice, options)
+        return method(self.system if method.exact else self.system.astype(self._working), **options)
 
     def _solution(self, outcome: Outcome, columns: Columns, choice: Choice, reason: str, began: float) -> Solution:
         residual, status, shape = outcome.residual, outcome.status, () if columns.single else (-1,)
@@ -319,22 +340,8 @@ class Solver:
         )
 
 
-def _prepare_blocks(system: System, blocks: BlockSystem, choice: Choice, options: dict[str, Any]) -> Prepared:
-    if choice.method not in BLOCK_METHODS:
-        return _prepare(system, system.dtype, choice, options)
-    method = BLOCK_METHODS[choice.method]
-    _require_known(method, choice, options)
-    return method(system, blocks, **options)
-
-
 def _require_known(method: Any, choice: Choice, options: dict[str, Any]) -> None:
     known = [field.name for field in fields(method) if field.init and field.name not in ("system", "blocks")]
     for option in options:
         if option not in known:
             raise TypeError(f"method {choice.method!r} has no option {option!r}; it has {', '.join(known) or 'none'}")
-
-
-def _prepare(system: System, working: torch.dtype, choice: Choice, options: dict[str, Any]) -> Prepared:
-    method = method_class(choice.method, system)
-    _require_known(method, choice, options)
-    return method(system if method.exact else system.astype(working), **options)

@@ -66,7 +66,9 @@ class System:
         """
         diagonal = self.diagonal.double()
         e = -torch.div(torch.frexp(diagonal).exponent, 2, rounding_mode="floor")
-        weight = times_power_of_two(self.weight.double(), e[self.graph.destination] + e[self.graph.source.long()])
+        # most matrices that come have one unit throughout
+        edge = 2 * e[0] if bool((e == e[0]).all()) else e[self.graph.destination] + e[self.graph.source.long()]
+        weight = times_power_of_two(self.weight.double(), edge)
         return replace(self, diagonal=times_power_of_two(diagonal, 2 * e), weight=weight), times_power_of_two(
             torch.ones_like(diagonal), e
         )

@@ -164,8 +164,9 @@ def precision_messages(layout: Layout, fixed: FixedPoint) -> Tensor:
     """The messages ``P = -J g^2 / (1 - g^2)`` at the fixed point, in slot order."""
     g = fixed.coefficient.new_empty(int(layout.start[-1]))
     _cpu.to_row_slots(layout.arrays, layout.node, layout.start, fixed.coefficient, g, torch.get_num_threads())
-    belief = torch.repeat_interleave(fixed.belief, layout.start.diff())
-    return -belief * g * g / (1 - g * g)
+    square = g.square_()
+    message = torch.repeat_interleave(fixed.belief, layout.start.diff(), output_size=len(g))
+    return message.mul_(square).div_(square.sub_(1))
 
 
 def mean_state(layout: Layout, fixed: FixedPoint, b: Tensor, dtype: torch.dtype | None = None) -> MeanState:

@@ -118,7 +118,7 @@ class Kernel:
             return
         tensor = next(argument for argument in arguments if isinstance(argument, torch.Tensor))
         with torch.cuda.device_of(tensor):
-            self.function[(programs,)](*arguments, **constants, num_warps=self.warps(constants))
+            self.function[(programs,)](*arguments, **constants, num_warps=self.warps(constants), maxnreg=self.registers)
 
     def signature(self, number: str, constants: Constants) -> dict[str, str]:
         """Triton's type of each parameter, for the number type ``"fp32"`` or ``"fp64"``."""

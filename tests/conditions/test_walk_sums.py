@@ -1,6 +1,6 @@
 """Walk-summability: the bounds hold, the scaling proves, and no verdict is false."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import mpmath
 import numpy as np
@@ -155,17 +155,15 @@ def test_handed_in_solver_decides() -> None:
     """The inner solver is trusted with nothing: a good one proves, a bad one is ignored."""
     system = system_of(grid(1, 2_000, shift=-2.0))  # a path: conjugate gradients crawl along it
 
-    def exact(comparison: System, b: torch.Tensor) -> Iterator[torch.Tensor]:
-        identity = torch.eye(comparison.n, dtype=torch.float64)
-        yield torch.linalg.solve(comparison.multiply(identity), b)
+    def exact(comparison: System) -> Callable[[torch.Tensor], Iterable[torch.Tensor]]:
+        dense = comparison.multiply(torch.eye(comparison.n, dtype=torch.float64))
+        return lambda b: [torch.linalg.solve(dense, b)]
 
-    def broken(comparison: System, b: torch.Tensor) -> Iterator[torch.Tensor]:
-        yield -b
-        yield b * torch.nan
-        yield b
+    def broken(comparison: System) -> Callable[[torch.Tensor], Iterable[torch.Tensor]]:
+        return lambda b: [-b, b * torch.nan, b]
 
-    by_solver, alone = Bracket(Slots.of(system)), Bracket(Slots.of(system))
-    by_solver.decide(exact)
+    by_solver, alone = Bracket(Slots.of(system), exact), Bracket(Slots.of(system))
+    by_solver.decide()
     alone.decide()
     assert by_solver.verdict is alone.verdict is Verdict.YES
     assert by_solver.products < alone.products

@@ -113,12 +113,15 @@ def test_preconditioner_is_linear_symmetric_and_positive_definite(shape):
     np.testing.assert_allclose(combined, B @ weights, atol=1e-5 * np.abs(combined).max())
 
 
-def test_indefiniteness_is_noticed_at_a_look():
+def test_indefiniteness_is_proven_by_a_witness():
     A = grid(40, 40, shift=-0.05)
     assert sl.eigsh(A, 1, which="SA", return_eigenvectors=False)[0] < 0
     b = np.random.default_rng(14).standard_normal((A.shape[0], 1))
-    _, failure = prepare(A).correct(torch.from_numpy(b), torch.tensor([1e-8])).advance(500)
+    correction = prepare(A).correct(torch.from_numpy(b), torch.tensor([1e-8]))
+    _, failure = correction.advance(500)
     assert failure is Status.NOT_POSITIVE_DEFINITE
+    p = correction.witness.numpy()
+    assert p @ (A @ p) < 0
 
 
 def test_singular_consistent_systems():
