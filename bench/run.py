@@ -75,7 +75,8 @@ def _names(text: str | None, default: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip() not in ("", "none"))
 
 
-def _caption() -> str:
+def describe_run() -> str:
+    """Date, machine and code in a line."""
     machine, code = describe_machine(), describe_commit(CHECKOUT)
     state = (
         f"commit {code['commit'][:10]}" + (" with changes" if code["changed_files"] else "") if code else "installed"
@@ -90,7 +91,7 @@ def write_results(comparisons: list[Comparison], arguments: argparse.Namespace, 
     """solve.md, solve.json, solve.png (all problems) and accuracy-PROBLEM.png (residual against time)."""
     folder = arguments.out
     folder.mkdir(parents=True, exist_ok=True)
-    caption = _caption()
+    caption = describe_run()
     text = "\n\n".join(
         [
             "# Time to solve",

@@ -522,7 +522,7 @@ SYSTEMS: dict[str, Callable[[], sp.csr_array]] = {
 
 def systems(names: list[str] | None = None) -> Iterator[tuple[str, sp.csr_array]]:
     """The named systems, or all: exactly symmetric, canonical, with 32-bit indices."""
-    for name in names or SYSTEMS:
+    for name in SYSTEMS if names is None else names:
         A = SYSTEMS[name]()
         A = sp.csr_array(0.5 * (A + A.T))
         A.sum_duplicates()

@@ -3,6 +3,7 @@
 
 #include "symbolic.hpp"
 
+#include <cstdlib>
 #include <memory>
 #include <vector>
 
@@ -10,6 +11,13 @@ namespace gabp {
 
 // Uninitialised storage: fronts are large and fully written.
 using Block = std::unique_ptr<double[]>;
+
+// The same for a whole factor, in pages as large as the system has them: half the faults of a small factorisation.
+struct FreePages {
+    void operator()(double *pages) const { std::free(pages); }
+};
+using Pages = std::unique_ptr<double[], FreePages>;
+Pages allocate_pages(std::int64_t doubles);
 
 // A symmetric matrix on a pattern: weight[e] for the pattern's entry e, in both triangles.
 struct Values {
@@ -41,7 +49,7 @@ private:
     void factorise(const Pattern &pattern, const Values &values, int threads);
 
     std::shared_ptr<const Symbolic> symbolic_;
-    Block panels_;
+    Pages panels_;
     std::int32_t bad_node_ = -1;
 };
 
