@@ -251,10 +251,10 @@ def main(argv: list[str] | None = None) -> int:
 
 NOTES = """*Bytes*: each array once, so a gathered node vector counts once for each node; every slot fetches it anew,
 but the second-level cache holds it (beliefs of a million nodes in float64 take 8 MB). A slot is a directed edge or
-padding. *Times* are bytes over bandwidth; launch latency is not in them. *Operations* are those of one pass through the inner
-loop of the code for sm_90, a fused multiply-add counting as two; *threads resident* is the share of an SM's threads
-that its registers allow. *Launches* and *waits* (of the host for the device) are those of a call that does 64 sweeps,
-per sweep."""
+padding. *Times* are bytes over bandwidth; launch latency is not in them. *Operations* are those of one pass through
+the inner loop of the code for sm_90, a fused multiply-add counting as two; *threads resident* is the share of an SM's
+threads that its registers allow. *Launches* and *waits* (of the host for the device) are those of a call that does 64
+sweeps, per sweep."""
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gabp.kernels import cuda, eager, reference
-from gabp.kernels.colouring import colour
+from gabp.kernels.parallel_colouring import colour
 from gabp.kernels.rows import reverse_slots
 
 from .backends import CUDA, needs_triton
