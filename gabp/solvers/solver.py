@@ -94,12 +94,16 @@ class Solver:
         self._partition: Partition | None = None if blocks is None else read_partition(blocks, matrix)
         self._set_up(make_system(matrix, bool(symmetric)), began)
 
-    def _set_up(self, system: System, began: float) -> None:
+    def _set_up(self, system: System, began: float, like: Prepared | None = None) -> None:
         self.system = system
+        self._prepared: Prepared
         self._working = system.dtype if self._dtype is None else working_dtype(self._dtype)
         if self._partition is None:
             self._choices = choose(system, self._asked_method)
-            self._prepared = _prepare(system, self._working, self._choices[0], self._options)
+            if isinstance(like, Hierarchy) and METHODS[self._choices[0].method] is Hierarchy:
+                self._prepared = Hierarchy(system.astype(self._working), like)
+            else:
+                self._prepared = _prepare(system, self._working, self._choices[0], self._options)
         else:
             blocks = BlockSystem.of(system, self._partition)
             self._choices = choose_blocks(blocks, self._asked_method)
@@ -150,7 +154,7 @@ class Solver:
         if not (torch.equal(system.graph.start, graph.start) and torch.equal(system.graph.source, graph.source)):
             raise InvalidSystemError("the pattern differs from that of the matrix the solver was set up for")
         updated = copy.copy(self)
-        updated._set_up(replace(system, graph=graph), began)
+        updated._set_up(replace(system, graph=graph), began, like=self._prepared)
         return updated
 
     @property

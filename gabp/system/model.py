@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gabp.kernels import dispatch, reference
+from gabp.kernels import dispatch
 from gabp.kernels.types import Kernels
 from gabp.system.errors import InvalidSystemError
 from gabp.system.graph import EdgeGraph
@@ -91,7 +91,10 @@ class System:
 
     def residual(self, x: Tensor, b: Tensor) -> Tensor:
         """``b - A @ x`` in float64 for ``x`` and ``b`` of shape (n, k)."""
-        return self._kernels.residual(self.layout, x, b)[0]
+        if self.device.type != "cpu":
+            return self._kernels.residual(self.layout, x, b)[0]
+        rows, graph = dispatch.choose_rows(self.device), self.graph  # needs no layout, which may not be there
+        return rows.residual(graph.start, graph.source, self.weight, self.diagonal, x, b)
 
     def multiply(self, x: Tensor) -> Tensor:
         """``A @ x`` in float64 for ``x`` of shape (n, k)."""
@@ -106,7 +109,7 @@ class System:
     @property
     def absolute_row_sums(self) -> Tensor:
         """``Σ_k |A_ik|`` over the neighbours of each node, shape (n,), float64."""
-        return reference.gather_messages(self.weight.double().abs(), self.graph.destination, self.n)
+        return dispatch.choose_rows(self.device).absolute_sums(self.graph.start, self.weight)
 
 
 def asymmetry(matrix: SparseMatrix) -> tuple[int, int, float, float] | None:

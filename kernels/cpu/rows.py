@@ -32,8 +32,23 @@ def split_rows(
     return _cpu.split_rows(start, column, value, exact, average, torch.get_num_threads())
 
 
+def absolute_sums(start: Tensor, value: Tensor) -> Tensor:
+    """See `gabp.kernels.rows.absolute_sums`."""
+    sums = torch.empty(len(start) - 1, dtype=torch.float64)
+    _cpu.absolute_sums(start, value, sums, torch.get_num_threads())
+    return sums
+
+
 def reverse_slots(start: Tensor, source: Tensor) -> Tensor:
     """See `gabp.kernels.rows.reverse_slots`."""
     reverse = torch.empty(len(source), dtype=torch.int64)
     _cpu.reverse_slots(start, source, reverse, torch.get_num_threads())
     return reverse
+
+
+def residual(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, x: Tensor, b: Tensor) -> Tensor:
+    """See `gabp.kernels.rows.residual`."""
+    x, b = x.double().contiguous(), b.double().contiguous()
+    r = torch.empty_like(b)
+    _cpu.slot_residual(start, source, weight, diagonal, x, b, r, torch.get_num_threads())
+    return r
