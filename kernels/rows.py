@@ -1,4 +1,4 @@
-"""From compressed rows to slots, in torch, on any device.
+"""From compressed rows to slots, and what slots tell without a layout, in torch, on any device.
 
 Compressed rows are ``start`` ``(n + 1,)``, ``column`` and ``value`` ``(nnz,)``; entry ``e`` is one of the
 ``nnz`` places. *Sorted* rows have ascending columns, none twice. `inspect_rows` takes int32 and int64
@@ -94,6 +94,13 @@ def reverse_slots(start: Tensor, source: Tensor) -> Tensor:
     reverse = torch.empty_like(by_source)
     reverse[by_source] = torch.arange(len(source), device=source.device)
     return reverse
+
+
+def residual(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, x: Tensor, b: Tensor) -> Tensor:
+    """``b - A x`` in float64 for ``x`` and ``b`` of shape ``(n, k)``."""
+    x = x.double()
+    r = b.double() - diagonal.double()[:, None] * x
+    return r.index_add_(0, _row(start), weight.double()[:, None] * x[source.long()], alpha=-1.0)
 
 
 def _row(start: Tensor) -> Tensor:

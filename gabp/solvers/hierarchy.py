@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 import torch
@@ -57,6 +57,8 @@ class Hierarchy:
     ----------
     system : System
         Symmetric, with a positive diagonal.
+    like : Hierarchy, optional
+        For other values on the same pattern: its ordering and clusters are kept.
 
     Raises
     ------
@@ -67,13 +69,14 @@ class Hierarchy:
     """
 
     system: System
+    like: InitVar["Hierarchy | None"] = None
     _models: Any = field(init=False, repr=False)
     _unit: float = field(init=False, repr=False)  # the models are those of A times this
     exact = False
     stops_itself = True
     failure = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, like: "Hierarchy | None") -> None:
         require_positive_diagonal(self.system, "hierarchy")
         if cpu.extension is None:
             raise ModuleNotFoundError(f"method 'hierarchy' needs the compiled kernels: {cpu.missing_because}")
@@ -88,6 +91,7 @@ class Hierarchy:
             (weight if unit == 1.0 else weight * unit).cpu(),
             (diagonal if unit == 1.0 else diagonal * unit).cpu(),
             torch.get_num_threads(),
+            None if like is None else like._models,
         )
         object.__setattr__(self, "_models", models)
         object.__setattr__(self, "_unit", unit)

@@ -11,6 +11,7 @@ from torch import Tensor
 from gabp.solvers.protocol import Prepared
 from gabp.solvers.solution import Status
 from gabp.system import System
+from gabp.system.vectors import largest_entries
 
 _GROWTH_OF_DIVERGENCE = 1e10
 _ROUNDING_UNITS = 10
@@ -78,8 +79,8 @@ def iterate(system: System, prepared: Prepared, request: Request, working: torch
 
 def backward_errors(system: System, x: Tensor, b: Tensor, residual: Tensor) -> Tensor:
     """``‖r‖_∞ / (‖A‖_∞ ‖x‖_∞ + ‖b‖_∞)`` of each column, shape (k,) (Rigal and Gaches 1967)."""
-    size = system.norm * x.abs().amax(0) + b.abs().amax(0)
-    return residual.abs().amax(0) / torch.where(size > 0, size, 1.0)
+    size = system.norm * largest_entries(x) + largest_entries(b)
+    return largest_entries(residual) / torch.where(size > 0, size, 1.0)
 
 
 class _Iteration:

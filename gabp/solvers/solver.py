@@ -97,7 +97,7 @@ class Solver:
         self._partition: Partition | None = None if blocks is None else read_partition(blocks, matrix)
         self._set_up(make_system(matrix, bool(symmetric)), began)
 
-    def _set_up(self, system: System, began: float) -> None:
+    def _set_up(self, system: System, began: float, like: Prepared | None = None) -> None:
         self.system = system
         self._fallbacks: dict[Choice, Prepared] = {}
         self._working = system.dtype if self._dtype is None else working_dtype(self._dtype)
@@ -107,7 +107,7 @@ class Solver:
             self._choices = choose(system, self._asked_method, may_round)
         else:
             self._choices = choose_blocks(system, self._blocks, self._asked_method)
-        self._prepared = self._prepare(self._choices[0])
+        self._prepared = self._prepare(self._choices[0], like)
         if self._choices[0].dtype is not None and self._prepared.failure is not None:
             self._choices = self._choices[1:]  # the digits may be what failed
             self._prepared = self._prepare(self._choices[0])
@@ -157,7 +157,7 @@ class Solver:
         if not (torch.equal(system.graph.start, graph.start) and torch.equal(system.graph.source, graph.source)):
             raise InvalidSystemError("the pattern differs from that of the matrix the solver was set up for")
         updated = copy.copy(self)
-        updated._set_up(replace(system, graph=graph), began)
+        updated._set_up(replace(system, graph=graph), began, like=self._prepared)
         return updated
 
     @property
@@ -314,7 +314,7 @@ class Solver:
             self._fallbacks[choice] = self._prepare(choice)
         return self._fallbacks[choice]
 
-    def _prepare(self, choice: Choice) -> Prepared:
+    def _prepare(self, choice: Choice, like: Prepared | None = None) -> Prepared:
         """The method set up for the matrix of this solver, in blocks where there are blocks and the method has them."""
         options = self._options if choice.method == self.method else {}  # which are those of the caller's method
         if self._blocks is not None and choice.method in BLOCK_METHODS:
@@ -324,6 +324,8 @@ class Solver:
         method = method_class(choice.method, self.system)
         _require_known(method, choice, options)
         working = choice.dtype or self._working
+        if method is Hierarchy and isinstance(like, Hierarchy):
+            return Hierarchy(self.system.astype(working), like)
         return method(self.system if method.exact else self.system.astype(working), **options)
 
     def _solution(self, outcome: Outcome, columns: Columns, choice: Choice, reason: str, began: float) -> Solution:

@@ -95,7 +95,10 @@ class System:
 
     def residual(self, x: Tensor, b: Tensor) -> Tensor:
         """``b - A @ x`` in float64 for ``x`` and ``b`` of shape (n, k)."""
-        return self._kernels.residual(self.layout, x, b)[0]
+        if self.device.type != "cpu":
+            return self._kernels.residual(self.layout, x, b)[0]
+        rows, graph = dispatch.choose_rows(self.device), self.graph  # needs no layout, which may not be there
+        return rows.residual(graph.start, graph.source, self.weight, self.diagonal, x, b)
 
     def multiply(self, x: Tensor) -> Tensor:
         """``A @ x`` in float64 for ``x`` of shape (n, k)."""

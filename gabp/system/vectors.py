@@ -12,6 +12,8 @@ from torch import Tensor
 from gabp.system.errors import InvalidSystemError
 from gabp.system.scalars import as_numbers
 
+_MODERATE = 16  # binary digits that the entries of a column may be away from 1 and need no unit
+
 
 @dataclass(frozen=True, eq=False)
 class Columns:
@@ -35,8 +37,9 @@ class Columns:
 
     @cached_property
     def exponent(self) -> Tensor:
-        """Each column's unit is ``2**exponent``, in which its largest entry is near 1; shape (k,), int."""
-        return torch.frexp(self.values.abs().amax(0)).exponent
+        """Each column's unit is ``2**exponent``, in which its largest entry is of moderate size; shape (k,), int."""
+        exponent = torch.frexp(largest_entries(self.values)).exponent
+        return torch.where(exponent.abs() <= _MODERATE, 0, exponent)
 
     def from_units(self, x: Tensor) -> Tensor:
         """Values given in the columns' units."""
@@ -58,9 +61,16 @@ class Columns:
 
 
 def times_power_of_two(x: Tensor, exponent: Tensor) -> Tensor:
-    """``x * 2**exponent``, exact wherever the result is a normal number."""
+    """``x * 2**exponent``, exact wherever the result is a normal number; ``x`` itself where all exponents are 0."""
+    if not bool(exponent.any()):
+        return x
     half = torch.div(exponent, 2, rounding_mode="floor")
     return torch.ldexp(torch.ldexp(x, half), exponent - half)  # one factor of its own could overflow
+
+
+def largest_entries(x: Tensor) -> Tensor:
+    """The largest magnitude in each column of ``x``, shape (n, k): (k,)."""
+    return x.abs().amax(0)
 
 
 def read_columns(b: Any, n: int, name: str = "b", device: Any = "cpu") -> Columns:
@@ -83,9 +93,8 @@ def read_columns(b: Any, n: int, name: str = "b", device: Any = "cpu") -> Column
         raise InvalidSystemError(f"{name} is empty (shape {shape})")
     numbers = as_numbers(b, name)
     values = numbers.to(device=device, dtype=torch.float64).reshape(n, -1).contiguous()
-    finite = torch.isfinite(values)
-    if not bool(finite.all()):
-        place = tuple(int(index) for index in finite.logical_not().nonzero()[0])
+    if not bool(largest_entries(values).isfinite().all()):
+        place = tuple(int(index) for index in values.isfinite().logical_not().nonzero()[0])
         shown = f"[{place[0]}]" if len(shape) == 1 else f"[{place[0]}, {place[1]}]"
         raise InvalidSystemError(f"{name}{shown} is {float(values[place])}; every value must be finite")
 

@@ -276,6 +276,18 @@ Clusters find_clusters(const RowsView<W> &rows, const std::vector<std::int32_t> 
     return clusters;
 }
 
+Clusters clusters_of(const ModelMatrix &m) {
+    Clusters clusters;
+    if (m.cluster.size() == 0) return clusters;
+    clusters.of = Array<std::int32_t>(m.n);
+    std::copy(m.cluster.data(), m.cluster.data() + m.n, clusters.of.data());
+    clusters.first.assign(m.block.size(), 0);
+    for (int k = 0; k < m.blocks(); ++k)  // numbered block after block
+        clusters.first[k + 1] =
+            std::max(clusters.first[k], 1 + *std::max_element(m.cluster.data() + m.block[k], m.cluster.data() + m.block[k + 1]));
+    return clusters;
+}
+
 template <class W>
 Rows contract(const RowsView<W> &rows, const std::vector<std::int32_t> &block, const Clusters &clusters, Team &team,
               double &inner) {

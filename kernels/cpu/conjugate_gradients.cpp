@@ -34,12 +34,13 @@ ConjugateGradients::ConjugateGradients(const Hierarchy &hierarchy, const double 
     const ModelMatrix &m = hierarchy.models().front().matrix;
     dots_.resize(static_cast<std::size_t>(m.blocks()) * direction_dots * width);
     team_.each(m.blocks(), [&](std::int64_t k) {
+        for (Array<double> *vector : {&solution_, &direction_, &image_})
+            std::fill(vector->data() + m.block[k] * std::int64_t(width_),
+                      vector->data() + m.block[k + 1] * std::int64_t(width_), 0.0);
         for (std::int64_t i = m.block[k]; i < m.block[k + 1]; ++i)
-            for (int c = 0; c < width_; ++c) {
-                const std::int64_t at = i * width_ + c;
-                residual_[at] = c < columns_ ? hierarchy_.scale(i) * residual[hierarchy_.place(i) * stride + c] : 0.0;
-                solution_[at] = direction_[at] = image_[at] = 0.0;
-            }
+            for (int c = 0; c < width_; ++c)
+                residual_[i * width_ + c] =
+                    c < columns_ ? hierarchy_.scale(i) * residual[hierarchy_.place(i) * stride + c] : 0.0;
     });
     measure();
 }
@@ -49,6 +50,10 @@ void ConjugateGradients::measure() {
     const ModelMatrix &m = hierarchy_.models().front().matrix;
     team_.each(m.blocks(), [&](std::int64_t k) {
         double *sum = dots_.data() + k * width_;
+        if (!hierarchy_.scaled()) {
+            kernel_.norm2(m.block[k], m.block[k + 1], residual_.data(), sum);
+            return;
+        }
         std::fill(sum, sum + width_, 0.0);
         for (std::int64_t i = m.block[k]; i < m.block[k + 1]; ++i) {
             const double unit = 1.0 / hierarchy_.scale(i);

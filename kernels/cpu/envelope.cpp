@@ -7,6 +7,7 @@ namespace gabp {
 namespace {
 
 constexpr double singular = 1e-12;  // a pivot below this share of its diagonal is rounding
+constexpr double float_limit = 1e30;
 
 template <class W>
 std::vector<std::int32_t> reverse_cuthill_mckee(const RowsView<W> &rows) {
@@ -45,6 +46,7 @@ std::vector<std::int32_t> reverse_cuthill_mckee(const RowsView<W> &rows) {
 template <class W>
 bool Envelope::factor(const RowsView<W> &rows, std::int64_t most) {
     const std::int32_t n = rows.n;
+    const SweepKernels &kernel = sweep_kernels(1);
     std::vector<std::int32_t> order = reverse_cuthill_mckee(rows), place(static_cast<std::size_t>(n));
     for (std::int32_t k = 0; k < n; ++k) place[order[k]] = k;
     std::vector<std::int32_t> first(static_cast<std::size_t>(n));
@@ -67,9 +69,8 @@ bool Envelope::factor(const RowsView<W> &rows, std::int64_t most) {
         double pivot = diagonal;
         for (std::int32_t j = first[k]; j < k; ++j) {
             const double *other = value_.data() + start[j] - first[j];
-            double s = row[j];
-            for (std::int32_t i = std::max(first[k], first[j]); i < j; ++i) s -= row[i] * other[i];
-            row[j] = s / other[j];
+            const std::int32_t i = std::max(first[k], first[j]);
+            row[j] = (row[j] - kernel.row_dot(row + i, other + i, j - i)) / other[j];
             pivot -= row[j] * row[j];
         }
         // A pivot at rounding level closes a floating component, and any value grounds it; a negative one means
@@ -85,20 +86,25 @@ bool Envelope::factor(const RowsView<W> &rows, std::int64_t most) {
 
 void Envelope::solve(const float *b, float *x, int columns, double *work) const {
     const auto n = static_cast<std::int32_t>(order_.size());
+    const SweepKernels &kernel = sweep_kernels(1);
     for (int c = 0; c < columns; ++c) {
         double *y = work;
         for (std::int32_t k = 0; k < n; ++k) {
             const double *row = value_.data() + start_[k] - first_[k];
-            double s = b[std::int64_t(order_[k]) * columns + c];
-            for (std::int32_t j = first_[k]; j < k; ++j) s -= row[j] * y[j];
-            y[k] = s / row[k];
+            const double s = b[std::int64_t(order_[k]) * columns + c];
+            y[k] = (s - kernel.row_dot(row + first_[k], y + first_[k], k - first_[k])) / row[k];
         }
+        double largest = 0.0;
         for (std::int32_t k = n - 1; k >= 0; --k) {
             const double *row = value_.data() + start_[k] - first_[k];
-            const double s = y[k] / row[k];
-            for (std::int32_t j = first_[k]; j < k; ++j) y[j] -= row[j] * s;
-            x[std::int64_t(order_[k]) * columns + c] = static_cast<float>(s);
+            y[k] /= row[k];
+            largest = std::max(largest, std::abs(y[k]));
+            kernel.row_subtract(y[k], row + first_[k], y + first_[k], k - first_[k]);
         }
+        // Where A is indefinite the factor can grow past float32; a direction is all that is wanted then.
+        const double unit = largest > float_limit ? float_limit / largest : 1.0;
+        for (std::int32_t k = 0; k < n; ++k)
+            x[std::int64_t(order_[k]) * columns + c] = static_cast<float>(unit * y[k]);
     }
 }
 

@@ -14,13 +14,14 @@ constexpr std::int64_t exact_numbers_finest = 300000, exact_numbers_coarse = 400
 constexpr std::int32_t largest_exact = 10000;
 constexpr double least_contraction = 0.8;          // coarse n / fine n above which coarser models are not worth it
 constexpr double least_inner = 0.12;               // couplings within clusters below which the graph is no mesh
+constexpr std::int32_t fewest_accelerated = 8192;  // rows; the many visits of smaller models would cost too much
 constexpr double second_step = 0.25;               // residual left by the first coarse step that calls for a second
 constexpr double parallel = 1e-7;                  // the second direction adds nothing below this share of its energy
 
 }  // namespace
 
 template <class W>
-Hierarchy::Hierarchy(Preparation<W> &&prepared, Team &team) {
+Hierarchy::Hierarchy(Preparation<W> &&prepared, const Hierarchy *like, Team &team) {
     const RowsView<W> rows = prepared.rows();
     const std::vector<std::int32_t> block = row_blocks(rows.n);
     std::vector<double> largest(block.size());
@@ -33,13 +34,15 @@ Hierarchy::Hierarchy(Preparation<W> &&prepared, Team &team) {
         }
     });
     norm_bound_ = *std::max_element(largest.begin(), largest.end());
-    build(rows, true, prepared.is_mesh(), team);
+    build(rows, prepared.is_mesh(), like, team);
     order_ = prepared.take_order();
     scale_ = prepared.take_scale();
 }
 
 template <class W>
-void Hierarchy::build(const RowsView<W> &rows, bool finest, bool contract_further, Team &team) {
+void Hierarchy::build(const RowsView<W> &rows, bool contract_further, const Hierarchy *like, Team &team) {
+    const std::size_t level = model_.size();
+    const bool finest = level == 0;
     Model model;
     model.matrix = lay_out(rows, finest, team);
     if (rows.n <= largest_exact && model.exact.factor(rows, finest ? exact_numbers_finest : exact_numbers_coarse)) {
@@ -49,14 +52,14 @@ void Hierarchy::build(const RowsView<W> &rows, bool finest, bool contract_furthe
     Clusters clusters;
     double inner = 0.0;
     Rows coarse;
-    bool last = !contract_further;
-    if (!last) {
+    if (like != nullptr)
+        clusters = clusters_of(like->model_.at(level).matrix);
+    else if (contract_further)
         clusters = find_clusters(rows, model.matrix.block, team);
-        last = clusters.count() == 0 || clusters.count() > least_contraction * rows.n;
-    }
+    bool last = clusters.count() == 0 || clusters.count() > least_contraction * rows.n;
     if (!last) {
         coarse = contract(rows, model.matrix.block, clusters, team, inner);
-        last = inner < least_inner;
+        last = like == nullptr && inner < least_inner;
     }
     if (last) {
         set_pivots(rows, whole_sweep, model.matrix, team);
@@ -66,7 +69,7 @@ void Hierarchy::build(const RowsView<W> &rows, bool finest, bool contract_furthe
     set_pivots(rows, half_sweep, model.matrix, team);
     model.matrix.cluster = std::move(clusters.of);
     model_.push_back(std::move(model));
-    build(coarse.view(), false, true, team);
+    build(coarse.view(), true, like, team);
 }
 
 std::int64_t Hierarchy::bytes() const {
@@ -75,8 +78,8 @@ std::int64_t Hierarchy::bytes() const {
     return sum;
 }
 
-template Hierarchy::Hierarchy(Preparation<float> &&, Team &);
-template Hierarchy::Hierarchy(Preparation<double> &&, Team &);
+template Hierarchy::Hierarchy(Preparation<float> &&, const Hierarchy *, Team &);
+template Hierarchy::Hierarchy(Preparation<double> &&, const Hierarchy *, Team &);
 
 Passage::Passage(const Hierarchy &hierarchy, int columns, Cycle cycle, Team &team)
     : hierarchy_(hierarchy), columns_(columns), kind_(cycle), team_(team), kernel_(sweep_kernels(columns)) {
@@ -89,7 +92,7 @@ Passage::Passage(const Hierarchy &hierarchy, int columns, Cycle cycle, Team &tea
         if (l > 0) {
             v.b = Array<float>(size);
             v.c = Array<float>(size);
-            if (cycle == Cycle::k) {
+            if (cycle == Cycle::k && m.n >= fewest_accelerated) {
                 v.image = Array<float>(size);
                 v.d = Array<float>(size);
             }
@@ -131,7 +134,8 @@ void Passage::after_forward(std::size_t l, const float *b, float *out) {
     team_.each(m.blocks(), [&](std::int64_t k) {
         kernel_.restrict_residual(view, m.block_run[k], m.block_run[k + 1], x, coarse.b.data());
     });
-    if (kind_ == Cycle::k && hierarchy_.models()[l + 1].exact.empty())
+    const Model &next = hierarchy_.models()[l + 1];
+    if (kind_ == Cycle::k && next.matrix.n >= fewest_accelerated && next.exact.empty())
         accelerate(l + 1);
     else
         cycle(l + 1, coarse.b.data(), coarse.c.data());

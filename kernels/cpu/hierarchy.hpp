@@ -21,8 +21,9 @@ enum class Cycle { v, k };
 // Everything that depends on A alone; immutable once built.
 class Hierarchy {
 public:
+    // `like`: null, or a hierarchy for other values on the same pattern whose order and clusters are kept.
     template <class W>
-    Hierarchy(Preparation<W> &&prepared, Team &team);
+    Hierarchy(Preparation<W> &&prepared, const Hierarchy *like, Team &team);
     Hierarchy(const Hierarchy &) = delete;
     Hierarchy &operator=(const Hierarchy &) = delete;
 
@@ -35,10 +36,11 @@ public:
     double scale(std::int64_t i) const { return scale_.data() ? scale_[i] : 1.0; }
     bool scaled() const { return scale_.data() != nullptr; }
     bool reordered() const { return order_.data() != nullptr; }
+    const Array<std::int32_t> &order() const { return order_; }
 
 private:
     template <class W>
-    void build(const RowsView<W> &rows, bool finest, bool contract_further, Team &team);
+    void build(const RowsView<W> &rows, bool contract_further, const Hierarchy *like, Team &team);
 
     std::vector<Model> model_;
     Array<std::int32_t> order_;

@@ -29,12 +29,17 @@ std::int32_t check_input(const Offsets &start, const Nodes &source, const Vector
 
 template <class W>
 void construct_hierarchy(Hierarchy *self, Offsets start, Nodes source, Vector<const W> weight,
-                         Vector<const W> diagonal, int threads) {
+                         Vector<const W> diagonal, int threads, const Hierarchy *like) {
     const std::int32_t n = check_input(start, source, weight, diagonal);
+    require(like == nullptr || (like->n() == n && like->models().front().matrix.couplings ==
+                                                      static_cast<std::int64_t>(source.shape(0))),
+            "the pattern is not that of the other hierarchy");
     nb::gil_scoped_release release;
     Team team(team_size(n, threads));
     new (self) Hierarchy(
-        Preparation<W>(n, start.data(), source.data(), weight.data(), diagonal.data(), team), team);
+        Preparation<W>(n, start.data(), source.data(), weight.data(), diagonal.data(),
+                       like != nullptr ? &like->order() : nullptr, team),
+        like, team);
 }
 
 // B b for a fixed V-cycle B, in the user's order and units.
@@ -200,9 +205,12 @@ private:
 }  // namespace
 
 void bind_hierarchy(nb::module_ &m) {
+    using namespace nb::literals;
     nb::class_<Hierarchy>(m, "Hierarchy")
-        .def("__init__", &construct_hierarchy<double>)
-        .def("__init__", &construct_hierarchy<float>)
+        .def("__init__", &construct_hierarchy<double>, "start"_a, "source"_a, "weight"_a, "diagonal"_a,
+             "threads"_a, "like"_a.none() = nb::none())
+        .def("__init__", &construct_hierarchy<float>, "start"_a, "source"_a, "weight"_a, "diagonal"_a,
+             "threads"_a, "like"_a.none() = nb::none())
         .def("apply", &apply_cycle)
         .def_prop_ro("scaled", &Hierarchy::scaled)
         .def_prop_ro("reordered", &Hierarchy::reordered)

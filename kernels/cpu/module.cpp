@@ -11,6 +11,7 @@ void bind_layout(nanobind::module_ &);
 void bind_patches(nanobind::module_ &);
 void bind_rows(nanobind::module_ &);
 void bind_sequential(nanobind::module_ &);
+void bind_slots(nanobind::module_ &);
 void bind_sweeps(nanobind::module_ &);
 void bind_tree(nanobind::module_ &);
 }  // namespace gabp
@@ -28,6 +29,7 @@ NB_MODULE(_cpu, m) {
     gabp::bind_patches(m);
     gabp::bind_rows(m);
     gabp::bind_sequential(m);
+    gabp::bind_slots(m);
     gabp::bind_sweeps(m);
     gabp::bind_tree(m);
 }

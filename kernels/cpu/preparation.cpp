@@ -31,9 +31,14 @@ double scale_for(double d) { return std::ldexp(1.0, -static_cast<int>(std::lroun
 
 template <class W>
 Preparation<W>::Preparation(std::int32_t n, const std::int64_t *start, const std::int32_t *column, const W *weight,
-                            const W *diagonal, Team &team)
+                            const W *diagonal, const Array<std::int32_t> *order, Team &team)
     : n_(n), start_(start), column_(column), weight_(weight), given_diagonal_(diagonal), diagonal_(n), slack_(n) {
-    choose_order(team);
+    if (order == nullptr) {
+        choose_order(team);
+    } else if (order->size() > 0) {
+        order_ = Array<std::int32_t>(n_);
+        std::copy(order->data(), order->data() + n_, order_.data());
+    }
     choose_scale(team);
     if (order_.size() > 0 || scale_.size() > 0) {
         rewrite(team);
@@ -62,12 +67,19 @@ void Preparation<W>::choose_order(Team &team) {
     const std::vector<std::int32_t> block = row_blocks(n_);
     std::vector<double> cross(block.size()), total(block.size());
     team.each(static_cast<std::int64_t>(block.size()) - 1, [&](std::int64_t k) {
-        for (std::int32_t i = block[k]; i < block[k + 1]; ++i)
-            for (std::int64_t e = start_[i]; e < start_[i + 1]; ++e) {
-                const double w = std::abs(static_cast<double>(weight_[e]));
-                total[k] += w;
-                if (column_[e] < block[k] || column_[e] >= block[k + 1]) cross[k] += w;
-            }
+        const std::int32_t begin = block[k], end = block[k + 1];
+        double outside = 0.0, all = 0.0;
+        for (std::int32_t i = begin; i < end; ++i) {
+            const std::int64_t first = start_[i], last = start_[i + 1];
+            double sum = 0.0;
+            for (std::int64_t e = first; e < last; ++e) sum += std::abs(static_cast<double>(weight_[e]));
+            all += sum;
+            if (first == last || (column_[first] >= begin && column_[last - 1] < end)) continue;
+            for (std::int64_t e = first; e < last; ++e)
+                if (column_[e] < begin || column_[e] >= end) outside += std::abs(static_cast<double>(weight_[e]));
+        }
+        total[k] = all;
+        cross[k] = outside;
     });
     double all = 0.0, across = 0.0;
     for (std::size_t k = 0; k < block.size(); ++k) all += total[k], across += cross[k];

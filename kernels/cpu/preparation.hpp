@@ -10,8 +10,9 @@ namespace gabp {
 template <class W>
 class Preparation {
 public:
+    // `order`: null to choose one, else to be kept; empty for the user's.
     Preparation(std::int32_t n, const std::int64_t *start, const std::int32_t *column, const W *weight,
-                const W *diagonal, Team &team);
+                const W *diagonal, const Array<std::int32_t> *order, Team &team);
 
     RowsView<W> rows() const;
     Array<std::int32_t> take_order() { return std::move(order_); }  // row i of rows() is the user's row order[i]

@@ -44,3 +44,11 @@ def reverse_slots(start: Tensor, source: Tensor) -> Tensor:
     reverse = torch.empty(len(source), dtype=torch.int64)
     _cpu.reverse_slots(start, source, reverse, torch.get_num_threads())
     return reverse
+
+
+def residual(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, x: Tensor, b: Tensor) -> Tensor:
+    """See `gabp.kernels.rows.residual`."""
+    x, b = x.double().contiguous(), b.double().contiguous()
+    r = torch.empty_like(b)
+    _cpu.slot_residual(start, source, weight, diagonal, x, b, r, torch.get_num_threads())
+    return r

@@ -67,10 +67,15 @@ struct SweepKernels {
                               double *dots);
     // y = sum of x'y over rows [begin, end), one float32 and one float64 vector
     void (*dot)(int begin, int end, const float *x, const double *y, double *sum);
+    // |x|^2 over rows [begin, end)
+    void (*norm2)(int begin, int end, const double *x, double *sum);
     // y -= a x
     void (*subtract)(int begin, int end, const float *a, const float *x, float *y);
     // y = a x + b z
     void (*combine)(int begin, int end, const float *a, const float *x, const float *b, const float *z, float *y);
+    // x'y, and y -= a x, of `count` numbers: the rows of an envelope
+    double (*row_dot)(const double *x, const double *y, std::int64_t count);
+    void (*row_subtract)(double a, const double *x, double *y, std::int64_t count);
 };
 
 // The number of columns that the loops are made for: 1, 2, 4 or 8.

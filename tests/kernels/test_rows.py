@@ -156,3 +156,14 @@ def test_reverse_slots(kernels, matrix):
     destination = torch.repeat_interleave(torch.arange(len(start) - 1), start.diff())
     assert torch.equal(source[reverse].long(), destination)
     assert torch.equal(destination[reverse], source.long())
+
+
+class TestResidual:
+    @pytest.mark.parametrize("columns", [1, 3, 8, 11])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_is_that_of_scipy(self, kernels, matrix, dtype, columns):
+        start, source, weight, diagonal = in_torch.split_rows(*rows(matrix), exact=False, average=True)
+        x, b = np.random.default_rng(5).standard_normal((2, len(diagonal), columns))
+        arrays = weight.to(dtype), diagonal.to(dtype), torch.from_numpy(x), torch.from_numpy(b)
+        r = kernels.residual(start, source, *arrays)
+        np.testing.assert_allclose(r, b - matrix @ x, rtol=1e-5, atol=1e-5 * np.abs(b).max())

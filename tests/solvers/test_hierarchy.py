@@ -12,6 +12,7 @@ import torch
 from gabp.kernels.cpu import extension
 from gabp.solvers.hierarchy import Hierarchy
 from gabp.solvers.solution import Status
+from gabp.solvers.solver import Solver
 from gabp.system import InvalidSystemError, make_system, read_matrix
 from spd_matrices import CASES, grid, relative_residual, solve
 
@@ -160,3 +161,34 @@ def test_pickles_and_says_what_it_holds():
     assert all(coarse.n < fine.n for fine, coarse in pairwise(levels))
     assert 0 < hierarchy.nbytes < 200 * A.nnz
     assert f"{levels[1].n} variables" in repr(hierarchy)
+
+
+@pytest.mark.parametrize("A", [grid(130, 120), triangulation()], ids=["in order", "reordered"])
+def test_new_values_that_cluster_alike_give_the_bits_of_a_fresh_set_up(A):
+    old = prepare(A)
+    new = make_system(read_matrix(4.0 * A))
+    b = torch.from_numpy(np.random.default_rng(16).standard_normal((A.shape[0], 2)))
+    assert torch.equal(Hierarchy(new, old).precondition(b), Hierarchy(new).precondition(b))
+
+
+@pytest.mark.parametrize("A", [grid(130, 120), triangulation()], ids=["in order", "reordered"])
+def test_order_and_clusters_are_kept_for_other_values(A):
+    row, column = A.tocoo().coords
+    S = sp.coo_array((np.random.default_rng(17).uniform(0.1, 10.0, A.nnz), (row, column)), shape=A.shape).tocsr()
+    W = sp.csr_array(abs(A) * (S + S.T))
+    W = sp.csr_array(W - sp.diags_array(W.diagonal()))
+    B = sp.csr_array(sp.diags_array(W.sum(axis=1) + 1e-3) - W)
+    old = Solver(A, method="hierarchy")
+    new = old.update(B)
+    assert [level.n for level in new._prepared.levels] == [level.n for level in old._prepared.levels]
+    assert [level.n for level in new._prepared.levels] != [level.n for level in prepare(B).levels]
+    b = np.random.default_rng(18).standard_normal(A.shape[0])
+    assert np.linalg.norm(b - B @ new.solve(b).x) <= 1e-8 * np.linalg.norm(b)
+    again = new.update(A)  # and back
+    columns = torch.from_numpy(b[:, None])
+    assert torch.equal(again._prepared.precondition(columns), old._prepared.precondition(columns))
+
+
+def test_kept_clusters_are_refused_on_another_pattern():
+    with pytest.raises(ValueError, match="pattern"):
+        Hierarchy(make_system(read_matrix(grid(40, 41))), prepare(grid(41, 41)))

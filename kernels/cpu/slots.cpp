@@ -1,0 +1,57 @@
+// The residual of a solution from slots as they come, without a layout.
+#include "pool.hpp"
+#include "tensors.hpp"
+
+namespace gabp {
+namespace {
+
+constexpr std::int64_t rows_per_task = 4096;
+constexpr int most_columns = 8;  // whose sums stay in registers
+
+// r = b - A x for K of the columns that lie `stride` apart.
+template <int K, class T>
+void subtract_product(const std::int64_t *start, const std::int32_t *source, const T *weight, const T *diagonal,
+                      const double *x, const double *b, double *r, std::int64_t stride, std::int64_t first,
+                      std::int64_t last) {
+    for (std::int64_t i = first; i < last; ++i) {
+        double sum[K];
+        for (int c = 0; c < K; ++c) sum[c] = b[i * stride + c] - static_cast<double>(diagonal[i]) * x[i * stride + c];
+        for (std::int64_t e = start[i]; e < start[i + 1]; ++e) {
+            const double *from = x + source[e] * stride;
+            for (int c = 0; c < K; ++c) sum[c] -= static_cast<double>(weight[e]) * from[c];
+        }
+        for (int c = 0; c < K; ++c) r[i * stride + c] = sum[c];
+    }
+}
+
+template <class T>
+void bind(nb::module_ &m) {
+    m.def("slot_residual", [](Offsets start, Nodes source, Vector<const T> weight, Vector<const T> diagonal,
+                              Columns<const double> x, Columns<const double> b, Columns<double> r, int threads) {
+        const auto n = static_cast<std::int64_t>(diagonal.shape(0)), columns = static_cast<std::int64_t>(b.shape(1));
+        require(static_cast<std::int64_t>(start.shape(0)) == n + 1 && source.shape(0) == weight.shape(0),
+                "start, source, weight and diagonal do not fit together");
+        require(static_cast<std::int64_t>(x.shape(0)) == n && b.shape(0) == x.shape(0) && r.shape(0) == x.shape(0) &&
+                    x.shape(1) == b.shape(1) && r.shape(1) == b.shape(1),
+                "x, b and r do not fit together");
+        nb::gil_scoped_release release;
+        for_ranges(threads, n, rows_per_task, [&](std::int64_t first, std::int64_t last) {
+            const auto subtract = [&](auto kernel, std::int64_t c) {
+                kernel(start.data(), source.data(), weight.data(), diagonal.data(), x.data() + c, b.data() + c,
+                       r.data() + c, columns, first, last);
+            };
+            std::int64_t c = 0;
+            for (; c + most_columns <= columns; c += most_columns) subtract(subtract_product<most_columns, T>, c);
+            for (; c < columns; ++c) subtract(subtract_product<1, T>, c);
+        });
+    });
+}
+
+}  // namespace
+
+void bind_slots(nb::module_ &m) {
+    bind<float>(m);
+    bind<double>(m);
+}
+
+}  // namespace gabp
