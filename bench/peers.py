@@ -123,6 +123,7 @@ def _torch_sla(name: str, family: str, backend: str) -> Peer:
 SUITE_PEERS: dict[str, Peer] = PEERS | {
     "petsc-icc": _petsc("PETSc cg + block ICC, 2 ranks", "bjacobi-icc"),
     "petsc-hypre": _petsc("PETSc cg + hypre, 2 ranks", "hypre"),
+    "petsc-gamg": _petsc("PETSc cg + GAMG, 2 ranks", "gamg"),
     "torch-sla": _torch_sla("torch-sla (SuperLU)", "direct", "scipy"),
     "torch-sla-pyamg": _torch_sla("torch-sla (pyamg)", "multigrid", "pyamg"),
     "reference": Peer("flooding, torch reference", "message passing", TimedInProcess(prepare_reference)),

@@ -15,6 +15,7 @@ import petsc4py
 OPTIONS = {
     "bjacobi-icc": ["-pc_type", "bjacobi", "-sub_pc_type", "icc"],
     "hypre": ["-pc_type", "hypre", "-pc_hypre_type", "boomeramg"],
+    "gamg": ["-pc_type", "gamg"],
 }
 
 folder, rtol, preconditioner = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]

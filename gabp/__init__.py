@@ -2,9 +2,9 @@
 
 from gabp.api import backends, check, logdet, marginals, sample, solve
 from gabp.conditions import ComputationTree, ConvergenceReport, Verdict, unwrap
-from gabp.learning import Gaussian, MaxProductResult, MessageTrace, backprop, maxproduct
+from gabp.learning import Gaussian, MaxProductResult, MessageTrace, Solver, backprop, maxproduct
 from gabp.marginals import Marginals
-from gabp.solvers import ConvergenceError, Progress, Solution, Solver, Status, lstsq
+from gabp.solvers import ConvergenceError, Progress, Solution, Status, lstsq
 from gabp.system import InvalidSystemError, NotPositiveDefiniteError
 
 __version__ = "0.1.0"

@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
-
 from gabp import conditions
 from gabp.conditions import ConvergenceReport
 from gabp.kernels import dispatch
-from gabp.learning import Gaussian, solve_differentiably, wants_gradient
+from gabp.learning import Gaussian, Solver
 from gabp.marginals import Marginals, VarianceKind
-from gabp.solvers import Progress, Solution, Solver, solve_m_matrix
+from gabp.solvers import Progress, Solution, m_matrix_solver, recommended_method
 
 
 def solve(
@@ -45,7 +43,9 @@ def solve(
         ``"auto"`` picks from the structure of A and says why in ``Solution.method_reason``. ``"tree"`` is
         exact on forests, ``"elimination"`` everywhere a factor fits; ``"flooding"`` and ``"sequential"`` are the
         plain schedules, certain to converge on walk-summable matrices (Malioutov, Johnson and Willsky 2006);
-        ``"double-loop"`` converges for every positive definite A.
+        ``"double-loop"`` and ``"hierarchy"`` converge for every positive definite A; ``"krylov"``, elimination sweeps
+        inside BiCGSTAB or GMRES, is for general matrices. With ``symmetric=False`` there are all but ``"double-loop"``
+        and ``"hierarchy"``.
     rtol, atol : float
         Converged means ``‖b - A x‖₂ <= max(rtol ‖b‖₂, atol)`` in every column, with the true residual of the
         returned x evaluated in float64. ``rtol`` is 1e-8 by default, 1e-5 where x is float32.
@@ -56,10 +56,11 @@ def solve(
     blocks : int, "auto" or integer array of shape (n,), optional
         Vector-valued nodes: the size of all blocks, or the block of each unknown; ``"auto"`` puts together what has
         the same neighbours. Messages are then d × d matrices and d-vectors, which converge on more matrices. The
-        methods are "tree", "flooding", "krylov" (conjugate gradients around one block elimination sweep), "hierarchy"
-        and "elimination".
+        methods are all but ``"double-loop"``, and ``"krylov"`` is conjugate gradients for a symmetric A; with
+        ``symmetric=False`` they are ``"flooding"``, ``"sequential"``, ``"krylov"`` and ``"elimination"``.
     dtype : float32 or float64, optional
-        Of the messages; A's own by default.
+        Of the messages; A's own by default, but float32 in ``"flooding"`` of a float64 system from a million
+        directed edges on: faster, and refined to the same residual. Residuals are always evaluated in float64.
     device : "cpu", "cuda" or a torch device of these, optional
         Where to compute; where A is, by default. `gabp.backends` tells what is there.
     callback : callable, optional
@@ -67,7 +68,8 @@ def solve(
     throw : bool
         Raise `ConvergenceError` where the solve does not converge; ``False`` returns the solution as it is.
     **options
-        Of the method: ``start`` ("zero" or "constant") and ``damping`` of flooding.
+        Of the method: ``start`` ("zero" or "constant") and ``damping`` of flooding; ``krylov`` ("bicgstab" or
+        "gmres") of krylov.
 
     Returns
     -------
@@ -102,19 +104,18 @@ def solve(
     ('tree', True)
     """
     solver = Solver(A, method=method, symmetric=symmetric, blocks=blocks, dtype=dtype, device=device, **options)
-    solution = solver.solve(b, x0, rtol=rtol, atol=atol, maxiter=maxiter, callback=callback, throw=throw)
-    if isinstance(b, Tensor) and wants_gradient(A, b):
-        return solve_differentiably(A, b, solver, solution, rtol=rtol, maxiter=maxiter)
-    return solution
+    return solver.solve(b, x0, rtol=rtol, atol=atol, maxiter=maxiter, callback=callback, throw=throw)
 
 
-def check(A: Any) -> ConvergenceReport:
+def check(A: Any, *, blocks: Any = None) -> ConvergenceReport:
     """Find out whether Gaussian belief propagation converges on ``A``, with proofs where that is possible.
 
     Parameters
     ----------
     A : as in `solve`
         Asymmetry, nonpositive diagonals and indefiniteness are reported, not raised.
+    blocks : as in `solve`, optional
+        Vector-valued nodes; the report then has their ``block_walk_radius`` too.
 
     Returns
     -------
@@ -140,7 +141,7 @@ def check(A: Any) -> ConvergenceReport:
     >>> report.walk_summable, report.precision_messages, report.flooding_converges
     (<Verdict.NO: 'no'>, 'converged', <Verdict.YES: 'yes'>)
     """
-    return conditions.check(A, solver=solve_m_matrix)
+    return conditions.check(A, blocks=blocks, solver=m_matrix_solver, recommend=recommended_method)
 
 
 def marginals(
@@ -162,11 +163,12 @@ def marginals(
     variance : {"bethe", "exact", "corrected"}
         ``"bethe"``: from the messages, cheap; exact on a forest (and then labelled ``"exact"``), an approximation
         elsewhere. ``"exact"``: ``diag(A⁻¹)`` by the selected inverse of a sparse factor. ``"corrected"``: an
-        unbiased estimate with a standard error, for matrices whose factor does not fit.
+        unbiased estimate with a standard error, for matrices whose factor does not fit; from samples of the model
+        or, where it cannot be sampled, from coloured probing.
     rtol : float, optional
         Of ``corrected``: the standard error wanted, relative to the variance, at the worst node; 0.02 by default.
     probes : int, optional
-        Of ``corrected``: the number of samples to use, whatever the error.
+        Of ``corrected``: the number of samples or probes to use, whatever the error.
     seed : int, optional
         Of ``corrected``.
 
@@ -187,7 +189,8 @@ def marginals(
     ----------
     K. Takahashi, J. Fagan and M.-S. Chen, "Formation of a sparse bus impedance matrix and its application to
     short circuit study", PICA 1973. P. Sidén, F. Lindgren, D. Bolin and M. Villani, "Efficient covariance
-    approximations for large sparse precision matrices", J. Comput. Graph. Stat. 27 (2018).
+    approximations for large sparse precision matrices", J. Comput. Graph. Stat. 27 (2018). J. M. Tang and Y. Saad,
+    "A probing method for computing the diagonal of a matrix inverse", Numer. Linear Algebra Appl. 19 (2012).
 
     Examples
     --------

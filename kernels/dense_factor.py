@@ -1,5 +1,7 @@
 """What the compiled sparse factor computes, stated in dense linear algebra: ground truth, and the way without it."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -20,8 +22,9 @@ class Symbolic:
         self.peak_bytes = 24.0 * (len(start) - 1) ** 2
 
     @staticmethod
-    def of(start: Tensor, source: Tensor) -> "Symbolic":
-        return Symbolic(start, source)
+    def of(start: Tensor, source: Tensor, most_flops: float = math.inf) -> "Symbolic | None":
+        symbolic = Symbolic(start, source)
+        return symbolic if symbolic.flops <= most_flops else None
 
 
 class Factor:

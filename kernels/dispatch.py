@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import torch
 
-from gabp.kernels import cpu, dense_factor, eager, rows
+from gabp.kernels import bounds, cpu, dense_factor, eager, rows
+from gabp.kernels.cpu import bounds as compiled_bounds
 from gabp.kernels.cpu import engine
 from gabp.kernels.cpu import rows as compiled_rows
 from gabp.kernels.types import Kernels
@@ -24,6 +25,11 @@ def choose(device: torch.device | str, dtype: torch.dtype) -> Kernels:
 def choose_rows(device: torch.device | str) -> Any:
     """The functions of `gabp.kernels.rows`, compiled where they can be."""
     return compiled_rows if torch.device(device).type == "cpu" and cpu.extension is not None else rows
+
+
+def choose_bounds() -> Any:
+    """The functions of `gabp.kernels.bounds`, compiled where they can be."""
+    return compiled_bounds if cpu.extension is not None else bounds
 
 
 def choose_factor() -> Any:

@@ -178,29 +178,46 @@ def directed_elimination_sweep(
 
 
 _LEAST_SHARE = 0.0025  # of the diagonal that elimination must leave in a block; less would blow up what it divides
+_LARGEST_GROWTH = 20.0  # of the inverse of a general pivot over that of the diagonal block
 
 
 def block_pivots(
-    diagonal: Tensor, weight: Tensor, start: Tensor, source: Tensor, reverse: Tensor, inverse: Tensor
+    diagonal: Tensor, weight: Tensor, start: Tensor, source: Tensor, reverse: Tensor, symmetric: bool, inverse: Tensor
 ) -> int:
     """Inverses of ``J_i = A_ii - Σ_{k<i} A_ik J_k⁻¹ A_ki`` for d × d blocks, written to ``inverse`` ``(N, d, d)``.
 
-    ``diagonal`` is ``(N, d, d)`` and ``weight`` ``(m, d, d)``, of a symmetric matrix. A pivot that is not positive
-    definite is replaced by the diagonal block. Returns the first node whose diagonal block is not either, else -1.
+    ``diagonal`` is ``(N, d, d)`` and ``weight`` ``(m, d, d)``. A pivot that is not positive definite, or of a general
+    matrix one whose inverse is much larger than that of the diagonal block, is replaced by the diagonal block. Returns
+    the first node whose diagonal block will not do either, else -1.
     """
+    settle = _settled_symmetric if symmetric else _settled_general
     bounds, before = start.tolist(), source.tolist()
     for i, (first, last) in enumerate(pairwise(bounds)):
         pivot = diagonal[i].clone()
         for e in range(first, last):
             if before[e] < i:
                 pivot -= weight[e] @ inverse[before[e]] @ weight[reverse[e]]
-        factor, failed = torch.linalg.cholesky_ex((pivot + pivot.T) / 2)
-        if failed or bool((factor.diagonal() ** 2 < _LEAST_SHARE * diagonal[i].diagonal()).any()):
-            factor, failed = torch.linalg.cholesky_ex(diagonal[i])
-        if failed:
+        found = settle(pivot, diagonal[i])
+        if found is None:
             return i
-        inverse[i] = torch.cholesky_inverse(factor)
+        inverse[i] = found
     return -1
+
+
+def _settled_symmetric(pivot: Tensor, own: Tensor) -> Tensor | None:
+    factor, failed = torch.linalg.cholesky_ex((pivot + pivot.T) / 2)
+    if failed or bool((factor.diagonal() ** 2 < _LEAST_SHARE * own.diagonal()).any()):
+        factor, failed = torch.linalg.cholesky_ex(own)
+    return None if failed else torch.cholesky_inverse(factor)
+
+
+def _settled_general(pivot: Tensor, own: Tensor) -> Tensor | None:
+    plain, singular = torch.linalg.inv_ex(own)
+    inverse, failed = torch.linalg.inv_ex(pivot)
+    largest = torch.inf if singular else _LARGEST_GROWTH * float(torch.linalg.matrix_norm(plain, torch.inf))
+    if not failed and float(torch.linalg.matrix_norm(inverse, torch.inf)) <= largest:
+        return inverse
+    return None if singular else plain
 
 
 def block_elimination_sweep(
@@ -214,3 +231,14 @@ def block_elimination_sweep(
     for i in reversed(range(len(inverse))):
         heard = [weight[e] @ y[neighbour[e]] for e in range(bounds[i], bounds[i + 1]) if neighbour[e] > i]
         y[i] -= inverse[i] @ sum(heard, torch.zeros_like(r[i]))
+
+
+def block_sequential_potentials(
+    start: Tensor, reverse: Tensor, ratio: Tensor, b: Tensor, potential: Tensor, sweeps: int
+) -> None:
+    """`sequential_potentials` in blocks: ``ratio`` ``(m, d, d)``, ``b`` ``(N, d, k)``, ``potential`` ``(m, d, k)``."""
+    for _ in range(sweeps):
+        for i, (first, last) in enumerate(pairwise(start.tolist())):
+            heard = potential[first:last]
+            cavity = b[i] + heard.sum(0) - heard
+            potential[reverse[first:last]] = -ratio[first:last] @ cavity

@@ -56,6 +56,7 @@ METHODS = [
     Method("double-loop"),
     Method("elimination", positive_diagonal=False),
     Method("hierarchy"),
+    Method("krylov", positive_diagonal=False),
 ]
 
 
@@ -205,7 +206,7 @@ def _indefinite_trees() -> list[Case]:
     # Positive diagonals, so the message methods try, and must find out.
     tries = {"flooding": FAILED, "sequential": FAILED, "double-loop": FAILED, "hierarchy": FAILED}
     return [
-        Case("swap", from_edges(2, [(0, 1, 1.0)], 0.0), b(2), **known),
+        Case("swap", from_edges(2, [(0, 1, 1.0)], 0.0), b(2), **known, ends={"krylov": INVALID}),
         Case(
             "indefinite_tree",
             from_edges(3, [(0, 1, -2.0), (0, 2, 3.0)], 1.0),
@@ -214,7 +215,7 @@ def _indefinite_trees() -> list[Case]:
             ends=tries,
         ),
         Case("mixed_signs_tree", from_edges(80, edges, signs), b(80), **known),
-        Case("zero_diagonal_path", from_edges(8, bipartite, 0.0), b(8), **known),
+        Case("zero_diagonal_path", from_edges(8, bipartite, 0.0), b(8), **known, ends={"krylov": INVALID}),
         # Every pivot from either end: 1, then 1 - 1 = 0.
         Case(
             "zero_pivots_path",
@@ -333,7 +334,7 @@ def _singular_and_indefinite() -> list[Case]:
                 "hierarchy": FAILED,
             },
         ),
-        Case("saddle_point", saddle, b(5), **indefinite, ends={"auto": SOLVED_OR_FAILED}),
+        Case("saddle_point", saddle, b(5), **indefinite, ends={"auto": SOLVED_OR_FAILED, "krylov": INVALID}),
     ]
 
 

@@ -7,7 +7,7 @@ import torch
 
 from gabp.system import read_device
 
-__all__ = ["device", "positive_integer", "tolerance"]
+__all__ = ["blocks", "device", "positive_integer", "tolerance"]
 
 
 def tolerance(text: str) -> float:
@@ -30,6 +30,11 @@ def positive_integer(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
     return value
+
+
+def blocks(text: str) -> int | str:
+    """The size of all blocks, or "auto"."""
+    return text if text == "auto" else positive_integer(text)
 
 
 def device(text: str) -> torch.device | None:

@@ -12,7 +12,6 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from gabp.conditions import ConvergenceReport, Verdict, check
-from gabp.conditions.non_backtracking import NonBacktracking
 from gabp.conditions.precision_messages import settle
 from gabp.conditions.slots import Slots
 from gabp.conditions.trial import Trial, run_trial
@@ -89,9 +88,7 @@ def _watch(slots: Slots, report: ConvergenceReport) -> tuple[Bracket | None, Tri
     bracket.decide()
     bracket.tighten(solves=2)
     precisions = settle(slots, bracket.scaling if bracket.verdict is Verdict.YES else None)
-    if precisions.outcome == "invalid":
-        return bracket, None
-    return bracket, run_trial(NonBacktracking(slots, precisions.cavity), precisions.belief, most=300)
+    return bracket, run_trial(slots, precisions, most=300) if precisions.valid else None
 
 
 def _draw_graph(axes: Axes, slots: Slots, report: ConvergenceReport) -> None:
@@ -140,12 +137,12 @@ def _draw_sweeps(axes: Axes, trial: Trial | None, report: ConvergenceReport) -> 
     if trial is None:
         _say(axes, "the precision messages fail:\na cavity is not positive")
         return
-    sweep = np.arange(len(trial.residuals))
+    sweep = trial.looks
     axes.semilogy(sweep, np.maximum(trial.residuals, 1e-17), color=CALM, linewidth=2, label="observed, random b")
     if report.mean_radius:
         # the predicted slope, laid through the middle of what was observed
         middle = len(sweep) // 2
-        line = trial.residuals[middle] * report.mean_radius ** (sweep - middle)
+        line = trial.residuals[middle] * report.mean_radius ** (sweep - sweep[middle])
         axes.semilogy(sweep, line, color=ACCENT, linestyle="--", label=f"predicted, ρ(M) = {report.mean_radius:.4g}")
     axes.set(xlabel="sweep", ylim=(1e-9, max(2.0, 2 * min(trial.residuals.max(), 1e6))))
     axes.axhline(1e-8, color=INK, linewidth=0.8, linestyle=":")

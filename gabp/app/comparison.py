@@ -14,13 +14,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import scipy.sparse as sp
 
-from gabp.app.peers import Peer, PeerError
+from gabp.app.peers import Peer, PeerError, Run
 from gabp.app.trial import Trial, relative_residual, run_trial, warm_up
 
 __all__ = ["Comparison", "Entry", "Plan", "Problem", "Quartiles", "Timed", "compare"]
 
-# Seconds between runs: the threads of the one before may spin for so long (MKL's do by default).
-PAUSE = 0.2
+LEAST_SECONDS = 3.0  # that a trial gets: processes of its own take a peer a second or two to start
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +59,8 @@ class Plan:
         Pairs per peer.
     trial_seconds : float
         After which a peer's trial is ended.
+    times_first : float
+        The same in times of the first peer that is right, but never below `LEAST_SECONDS`.
     peer_seconds : float
         What the pairs of one peer may take; at least one pair is run.
     accuracies : tuple of float
@@ -69,6 +70,7 @@ class Plan:
     rtol: float = 1e-8
     rounds: int = 5
     trial_seconds: float = 20.0
+    times_first: float = 30.0
     peer_seconds: float = 10.0
     accuracies: tuple[float, ...] = ()
 
@@ -153,12 +155,6 @@ class Comparison:
         return next((entry for entry in self.timed if entry.family != "gabp"), None)
 
 
-def _pause() -> None:
-    """Leave nothing of one run to the next."""
-    gc.collect()
-    time.sleep(PAUSE)
-
-
 @dataclass
 class _Samples:
     """The timed runs of one peer so far."""
@@ -180,8 +176,7 @@ class _Samples:
 
     def time(self, problem: Problem, rtol: float) -> float:
         """One more run at the accuracy of the trial; returns its seconds."""
-        _pause()
-        run = self.peer.run(problem.A, problem.b, self.trial.share * rtol)
+        run = self._run(problem, rtol)
         residual = relative_residual(problem.A, run.x, problem.b)
         if residual > rtol:
             self.trial = replace(self.trial, status="wrong", detail=f"residual {residual:.1e} in a later run")
@@ -191,12 +186,17 @@ class _Samples:
 
     def time_accuracy(self, problem: Problem, rtol: float) -> None:
         """One run at another accuracy, if the peer can reach it."""
-        _pause()
         try:
-            run = self.peer.run(problem.A, problem.b, self.trial.share * rtol)
+            run = self._run(problem, rtol)
         except PeerError:
             return
         self.accuracy.append((relative_residual(problem.A, run.x, problem.b), run.seconds))
+
+    def _run(self, problem: Problem, rtol: float) -> Run:
+        run = self.peer.run(problem.A, problem.b, self.trial.share * rtol)
+        gc.collect(1)  # the young: all that a run can have left
+        time.sleep(self.peer.settles)  # nothing of this run is left to the next
+        return run
 
     def entry(self) -> Entry:
         if not (self.right and self.setup):
@@ -231,12 +231,16 @@ def compare(
         Told what is going on, a line at a time.
     """
     absent = {peer.name: reason for peer in peers if (reason := _reason_to_leave_out(peer, problem))}
-    samples = []
+    samples: list[_Samples] = []
+    limit = plan.trial_seconds
     for peer in peers:
-        if peer.name not in absent:
-            tell(f"{problem.name}: trying {peer.name}")
-            trial = run_trial(peer, problem.A, problem.b, plan.rtol, plan.trial_seconds)
-            samples.append(_Samples(peer, trial))
+        if peer.name in absent:
+            continue
+        tell(f"{problem.name}: trying {peer.name}")
+        sample = _Samples(peer, run_trial(peer, problem.A, problem.b, plan.rtol, limit))
+        if sample.trial.seconds is not None and sample.right and not any(other.right for other in samples):
+            limit = min(limit, max(LEAST_SECONDS, plan.times_first * sample.trial.seconds))
+        samples.append(sample)
     racing = [sample for sample in samples if sample.right]
     for sample in racing:
         warm_up(sample.peer)

@@ -1,11 +1,12 @@
 """A comparison as Markdown: readable in a terminal, and in a README."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 from gabp.app.comparison import Comparison, Quartiles, Timed
 from gabp.app.trial import Trial
 
-__all__ = ["comparison_table", "headline_table", "markdown_table"]
+__all__ = ["comparison_table", "geometric_mean", "headline_table", "markdown_table"]
 
 COLUMNS = ("solver", "set-up", "solve", "total", "quartiles", "ratio", "iterations", "residual", "memory", "rounds")
 
@@ -76,17 +77,40 @@ def comparison_table(comparison: Comparison) -> str:
 
 
 def headline_table(comparisons: Sequence[Comparison]) -> str:
-    """One row per problem: gabp's time, the best of the others, and the ratio of the two in pairs."""
+    """One row per problem: gabp's time, and the best of the others in this process and in PETSc's ranks.
+
+    Ratios are taken in pairs; the last row is their geometric mean.
+    """
+    rivals: dict[str, Callable[[Timed], bool]] = {
+        "best of the others": lambda entry: entry.family not in ("gabp", "petsc"),
+    }
+    if any(entry.family == "petsc" for comparison in comparisons for entry in comparison.timed):
+        rivals["best of PETSc"] = lambda entry: entry.family == "petsc"
+    ratios: dict[str, list[float]] = {title: [] for title in rivals}
     rows = []
     for comparison in comparisons:
         row = [comparison.problem, f"{comparison.n:,}"]
-        ours, best = comparison.first, comparison.best_of_others
+        ours = comparison.first
         if ours is None or ours.family != "gabp":
             row += ["not solved", "", ""]
         else:
             row += [seconds(ours.setup.median), seconds(ours.solve.median), _iterations(ours.trial)]
-        row += ["none", ""] if best is None else [best.peer, seconds(best.total.median)]
-        row += [f"{best.ratio.median:.2f}" if best is not None and best.ratio is not None else ""]
+        for title, is_rival in rivals.items():
+            best = next((entry for entry in comparison.timed if is_rival(entry)), None)
+            row += ["none", ""] if best is None else [best.peer, seconds(best.total.median)]
+            ratio = best.ratio.median if best is not None and best.ratio is not None else None
+            row += ["" if ratio is None else f"{ratio:.2f}"]
+            if ratio is not None:
+                ratios[title].append(ratio)
         rows.append(row)
-    header = ("problem", "unknowns", "set-up", "solve", "iterations", "best of the others", "its total", "ratio")
-    return markdown_table(header, rows)
+    header = ["problem", "unknowns", "set-up", "solve", "iterations"]
+    mean = ["geometric mean", "", "", "", ""]
+    for title in rivals:
+        header += [title, "its total", "ratio"]
+        mean += ["", "", f"{geometric_mean(ratios[title]):.2f}" if ratios[title] else ""]
+    return markdown_table(header, [*rows, mean] if len(rows) > 1 else rows)
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """``(v₁ ⋯ v_k)^(1/k)``."""
+    return math.exp(sum(math.log(value) for value in values) / len(values))

@@ -5,8 +5,9 @@ Everything a library needs to be told about A, conversions included, counts; imp
 """
 
 import importlib.util
+import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module, metadata
 from time import perf_counter
@@ -58,6 +59,8 @@ class Peer:
     symmetric_only : bool
     absence : callable
         What else is missing for it, empty where nothing.
+    settles : float
+        Seconds for which its threads go on spinning when it is done.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Peer:
     modules: tuple[str, ...] = ()
     symmetric_only: bool = True
     absence: Callable[[], str] = str
+    settles: float = 0.0
 
     @property
     def missing(self) -> str:
@@ -137,7 +141,9 @@ def prepare_spsolve(A: sp.csr_array, rtol: float) -> Solve:
     """scipy's default direct solver, which keeps nothing: all of it is solve."""
 
     def solve(b: np.ndarray) -> tuple[np.ndarray, None]:
-        return spla.spsolve(A, b), None
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", spla.MatrixRankWarning)
+            return spla.spsolve(A, b), None
 
     return solve
 
@@ -228,7 +234,7 @@ PEERS: dict[str, Peer] = {
     "splu": _direct("scipy splu symmetric", prepare_splu),
     "pyamg-rs": _multigrid("pyamg Ruge-Stüben + cg", "ruge_stuben_solver"),
     "pyamg-sa": _multigrid("pyamg smoothed aggregation + cg", "smoothed_aggregation_solver"),
-    "pardiso": _direct("PARDISO", prepare_pardiso, "pypardiso"),
+    "pardiso": replace(_direct("PARDISO", prepare_pardiso, "pypardiso"), settles=0.2),  # MKL's default
     "cholmod": _direct("CHOLMOD (scikit-sparse)", prepare_cholmod, "sksparse"),
     "cholespy": _direct("CHOLMOD (cholespy)", prepare_cholespy, "cholespy"),
 }

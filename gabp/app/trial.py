@@ -6,8 +6,10 @@ peer alone, and that can be ended when it takes too long or too much.
 
 import multiprocessing
 import resource
+import sys
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from time import perf_counter
 
@@ -21,6 +23,7 @@ __all__ = ["TIGHTER", "Trial", "relative_residual", "run_trial", "warm_up"]
 
 # What a peer is asked for, as a share of the accuracy wanted: the loosest that gives a true residual in bounds.
 TIGHTER = (1.0, 0.3, 0.1, 0.01, 1e-3)
+_PRELOADED = ("gabp", "pyamg")
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,15 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0][:120]}" if lines else type(error).__name__
 
 
+def _processes() -> BaseContext:
+    """Where trials come from: forks of a process that has imported what this one has, so that they start at once."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([name for name in sys.modules if name.partition(".")[0] in _PRELOADED])
+    return context
+
+
 def run_trial(peer: Peer, A: sp.csr_array, b: np.ndarray, rtol: float, limit: float) -> Trial:
     """Run a peer once, in a process of its own.
 
@@ -147,9 +159,10 @@ def run_trial(peer: Peer, A: sp.csr_array, b: np.ndarray, rtol: float, limit: fl
     limit : float
         Seconds after which it is ended; importing libraries does not count.
     """
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe()
-    child = spawn.Process(target=_try_in_child, args=(theirs, peer, A, b, rtol, torch.get_num_threads()), daemon=False)
+    processes = _processes()
+    ours, theirs = processes.Pipe()
+    arguments = (theirs, peer, A, b, rtol, torch.get_num_threads())
+    child = processes.Process(target=_try_in_child, args=arguments, daemon=False)  # type: ignore[attr-defined]
     child.start()
     theirs.close()
     try:

@@ -1,5 +1,6 @@
 """`check`: every condition, asked in an order in which each answer helps the next."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gabp.conditions.block_walk_sums import certify_blocks
 from gabp.conditions.definiteness import has_negative_curvature, positive_definite
 from gabp.conditions.dominance import diagonally_dominant
 from gabp.conditions.non_backtracking import NonBacktracking, certified_bound, decide_radius, real_radius
@@ -18,22 +20,30 @@ from gabp.conditions.trial import expected_sweeps, run_trial
 from gabp.conditions.verdict import Verdict
 from gabp.conditions.walk_sums import Bracket, MMatrixSolver
 from gabp.system import System, asymmetry, make_system, read_matrix
+from gabp.system.blocks import Partition, read_partition
 
-_SMALL = 2_000  # unknowns up to which elimination is always the quickest
-_LITTLE_FILL = 200.0  # envelope multiplications per edge up to which elimination beats any iteration
+MethodChooser = Callable[[System, Verdict], str]
+"""``recommend(system, positive_definite)`` is the name of the method to solve with."""
+
 _CRITICAL = 0.98  # ρ(M) above which an affordable Krylov basis cannot tell it from 1 on a large graph
 _KRYLOV = 50_000  # directed edges of such a graph
 
 
-def check(A: Any, *, solver: MMatrixSolver | None = None) -> ConvergenceReport:
+def check(
+    A: Any, *, blocks: Any = None, solver: MMatrixSolver | None = None, recommend: MethodChooser | None = None
+) -> ConvergenceReport:
     """Find out whether Gaussian belief propagation converges on ``A``, with proofs where that is possible.
 
     Parameters
     ----------
     A : sparse or dense matrix, shape (n, n)
         Anything that `gabp.solve` takes.
+    blocks : int, "auto" or integer array of shape (n,), optional
+        Vector-valued nodes, of which block walk-summability is asked too.
     solver : callable, optional
         Solves with the symmetric M-matrix ``I - |R|``; conjugate gradients by default.
+    recommend : callable, optional
+        Chooses the method; without it the report recommends none.
 
     Raises
     ------
@@ -46,29 +56,45 @@ def check(A: Any, *, solver: MMatrixSolver | None = None) -> ConvergenceReport:
     if lopsided is not None:
         i, j, forth, back = lopsided
         remarks.append(f"not symmetric: A[{i}, {j}] = {forth:.6g}, A[{j}, {i}] = {back:.6g}")
-    report = check_system(make_system(matrix, symmetric=lopsided is None), solver=solver)
+    partition = None if blocks is None else read_partition(blocks, matrix)
+    system = make_system(matrix, symmetric=lopsided is None)
+    report = check_system(system, partition, solver=solver, recommend=recommend)
     scaling = report.scaling
     if scaling is not None and isinstance(A, Tensor):
         scaling = torch.from_numpy(scaling)
     return replace(report, nnz=len(matrix.value), scaling=scaling, remarks=(*remarks, *report.remarks))
 
 
-def check_system(system: System, *, solver: MMatrixSolver | None = None) -> ConvergenceReport:
+def check_system(
+    system: System,
+    partition: Partition | None = None,
+    *,
+    solver: MMatrixSolver | None = None,
+    recommend: MethodChooser | None = None,
+) -> ConvergenceReport:
     """The report on a system that has been read already; its ``scaling`` is a numpy array."""
     remarks = []
     slots = Slots.of(system)
-    positive = slots.diagonal > 0
-    if not positive.all():
-        i = int(np.flatnonzero(~positive)[0])
-        remarks.append(f"A[{i}, {i}] = {slots.diagonal[i]:.6g} is not positive: no messages from node {i}")
-    finding = _examine(Slots.equilibrated(system), solver) if positive.all() else _no_messages(slots)
+    turned = system if system.symmetric else _with_rows_turned(system)
+    able = (turned.diagonal > 0).cpu().numpy()
+    if not able.all():
+        i = int(np.flatnonzero(~able)[0])
+        what = "not positive" if system.symmetric else "zero"
+        remarks.append(f"A[{i}, {i}] = {slots.diagonal[i]:.6g} is {what}: no messages from node {i}")
+    examined = Slots.equilibrated(turned) if able.all() else slots
+    finding = _examine(examined, solver) if able.all() else _no_messages(slots)
+    between_blocks = None
+    if partition is not None and able.all():
+        between_blocks = certify_blocks(turned, partition, solver)
+    if partition is not None and between_blocks is None:
+        remarks.append("no walk-sums between blocks: a diagonal block is not positive definite")
     return ConvergenceReport(
         n=slots.n,
         nnz=len(system.weight) + system.n,
-        components=slots.components,
+        components=examined.components,
         is_forest=system.graph.is_forest,
         symmetric=system.symmetric,
-        positive_diagonal=bool(positive.all()),
+        positive_diagonal=bool((slots.diagonal > 0).all()),
         positive_definite=finding.positive_definite,
         diagonally_dominant=diagonally_dominant(slots),
         walk_summable=finding.walk_summable,
@@ -80,9 +106,20 @@ def check_system(system: System, *, solver: MMatrixSolver | None = None) -> Conv
         mean_radius_bound=finding.mean_radius_bound,
         flooding_converges=finding.flooding_converges,
         expected_sweeps=finding.expected_sweeps,
-        recommended_method=_recommend(slots, bool(positive.all()), finding.positive_definite),
+        recommended_method=None if recommend is None else recommend(system, finding.positive_definite),
         remarks=(*remarks, *finding.remarks),
+        block_walk_summable=None if between_blocks is None else between_blocks.verdict,
+        block_walk_radius=None if between_blocks is None else (between_blocks.lower, between_blocks.upper),
     )
+
+
+def _with_rows_turned(system: System) -> System:
+    """``S A`` with signs ``S`` that make the diagonal of a general matrix positive; the means are the same.
+
+    All messages that a node hears change by the sign of its row, and so does its belief.
+    """
+    sign = torch.where(system.diagonal < 0, -1.0, 1.0).to(system.dtype)
+    return replace(system, diagonal=system.diagonal * sign, weight=system.weight * sign[system.graph.destination])
 
 
 @dataclass
@@ -107,9 +144,9 @@ def _no_messages(slots: Slots) -> _Finding:
 
 
 def _examine(slots: Slots, solver: MMatrixSolver | None) -> _Finding:
-    bracket = Bracket(slots)
-    bracket.decide(solver)
-    bracket.tighten(solver)
+    bracket = Bracket(slots, solver)
+    bracket.decide()
+    bracket.tighten()
     finding = _Finding(
         positive_definite=positive_definite(slots, bracket),
         walk_summable=bracket.verdict,
@@ -119,10 +156,12 @@ def _examine(slots: Slots, solver: MMatrixSolver | None) -> _Finding:
     )
     precisions = settle(slots, finding.scaling)
     finding.precision_messages = precisions.outcome
-    if precisions.outcome == "invalid":
+    if precisions.valid:
+        _examine_means(slots, bracket, precisions, finding)
+    elif precisions.outcome == "invalid":
         finding.flooding_converges = Verdict.NO
     else:
-        _examine_means(slots, bracket, precisions, finding)
+        finding.flooding_converges = finding.walk_summable if finding.scaling is not None else Verdict.UNDECIDED
     finding.remarks = tuple(_remarks(finding))
     if finding.scaling is not None:
         finding.scaling = finding.scaling * slots.unit
@@ -131,7 +170,7 @@ def _examine(slots: Slots, solver: MMatrixSolver | None) -> _Finding:
 
 def _examine_means(slots: Slots, bracket: Bracket, precisions: PrecisionMessages, finding: _Finding) -> None:
     operator = NonBacktracking(slots, precisions.cavity)
-    trial = run_trial(operator, precisions.belief)
+    trial = run_trial(slots, precisions)
     finding.mean_radius = _mean_radius(slots, bracket, precisions, operator)
     if finding.mean_radius is None:
         finding.mean_radius = trial.rate
@@ -149,7 +188,7 @@ def _mean_radius(
     signature = slots.signature if slots.symmetric else None
     if signature is not None and bracket.witness is not None and not operator.is_small:
         real = real_radius(operator, precisions.belief, signature * bracket.witness)
-        if real > _CRITICAL and len(operator.core) > _KRYLOV:
+        if real > _CRITICAL and operator.size > _KRYLOV:
             return real
         return max(real, operator.radius() or 0.0) or None
     return operator.radius()
@@ -166,7 +205,7 @@ def _flooding_converges(
     if precisions.floor_cavity is not None:
         if finding.mean_radius_bound is not None and finding.mean_radius_bound < 1:
             return Verdict.YES
-        proven = decide_radius(operator, precisions.floor_cavity)
+        proven = decide_radius(operator, precisions)
         if proven is not Verdict.UNDECIDED:
             return proven
     if slots.symmetric and finding.mean_radius is not None and finding.mean_radius >= 1:
@@ -186,13 +225,3 @@ def _remarks(finding: _Finding) -> list[str]:
     if finding.walk_summable is Verdict.NO and finding.flooding_converges is Verdict.YES:
         remarks.append("flooding converges although the model is not walk-summable")
     return remarks
-
-
-def _recommend(slots: Slots, positive_diagonal: bool, definite: Verdict) -> str:
-    if not slots.symmetric:
-        return "elimination"
-    if slots.system.graph.is_forest:
-        return "tree"
-    if not positive_diagonal or definite is Verdict.NO or slots.n <= _SMALL:
-        return "elimination"
-    return "elimination" if slots.envelope_work <= _LITTLE_FILL * slots.edges else "hierarchy"

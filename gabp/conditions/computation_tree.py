@@ -193,7 +193,7 @@ class _Builder:
         link = np.append(0.0, slots.weight[self.step[1:]])  # A between a tree node and its parent
         diagonal = slots.diagonal[self.replica_of].copy()
         leaves = self.levels[-1] if len(self.levels) == self.depth + 1 else slice(size, size)
-        shares = slots.absolute @ np.ones(slots.n)
+        shares = slots.multiply(slots.magnitude, np.ones(slots.n))
         diagonal[leaves] += np.abs(link[leaves]) - shares[self.replica_of[leaves]]
         child = np.arange(1, size)
         matrix = scipy.sparse.csr_array(

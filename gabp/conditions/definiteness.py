@@ -1,23 +1,27 @@
 """Is the matrix the precision of a Gaussian? Positive definiteness with a proof of either answer.
 
-Yes comes from walk-summability, or from a sparse factor of ``A - cI`` (A of nearly unit diagonal) whose
-residual is bounded below ``c`` after the fact: ``A = L D Lᵀ + (cI + G)`` with ``D > 0`` and ``‖G‖_∞ < c``.
+Yes comes from walk-summability, or from a sparse Cholesky factor of ``A - cI`` that exists in float64: what is
+factored differs from that by less than ``c`` (Demmel 1989; Rump 2006, "Verification of positive definiteness").
 No comes from a vector of nonpositive curvature, ``pᵀ A p <= 0`` beyond rounding.
 """
 
 import math
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
-import scipy.sparse
-import scipy.sparse.linalg
+import torch
 
 from gabp.conditions.slots import ROUNDOFF, Slots, Vector, dot
 from gabp.conditions.verdict import Verdict
 from gabp.conditions.walk_sums import Bracket
+from gabp.messages import SparseFactor, fits_in_memory
+from gabp.system import NotPositiveDefiniteError
 
-_FACTOR_WORK = 3e9  # multiplications of an envelope factorisation worth a definite answer
-_SHIFTS = (1e-10, 1e-13)  # c: how far from singular the scaled matrix must be, and a second try
+_ANALYSIS = 2_000_000  # nodes and edges whose symbolic factor is worth a definite answer
+_FLOPS = 1e10  # of a factorisation that is
+_LOADINGS = (1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2)  # what may make A, of nearly unit diagonal, definite
+_INVERSE_ITERATIONS = 8
 _SMALLEST = 1e-60  # entry of a vector whose products stay far from underflow
 _STEPS = 200  # conjugate-gradient steps in search of negative curvature
 
@@ -45,21 +49,20 @@ def positive_definite(slots: Slots, bracket: Bracket | None) -> Verdict:
         and (_curvature_nonpositive(slots, slots.signature * bracket.witness))
     ):
         return Verdict.NO
-    verdict = _by_factor(slots) if slots.envelope_work <= _FACTOR_WORK else Verdict.UNDECIDED
-    if verdict is Verdict.UNDECIDED and has_negative_curvature(slots):
+    if has_negative_curvature(slots):
         return Verdict.NO
-    return verdict
+    return _by_factor(slots) if _is_affordable(slots) else Verdict.UNDECIDED
 
 
 def has_negative_curvature(slots: Slots, sign: float = 1.0) -> bool:
     """Whether conjugate gradients on ``D + sign·O`` meet a proven direction of nonpositive curvature."""
     root = np.sqrt(slots.diagonal)
-    scaled = slots.on_edges(sign * np.copysign(slots.coupling, slots.weight))
+    scaled = sign * np.copysign(slots.coupling, slots.weight)
     residual = np.random.default_rng(0).standard_normal(slots.n)
     direction, squared = residual.copy(), dot(residual, residual)
     smallest = ROUNDOFF * math.sqrt(squared)
     for _ in range(_STEPS):
-        image = direction + scaled @ direction
+        image = direction + slots.multiply(scaled, direction)
         curvature = dot(direction, image)
         if curvature <= 0:
             return _curvature_nonpositive(slots, direction / root, sign)
@@ -78,47 +81,37 @@ def _curvature_nonpositive(slots: Slots, p: Vector, sign: float = 1.0) -> bool:
         # products with powers of two are exact, and so is fsum
         coupled = sign * p[slots.destination] * p[slots.source] * slots.weight
         return math.fsum(chain(slots.diagonal * p * p, coupled)) <= 0
-    own, pull = slots.diagonal * p, sign * (slots.off_diagonal @ p)
+    own, pull = slots.diagonal * p, sign * slots.multiply(slots.weight, p)
     value = float((p * own).sum() + (p * pull).sum())
-    size = float((np.abs(p) * (np.abs(own) + slots.absolute @ np.abs(p))).sum())
+    size = float((np.abs(p) * (np.abs(own) + slots.multiply(slots.magnitude, np.abs(p)))).sum())
     return value < -4 * (slots.degree.max(initial=0) + 24 + math.log2(slots.n)) * ROUNDOFF * size
 
 
+def _is_affordable(slots: Slots) -> bool:
+    graph = slots.system.graph
+    return graph.n + graph.edges <= _ANALYSIS and graph.symbolic.flops <= _FLOPS and fits_in_memory(graph)
+
+
 def _by_factor(slots: Slots) -> Verdict:
-    matrix = slots.off_diagonal + scipy.sparse.diags_array(slots.diagonal)
-    for shift in _SHIFTS:
-        shifted = scipy.sparse.csc_array(matrix - shift * scipy.sparse.eye_array(slots.n))
-        try:
-            factor = scipy.sparse.linalg.splu(
-                shifted.astype(np.float64),
-                permc_spec="MMD_AT_PLUS_A",
-                diag_pivot_thresh=0.0,
-                options={"SymmetricMode": True},
-            )
-        except RuntimeError:  # SuperLU met a zero pivot
+    # |ΔA_ij| <= γ_{n+4} sqrt(A_ii A_jj) for a factor of A + ΔA, hence ‖ΔA‖₂ <= γ_{n+4} tr A
+    error = 1.01 * (slots.n + 4) * ROUNDOFF * math.fsum(slots.diagonal)
+    if _factor(slots, -2 * error) is not None:
+        return Verdict.YES
+    for loading in _LOADINGS:
+        factor = _factor(slots, loading)
+        if factor is None:
             continue
-        if not np.array_equal(factor.perm_r, factor.perm_c):
-            continue
-        order = np.argsort(factor.perm_c)
-        pivot = factor.U.diagonal()
-        if np.all(pivot > 0):
-            if _residual_bound(shifted[order][:, order], factor.L, pivot) < shift / 2:
-                return Verdict.YES
-        else:
-            first = np.zeros(slots.n)
-            first[np.flatnonzero(~(pivot > 0))[0]] = 1.0
-            p = scipy.sparse.linalg.spsolve_triangular(factor.L.T.tocsr(), first, lower=False)
-            unordered = np.empty(slots.n)
-            unordered[order] = p
-            if np.all(np.isfinite(p)) and _curvature_nonpositive(slots, unordered):
-                return Verdict.NO
+        p = torch.from_numpy(np.random.default_rng(0).standard_normal(slots.n))[:, None]
+        for _ in range(_INVERSE_ITERATIONS):
+            p = factor.solve(p)
+            p /= p.norm()
+        return Verdict.NO if _curvature_nonpositive(slots, p[:, 0].numpy()) else Verdict.UNDECIDED
     return Verdict.UNDECIDED
 
 
-def _residual_bound(matrix: scipy.sparse.csc_array, lower: scipy.sparse.csc_array, pivot: Vector) -> float:
-    """A bound of ``‖A - L D Lᵀ‖_∞`` that holds in spite of the rounding of its own evaluation."""
-    ones = np.ones(len(pivot))
-    residual = abs(matrix - (lower * pivot) @ lower.T) @ ones
-    terms = int(np.diff(lower.tocsr().indptr).max())
-    size = abs(lower) @ (pivot * (abs(lower).T @ ones)) + abs(matrix) @ ones
-    return float((residual * (1 + 1e-6) + 4 * (terms + 4) * ROUNDOFF * size).max())
+def _factor(slots: Slots, loading: float) -> SparseFactor | None:
+    """Of ``A + loading·I``; None where that is not positive definite to float64."""
+    try:
+        return SparseFactor(replace(slots.system, diagonal=slots.system.diagonal + loading))
+    except NotPositiveDefiniteError:
+        return None

@@ -11,10 +11,14 @@ would spoil a numerical spectrum, so they are left out.
 Proofs: ``ρ(M) <= max_e (|M| w)_e / w_e`` for any ``w > 0``; ``ρ(M)^k <= ‖M^k‖_∞``; ``ρ(M)^k >= |tr M^k| / m``.
 """
 
+from collections.abc import Iterator
+from functools import cached_property
+
 import numpy as np
 import scipy.optimize
 import scipy.sparse.linalg
 
+from gabp.conditions.precision_messages import PrecisionMessages
 from gabp.conditions.slots import ROUNDOFF, Slots, Vector, dot
 from gabp.conditions.verdict import Verdict
 
@@ -24,6 +28,8 @@ _BASIS = 30
 _PRODUCTS = 2e8  # edge updates that an Arnoldi iteration may spend
 _MANY = 50_000  # core edges past which the last digits of an estimate are not worth their products
 _SQUARINGS = 40
+_POWERS = 30  # steps of power iteration
+_MANY_MORE = 1_000_000  # edges past which they are not worth it where a good vector is known
 
 
 class NonBacktracking:
@@ -38,19 +44,31 @@ class NonBacktracking:
 
     def __init__(self, slots: Slots, cavity: Vector) -> None:
         self.slots = slots
+        in_core = slots.kernels.peel_leaves(slots.start, slots.source)
+        whole = bool(in_core.all())
+        self._edges = None if whole else np.repeat(in_core, slots.degree) & in_core[slots.source]
         self.ratio = -slots.weight / cavity
-        self.core = np.flatnonzero(core_edges(slots))
+        if self._edges is not None:
+            self.ratio[~self._edges] = 0.0  # what leaves the core never comes back
+        self.size = slots.edges if self._edges is None else int(self._edges.sum())
 
-    def apply(self, potential: Vector, ratio: Vector | None = None) -> Vector:
-        """``M h`` for ``h`` of shape (m,); with ``|ratio|`` it is ``|M| h``."""
-        slots = self.slots
-        heard = slots.gather(potential)[slots.source] - potential[slots.reverse]
-        return (self.ratio if ratio is None else ratio) * heard
+    @cached_property
+    def core(self) -> np.ndarray:
+        """The slots of the 2-core."""
+        return np.arange(self.slots.edges) if self._edges is None else np.flatnonzero(self._edges)
+
+    def in_core(self, message: Vector) -> Vector:
+        """``message`` on the core, zero elsewhere."""
+        return message if self._edges is None else np.where(self._edges, message, 0.0)
+
+    def apply(self, potential: Vector) -> Vector:
+        """``M h`` for ``h`` of shape (m,) that is zero outside the core."""
+        return self.slots.heard_from_others(self.ratio, potential)
 
     @property
     def is_small(self) -> bool:
         """Whether ``M`` may be formed."""
-        return len(self.core) <= _DENSE
+        return self.size <= _DENSE
 
     def dense(self) -> np.ndarray:
         """``M`` on the core; for small models."""
@@ -61,11 +79,11 @@ class NonBacktracking:
 
     def radius(self) -> float | None:
         """An estimate of ``ρ(M)``; None where no affordable iteration found it."""
-        if len(self.core) == 0:
+        if self.size == 0:
             return 0.0
         if self.is_small:
             return float(np.abs(np.linalg.eigvals(self.dense())).max())
-        return self._arnoldi() if len(self.core) <= _ARNOLDI else None
+        return self._arnoldi() if self.size <= _ARNOLDI else None
 
     def _arnoldi(self) -> float | None:
         full = np.zeros(self.slots.edges)
@@ -74,7 +92,7 @@ class NonBacktracking:
             full[self.core] = h.ravel()
             return self.apply(full)[self.core]
 
-        size = len(self.core)
+        size = self.size
         operator = scipy.sparse.linalg.LinearOperator((size, size), matvec=on_core, dtype=np.float64)
         start = np.random.default_rng(0).standard_normal(size)
         tolerance = 1e-6 if size <= _MANY else 1e-4
@@ -86,20 +104,6 @@ class NonBacktracking:
         except scipy.sparse.linalg.ArpackNoConvergence as stopped:
             values = stopped.eigenvalues
         return float(np.abs(values).max()) if len(values) else None
-
-
-def core_edges(slots: Slots) -> np.ndarray:
-    """Which directed edges lie in the 2-core: what is left after pulling off leaves again and again."""
-    degree = slots.degree.copy()
-    kept = np.ones(slots.n, dtype=bool)
-    leaves = np.flatnonzero(degree <= 1)
-    while len(leaves):
-        kept[leaves] = False
-        spans = [slots.source[slots.start[i] : slots.start[i + 1]] for i in leaves]
-        neighbours = np.concatenate(spans)
-        np.subtract.at(degree, neighbours, 1)
-        leaves = np.unique(neighbours[kept[neighbours] & (degree[neighbours] <= 1)])
-    return kept[slots.destination] & kept[slots.source]
 
 
 def certified_bound(operator: NonBacktracking, floor_cavity: Vector, scaling: Vector | None) -> float:
@@ -115,74 +119,59 @@ def certified_bound(operator: NonBacktracking, floor_cavity: Vector, scaling: Ve
         natural ``w``. Power iteration on ``I + |M|`` can only improve on them.
     """
     slots = operator.slots
-    if len(operator.core) == 0:
+    if operator.size == 0:
         return 0.0
-    in_core = np.zeros(slots.edges, dtype=bool)
-    in_core[operator.core] = True
-    ratio = np.where(in_core, np.abs(slots.weight) / floor_cavity, 0.0)
-    margin = 4 * (slots.degree[slots.source] + 4) * ROUNDOFF
-    best = np.inf
-    for w in _positive_vectors(operator, ratio, in_core, floor_cavity, scaling):
-        heard = operator.slots.gather(w)[slots.source] - w[slots.reverse]
-        doubt = margin * operator.slots.gather(w)[slots.source]  # of the sum that the subtraction starts from
-        image = ratio * (np.maximum(heard, 0.0) + doubt)
-        positive = w[operator.core]
-        if np.all(positive > 0):
-            best = min(best, float((image[operator.core] / positive * (1 + 8 * ROUNDOFF)).max()))
-    return best
+    ratio = operator.in_core(slots.magnitude / floor_cavity)
+    return min(
+        slots.kernels.growth(slots.start, slots.source, slots.reverse, ratio, w)
+        for w in _positive_vectors(operator, ratio, scaling)
+    )
 
 
-def _positive_vectors(
-    operator: NonBacktracking, ratio: Vector, in_core: np.ndarray, cavity: Vector, scaling: Vector | None
-) -> list[Vector]:
-    slots = operator.slots
-    vectors = []
-    size = len(operator.core)
+def _positive_vectors(operator: NonBacktracking, ratio: Vector, scaling: Vector | None) -> Iterator[Vector]:
+    slots, size = operator.slots, operator.size
     if operator.is_small:
         matrix = np.abs(operator.dense())
         shift = float(np.abs(np.linalg.eigvals(matrix)).max())
         for gap in (1e-10, 1e-7, 1e-4):
             w = np.zeros(slots.edges)
             w[operator.core] = np.linalg.solve(shift * (1 + gap) * np.eye(size) - matrix, np.ones(size))
-            vectors.append(w)
-    w = in_core.astype(np.float64)
+            yield np.maximum(w, 0.0)
+    known: Vector | None = None
     if scaling is not None:
-        messages = comparison_messages(slots, cavity, scaling)
-        if np.all(messages[operator.core] > 0):
-            w = np.where(in_core, messages, 0.0)
-            vectors.append(w)
-    for _ in range(30):
-        w = w + ratio * np.maximum(slots.gather(w)[slots.source] - w[slots.reverse], 0.0)
+        # At the fixed point of GaBP on D - |O| with means x, h_{k→i} = q (J_k x_k - h_{i→k}) with the ratio
+        # q = |A_ik| / P_{k\\i}, and the same the other way; with J_k = P_{k\\i} - A_ik² / P_{i\\k} the two give
+        # h_{k→i} = |A_ik| (x_k - q x_i).
+        messages = slots.kernels.comparison_messages(slots.start, slots.source, slots.magnitude, ratio, scaling)
+        if messages.min() >= 0:
+            known = operator.in_core(messages)
+            yield known
+            if slots.edges > _MANY_MORE:
+                return
+    w = operator.in_core(np.ones(slots.edges)) if known is None else known
+    for _ in range(_POWERS):
+        w = slots.heard_from_others(ratio, w, w)
         w /= w.max()
-    vectors.append(w)
-    return vectors
+    yield w
 
 
-def comparison_messages(slots: Slots, cavity: Vector, mean: Vector) -> Vector:
-    """The potential messages at the fixed point of GaBP on ``D - |O|`` that has the given means ``x``.
-
-    On each edge ``h_{k→i} = q (J_k x_k - h_{i→k})`` with ``q = |A_ik| / P_{k\\i}``, and the same the other way;
-    with ``J_k = P_{k\\i} - A_ik² / P_{i\\k}`` the two equations give ``h_{k→i} = |A_ik| (x_k - q x_i)``.
-    """
-    weight = np.abs(slots.weight)
-    return weight * (mean[slots.source] - weight / cavity * mean[slots.destination])
-
-
-def decide_radius(operator: NonBacktracking, floor_cavity: Vector) -> Verdict:
+def decide_radius(operator: NonBacktracking, precisions: PrecisionMessages) -> Verdict:
     """Whether ``ρ(M) < 1``, proven from powers of ``M`` where it is small enough to be formed.
 
     YES by ``‖M^k‖_∞ < 1``, NO by ``|tr M^k| > m``, for ``k = 1, 2, 4, …``. The cavities are known to lie between
-    their floor and the last iterate; that interval and the rounding of every product are carried along as a
-    bound of ``‖error‖_∞``.
+    a floor and a ceiling; that interval and the rounding of every product are carried along as a bound of
+    ``‖error‖_∞``.
     """
-    if len(operator.core) == 0:
+    if operator.size == 0:
         return Verdict.YES
-    if not operator.is_small:
+    if not operator.is_small or precisions.floor_cavity is None:
         return Verdict.UNDECIDED
     power = operator.dense()
     size = len(power)
-    cavity = np.abs(operator.slots.weight / operator.ratio)[operator.core]
-    relative = float((cavity / floor_cavity[operator.core] - 1).max()) + 8 * ROUNDOFF
+    ceiling_cavity = precisions.ceiling_cavity(operator.slots)
+    above = float((precisions.cavity / precisions.floor_cavity - 1)[operator.core].max())
+    below = float((1 - precisions.cavity / ceiling_cavity)[operator.core].max())
+    relative = max(above, below) + 8 * ROUNDOFF
     norm = float(np.abs(power).sum(axis=1).max())
     error = relative * norm
     for _ in range(_SQUARINGS):
@@ -208,19 +197,22 @@ def real_radius(operator: NonBacktracking, belief: Vector, x: Vector) -> float:
     (the Ihara–Bass identity; ``g`` as in the edge-local form of the sweep). ``B(λ)`` is positive definite beyond
     the largest real eigenvalue, so the root of ``yᵀ B(λ) y`` never exceeds it, and it errs quadratically in ``y``.
     """
-    slots, core = operator.slots, operator.core
-    destination, source = slots.destination[core], slots.source[core]
-    # with q = P_{k\\i} / J_k this is A_ik / (sqrt(J_i J_k) q)
-    g = -operator.ratio[core] * np.sqrt(belief[source] / belief[destination])
-    y = np.zeros(slots.n)
-    y[destination] = (np.sqrt(belief) * x)[destination]
+    slots = operator.slots
+    root = np.sqrt(belief)
+    y = root * x
+    if operator.size < slots.edges:
+        outside = np.ones(slots.n, dtype=bool)
+        outside[slots.source[operator.core]] = False
+        y[outside] = 0.0
     y /= np.abs(y).max()
-    own, mixed, total = y[destination] ** 2, y[destination] * y[source], dot(y, y)
+    total = dot(y, y)
 
     def form(radius: float) -> float:
-        return total + float(((g * g * own + radius * g * mixed) / (radius**2 - g * g)).sum())
+        off = slots.kernels.bethe_form(slots.start, slots.source, operator.ratio, root, y, radius)[0]
+        return total + off
 
-    pole = float(np.abs(g).max())
+    # g, the coefficient of the edge-local sweeps, has the form's poles
+    pole = slots.kernels.bethe_form(slots.start, slots.source, operator.ratio, root, y, 2.0)[1]
     high = 1.0 + pole
     while form(high) <= 0:
         high *= 2

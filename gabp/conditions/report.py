@@ -26,7 +26,7 @@ class ConvergenceReport:
     diagonally_dominant : Verdict
         ``A_ii > Σ_j |A_ij|`` in every row.
     walk_summable : Verdict
-        ``ρ(|R|) < 1``: precisions and means converge under every schedule.
+        ``ρ(|R|) < 1``: precisions and means converge under every schedule. Of a general matrix ``ρ(|D|⁻¹ |O|)``.
     walk_radius : (float, float) or None
         Certified bounds ``lower <= ρ(|R|) <= upper``; None without a positive diagonal.
     scaling : array or tensor, shape (n,), float64, or None
@@ -47,6 +47,11 @@ class ConvergenceReport:
         The method to solve with.
     remarks : tuple of str
         Reasons and surprises, a line each.
+    block_walk_summable : Verdict or None
+        ``ρ(N) < 1`` for the norms ``N_ik = ‖A_ii^-½ A_ik A_kk^-½‖₂`` between vector-valued nodes: messages between
+        blocks converge under every schedule. None where no blocks were given.
+    block_walk_radius : (float, float) or None
+        Certified bounds of ``ρ(N)``.
     """
 
     n: int
@@ -66,8 +71,10 @@ class ConvergenceReport:
     mean_radius_bound: float | None
     flooding_converges: Verdict
     expected_sweeps: int | None
-    recommended_method: str
+    recommended_method: str | None
     remarks: tuple[str, ...] = ()
+    block_walk_summable: Verdict | None = None
+    block_walk_radius: tuple[float, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain Python values, fit for JSON: verdicts as "yes", "no", "undecided"."""
@@ -81,21 +88,23 @@ class ConvergenceReport:
             ("positive diagonal", _yes(self.positive_diagonal)),
             ("positive definite", str(self.positive_definite)),
             ("diagonally dominant", str(self.diagonally_dominant)),
-            ("walk-summable", f"{self.walk_summable}{self._walk_radius()}"),
+            ("walk-summable", f"{self.walk_summable}{_bounds(self.walk_radius, 'ρ(|R|)')}"),
             ("Jacobi radius ρ(R)", _number(self.jacobi_radius)),
             ("precision messages", self.precision_messages or "-"),
             ("mean radius ρ(M)", f"{_number(self.mean_radius)}  (proven <= {_number(self.mean_radius_bound)})"),
             ("flooding converges", str(self.flooding_converges)),
             ("expected sweeps", "-" if self.expected_sweeps is None else f"{self.expected_sweeps} to 1e-8"),
-            ("recommended method", self.recommended_method),
+            ("recommended method", self.recommended_method or "-"),
         ]
+        if self.block_walk_summable is not None:
+            between_blocks = f"{self.block_walk_summable}{_bounds(self.block_walk_radius, 'ρ(N)')}"
+            rows.append(("block walk-summable", between_blocks))
         rows += [("note", remark) for remark in self.remarks]
         return "\n".join(["ConvergenceReport", *(f"  {name:<20} {value}" for name, value in rows)])
 
-    def _walk_radius(self) -> str:
-        if self.walk_radius is None:
-            return ""
-        return f"  ({_number(self.walk_radius[0])} <= ρ(|R|) <= {_number(self.walk_radius[1])})"
+
+def _bounds(radius: tuple[float, float] | None, name: str) -> str:
+    return "" if radius is None else f"  ({_number(radius[0])} <= {name} <= {_number(radius[1])})"
 
 
 def _yes(flag: bool) -> str:

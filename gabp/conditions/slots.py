@@ -2,18 +2,20 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import scipy.sparse
-import scipy.sparse.csgraph
 from numpy.typing import NDArray
 
+from gabp.kernels import dispatch
+from gabp.kernels.bounds import ROUNDOFF
 from gabp.system import System
 
 Vector = NDArray[np.float64]
 Index = NDArray[np.int64]
 
-ROUNDOFF = 2.0**-53  # u, the relative error of one float64 operation
+__all__ = ["ROUNDOFF", "Index", "Slots", "Vector", "dot"]
 
 
 def dot(x: Vector, y: Vector) -> float:
@@ -27,47 +29,33 @@ class Slots:
 
     Attributes
     ----------
-    n : int
+    system : System
     start : array, shape (n + 1,), int64
-    source, destination, reverse : array, shape (m,)
+    source : array, shape (m,), int32
     diagonal : array, shape (n,)
     weight : array, shape (m,)
         ``A[destination, source]``.
-    labels : array, shape (n,)
-        The connected component of each node.
-    components : int
-    symmetric : bool
     unit : array, shape (n,)
         The powers of two ``S`` by which the rows and columns of the caller's matrix were scaled to ``S A S``:
         a vector ``d`` for the caller's matrix is ``d / unit`` here.
     """
 
-    n: int
+    system: System
     start: Index
     source: NDArray[np.int32]
-    destination: Index
     diagonal: Vector
     weight: Vector
-    labels: NDArray[np.int32]
-    components: int
-    symmetric: bool
-    system: System
     unit: Vector
 
     @staticmethod
     def of(system: System) -> "Slots":
         graph = system.graph
         return Slots(
-            system.n,
+            system,
             graph.start.cpu().numpy(),
             graph.source.cpu().numpy(),
-            graph.destination.cpu().numpy(),
             system.diagonal.double().cpu().numpy(),
             system.weight.double().cpu().numpy(),
-            graph.labels,
-            graph.components,
-            system.symmetric,
-            system,
             np.ones(system.n),
         )
 
@@ -85,9 +73,35 @@ class Slots:
         return smallest[self.labels] / self.unit
 
     @property
+    def n(self) -> int:
+        return len(self.diagonal)
+
+    @property
     def edges(self) -> int:
         """Directed edges, ``m``."""
         return len(self.source)
+
+    @property
+    def symmetric(self) -> bool:
+        return self.system.symmetric
+
+    @cached_property
+    def _balance(self) -> tuple[NDArray[np.int32], Vector | None]:
+        return self.kernels.balance(self.start, self.source, self.weight)
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """The connected component of each node, shape (n,)."""
+        return self._balance[0]
+
+    @cached_property
+    def components(self) -> int:
+        return int(self.labels.max()) + 1
+
+    @cached_property
+    def destination(self) -> Index:
+        """Who hears the message of each slot, shape (m,)."""
+        return self.system.graph.destination.cpu().numpy()
 
     @cached_property
     def reverse(self) -> Index:
@@ -102,57 +116,49 @@ class Slots:
     def coupling(self) -> Vector:
         """``|R_ij| = |A_ij| / sqrt(A_ii A_jj)`` in each slot, for a positive diagonal."""
         scale = np.sqrt(self.diagonal)
-        return np.abs(self.weight) / scale[self.destination] / scale[self.source]
+        return self.magnitude / np.repeat(scale, self.degree) / scale[self.source]
 
     def on_edges(self, values: Vector) -> scipy.sparse.csr_array:
         """The matrix with ``values`` in the slots and a zero diagonal."""
         return scipy.sparse.csr_array((values, self.source, self.start), (self.n, self.n))
 
-    @cached_property
-    def _incoming(self) -> scipy.sparse.csr_array:
-        return scipy.sparse.csr_array((np.ones(self.edges), np.arange(self.edges), self.start), (self.n, self.edges))
+    def multiply(self, values: Vector, x: Vector) -> Vector:
+        """The product with the matrix that has ``values`` in the slots and a zero diagonal, shape (n,)."""
+        return self.kernels.multiply(self.start, self.source, values, x)
 
-    def gather(self, messages: Vector) -> Vector:
-        """Sum of the messages that each node hears, ``(m, ...) -> (n, ...)``."""
-        return self._incoming @ messages
+    def heard_from_others(
+        self, ratio: Vector, message: Vector, base: Vector | None = None, out: Vector | None = None
+    ) -> Vector:
+        """``base_{k→i} + ratio_{k→i} · Σ_{l≠i} message_{l→k}``, shape (m,); without ``base`` that is zero."""
+        base = np.zeros(self.edges) if base is None else base
+        out = np.empty(self.edges) if out is None else out
+        return self.kernels.non_backtracking(self.start, self.source, self.reverse, ratio, message, base, out)
+
+    @property
+    def kernels(self) -> Any:
+        """The functions of `gabp.kernels.bounds`."""
+        return dispatch.choose_bounds()
 
     @cached_property
-    def absolute(self) -> scipy.sparse.csr_array:
-        """``|O|``, the off-diagonal magnitudes."""
-        return self.on_edges(np.abs(self.weight))
+    def magnitude(self) -> Vector:
+        """``|A_ik|`` in each slot."""
+        return np.abs(self.weight)
+
+    @cached_property
+    def square(self) -> Vector:
+        """``A_ik A_ki`` in each slot: what precision messages depend on."""
+        return self.weight * (self.weight if self.symmetric else self.weight[self.reverse])
 
     @cached_property
     def off_diagonal(self) -> scipy.sparse.csr_array:
         """``O = A - D``."""
         return self.on_edges(self.weight)
 
-    @cached_property
+    @property
     def signature(self) -> Vector | None:
         """Signs ``s`` with ``s_i s_j A_ij <= 0`` on every edge, or None where a cycle is frustrated.
 
         With such signs ``A`` is similar to its comparison matrix ``D - |O|``: the model is attractive after
         flipping the variables with ``s_i = -1``.
         """
-        # a double cover: (i, +) meets (j, +) where i and j want equal signs, (j, -) where opposite ones;
-        # a cycle is frustrated when it joins (i, +) to (i, -)
-        opposite = (self.weight > 0).astype(np.int64) * self.n
-        row = np.concatenate([self.destination, self.destination + self.n])
-        column = np.concatenate([self.source + opposite, self.source + self.n - opposite])
-        ones = np.ones(len(row), dtype=np.int8)
-        cover = scipy.sparse.coo_array((ones, (row, column)), (2 * self.n, 2 * self.n))
-        sheet = scipy.sparse.csgraph.connected_components(cover, directed=False)[1]
-        positive, negative = sheet[: self.n], sheet[self.n :]
-        if np.any(positive == negative):
-            return None
-        return np.where(positive < negative, 1.0, -1.0)
-
-    @cached_property
-    def envelope_work(self) -> float:
-        """Multiplications of a factorisation within the envelope of the reverse Cuthill–McKee order."""
-        pattern = scipy.sparse.csr_matrix(self.on_edges(np.ones(self.edges)))
-        order = scipy.sparse.csgraph.reverse_cuthill_mckee(pattern, symmetric_mode=True)
-        position = np.empty(self.n, dtype=np.int64)
-        position[order] = np.arange(self.n)
-        reach = np.zeros(self.n, dtype=np.int64)
-        np.maximum.at(reach, self.destination, position[self.destination] - position[self.source])
-        return float((reach.astype(np.float64) ** 2).sum())
+        return self._balance[1]

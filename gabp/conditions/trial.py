@@ -4,13 +4,17 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-from gabp.conditions.non_backtracking import NonBacktracking
-from gabp.conditions.slots import Slots, Vector, dot
+from gabp.conditions.precision_messages import PrecisionMessages
+from gabp.conditions.slots import Index, Slots, Vector, dot
+from gabp.messages import FloodingSweeps, GeneralFloodingSweeps, Precisions
 
 TARGET = 1e-8
-_WORK = 1e8  # edge updates to spend, within the limits below
-_FEWEST, _MOST = 30, 3000
+_WORK = 8e7  # edge updates to spend, within the limits below
+_FEWEST, _MOST = 20, 3000
+_CHEAP_TO_LOOK_AT = 200_000  # directed edges up to which the residual is evaluated after every sweep
+_EXPLODED, _UNSEEN = 1e30, 1e-300
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,43 +23,47 @@ class Trial:
 
     Attributes
     ----------
-    residuals : array, shape (sweeps + 1,)
-        ``‖b - A x_t‖ / ‖b‖`` after each sweep, from ``x_0 = 0``.
+    looks : array of int, shape (k,)
+        The sweeps after which the residual was looked at, from 0.
+    residuals : array, shape (k,)
+        ``‖b - A x_t‖ / ‖b‖`` then, from ``x_0 = 0``.
     """
 
+    looks: Index
     residuals: Vector
 
     @property
     def sweeps(self) -> int:
-        return len(self.residuals) - 1
+        return int(self.looks[-1])
 
     @property
     def rate(self) -> float:
         """The mean reduction of the residual per sweep over the last third of the trial."""
-        last = self.residuals[-1]
-        span = max(1, self.sweeps // 3)
-        first = self.residuals[-1 - span]
-        return float((last / first) ** (1 / span)) if first > 0 else 0.0
+        first = min(int(np.searchsorted(self.looks, self.sweeps * 2 / 3)), max(len(self.looks) - 2, 0))
+        if self.residuals[first] == 0 or self.sweeps == 0:
+            return 0.0
+        return float((self.residuals[-1] / self.residuals[first]) ** (1 / (self.looks[-1] - self.looks[first])))
 
 
-def run_trial(operator: NonBacktracking, belief: Vector, stop: float = TARGET, most: int = _MOST) -> Trial:
-    """Sweep until the relative residual is below ``stop``, it explodes, or the work allowed is spent."""
-    slots = operator.slots
+def run_trial(slots: Slots, precisions: PrecisionMessages, most: int = _MOST) -> Trial:
+    """Sweep until the relative residual is below 1e-8, it explodes, or the work allowed is spent."""
     limit = min(most, int(np.clip(_WORK / max(slots.edges, 1), _FEWEST, _MOST)))
+    apart = 1 if slots.edges <= _CHEAP_TO_LOOK_AT else 5
     b = np.random.default_rng(0).standard_normal(slots.n)
+    right = torch.from_numpy(b).to(slots.system.device)[:, None]
     size = math.sqrt(dot(b, b))
-    potential = np.zeros(slots.edges)
-    unary = operator.ratio * b[slots.source]
-    residuals = [1.0]
-    for _ in range(limit):
-        potential = operator.apply(potential) + unary
-        mean = (b + slots.gather(potential)) / belief
-        error = b - slots.diagonal * mean - slots.off_diagonal @ mean
-        residual = math.sqrt(dot(error, error)) / size
-        residuals.append(residual)
-        if residual <= stop or not residual < 1e30:
-            break
-    return Trial(np.array(residuals))
+    flooding: FloodingSweeps | GeneralFloodingSweeps
+    if isinstance(precisions.settled, Precisions):
+        flooding = FloodingSweeps(precisions.settled, right)
+    else:
+        flooding = GeneralFloodingSweeps(precisions.settled, right)
+    looks, residuals = [0], [1.0]
+    while looks[-1] < limit and TARGET < residuals[-1] < _EXPLODED:
+        flooding.sweep(apart)
+        error = slots.system.residual(flooding.mean(), right).cpu().numpy()[:, 0]
+        looks.append(looks[-1] + apart)
+        residuals.append(math.sqrt(dot(error, error)) / size)
+    return Trial(np.array(looks), np.array(residuals))
 
 
 def expected_sweeps(slots: Slots, trial: Trial, radius: float | None) -> int | None:
@@ -67,9 +75,11 @@ def expected_sweeps(slots: Slots, trial: Trial, radius: float | None) -> int | N
     """
     last = float(trial.residuals[-1])
     if last <= TARGET:
-        return trial.sweeps
+        before, apart = float(trial.residuals[-2]), trial.sweeps - int(trial.looks[-2])
+        missing = math.log(max(last, _UNSEEN) / TARGET) / math.log(before / max(last, _UNSEEN))
+        return math.ceil(trial.sweeps + apart * missing)
     rate = trial.rate if radius is None or radius == 0.0 else radius
-    if not rate < 1 or not last < 1e30:
+    if not rate < 1 or not last < _EXPLODED:
         return None
     # in logarithms: a fast rate to the power of many sweeps underflows
     decay = math.log(rate)

@@ -26,11 +26,15 @@ from gabp.conditions.slots import ROUNDOFF, Slots, Vector, dot
 from gabp.conditions.verdict import Verdict
 from gabp.system import EdgeGraph, System
 
-MMatrixSolver = Callable[[System, Tensor], Iterable[Tensor]]
-"""``solver(comparison, b)`` yields approximations of ``comparison⁻¹ b``, shape (n,), for a symmetric
-M-matrix (unit diagonal, nonpositive off-diagonals) if the question it serves is answered by yes."""
+MMatrixSolver = Callable[[System], Callable[[Tensor], Iterable[Tensor]]]
+"""``solver(comparison)`` sets up for a symmetric matrix of unit diagonal and nonpositive off-diagonals. What it returns
+yields, given ``b``, approximations of ``comparison⁻¹ b``, shape (n,), if ``comparison`` is an M-matrix; if it is none,
+the last may be a direction of nonpositive curvature."""
 
 _DENSE = 400  # nodes up to which eigenvectors and triangular solves are cheaper than any iteration
+_STEPS = 60  # of a solver that is handed in; one that needs more is no help
+_EASY = 12  # steps of conjugate gradients that cost about as much as the set-up of any better solver
+_CLOSE = 0.02  # width of the bounds, relative to the distance of 1, that is worth no further solve
 _TINY = 1e-280  # below this, products of a scaling with the matrix may have left the normal range
 
 
@@ -66,9 +70,9 @@ def certify(system: System, solver: MMatrixSolver | None = None, tightening: int
         Further solves to spend on narrower bounds once the verdict is known.
     """
     slots = Slots.equilibrated(system)
-    bracket = Bracket(slots)
-    bracket.decide(solver)
-    bracket.tighten(solver, tightening)
+    bracket = Bracket(slots, solver)
+    bracket.decide()
+    bracket.tighten(tightening)
     scaling = None
     if bracket.verdict is Verdict.YES and bracket.scaling is not None:
         scaling = torch.from_numpy(bracket.scaling * slots.unit).to(system.device)
@@ -77,6 +81,13 @@ def certify(system: System, solver: MMatrixSolver | None = None, tightening: int
 
 class Bracket:
     """Two certified bounds of ``ρ(|R|)``, each with the vector that proves it.
+
+    Parameters
+    ----------
+    slots : Slots
+        With a positive diagonal.
+    solver : callable, optional
+        Solves with an M-matrix; conjugate gradients where it is not given or does not decide.
 
     Attributes
     ----------
@@ -91,16 +102,17 @@ class Bracket:
         How the bounds closed in.
     """
 
-    def __init__(self, slots: Slots) -> None:
+    def __init__(self, slots: Slots, solver: MMatrixSolver | None = None) -> None:
         self.slots = slots
+        self._solver = solver
+        self._prepared: Callable[[Tensor], Iterable[Tensor]] | None = None
         self.lower, self.upper = 0.0, np.inf
         self.scaling: Vector | None = None
         self.witness: Vector | None = None
         self.products = 0
         self.history: list[tuple[int, float, float]] = []
         self._root = np.sqrt(slots.diagonal)
-        self._row_margin = 4 * (slots.degree + 2) * ROUNDOFF
-        # products of a row, then a pairwise sum over the nodes
+        # products of a row, then a pairwise or compensated sum over the nodes
         self._sum_margin = 4 * (slots.degree.max(initial=0) + 22 + np.log2(slots.n)) * ROUNDOFF
         self.offer(np.ones(slots.n))
         self.offer(self._root * slots.ones)
@@ -113,41 +125,48 @@ class Bracket:
 
     def offer(self, x: Vector) -> None:
         """Learn what ``x`` proves; its signs are ignored, its zeros restrict it to a lower bound."""
-        x = np.abs(x)
-        largest = x.max()
+        d = np.abs(x)
+        largest = d.max()
         if not (0 < largest < np.inf):
             return
-        d = x / largest / self._root
-        pull = self.slots.absolute @ d
-        own = self.slots.diagonal * d
+        d /= largest
+        d /= self._root
+        slots = self.slots
+        pull, upper, smallest, numerator, denominator = slots.kernels.quotients(
+            slots.start, slots.source, slots.magnitude, slots.diagonal, d
+        )
         self.products += 1
-        if own.min() > _TINY:
-            with np.errstate(over="ignore"):
-                upper = float((pull / own * (1 + self._row_margin)).max())
-            if upper < self.upper:
-                self.upper, self.scaling = upper, d
-        lower = self._symmetric_lower(d, pull, own) if self.slots.symmetric else self._row_lower(pull, own)
+        if smallest > _TINY and upper < self.upper:
+            self.upper, self.scaling = upper, d
+        if not slots.symmetric:
+            lower = self._row_lower(pull, d)
+        elif slots.components > 1:
+            lower = self._component_lower(pull, d)
+        else:
+            lower = self._rayleigh(numerator, denominator)
         if lower > self.lower:
             self.lower, self.witness = lower, d
         self.history.append((self.products, self.lower, self.upper))
 
-    def _symmetric_lower(self, d: Vector, pull: Vector, own: Vector) -> float:
-        numerator, denominator = d * pull, d * own
-        if self.slots.components > 1:
-            labels, count = self.slots.labels, self.slots.components
-            below = np.bincount(labels, denominator, count)
-            quotient = np.bincount(labels, numerator, count) / np.where(below > 0, below, np.inf)
-            best = labels == quotient.argmax()
-            numerator, denominator = numerator[best], denominator[best]
-        total = float(denominator.sum())
-        return float(numerator.sum() / total * (1 - self._sum_margin)) if total > _TINY else 0.0
+    def _rayleigh(self, numerator: float, denominator: float) -> float:
+        return numerator / denominator * (1 - self._sum_margin) if denominator > _TINY else 0.0
 
-    def _row_lower(self, pull: Vector, own: Vector) -> float:
+    def _component_lower(self, pull: Vector, d: Vector) -> float:
+        numerator, denominator = d * pull, d * self.slots.diagonal * d
+        labels, count = self.slots.labels, self.slots.components
+        below = np.bincount(labels, denominator, count)
+        quotient = np.bincount(labels, numerator, count) / np.where(below > 0, below, np.inf)
+        best = labels == quotient.argmax()
+        return self._rayleigh(float(numerator[best].sum()), float(denominator[best].sum()))
+
+    def _row_lower(self, pull: Vector, d: Vector) -> float:
         """``|R| x >= α x`` on the support of ``x`` gives ``ρ(|R|) >= α`` (Collatz), symmetric or not."""
+        own = self.slots.diagonal * d
         heard = own > _TINY
-        return float((pull[heard] / own[heard] * (1 - self._row_margin[heard])).min())
+        margin = 4 * (self.slots.degree[heard] + 2) * ROUNDOFF
+        return float((pull[heard] / own[heard] * (1 - margin)).min())
 
-    def decide(self, solver: MMatrixSolver | None = None) -> None:
+    def decide(self) -> None:
         """Bring one of the bounds to its side of 1."""
         self._weigh_ones_exactly()
         if self.slots.edges == 0 or self.verdict is not Verdict.UNDECIDED:
@@ -158,31 +177,61 @@ class Bracket:
         if not self.slots.symmetric:
             self._power(400)
             return
-        # easy cases of either kind fall within a few steps, which cost less than any set-up
+        # easy cases of either kind fall within a few steps
         steps = _conjugate_gradients(self.slots, 1.0)
-        self._iterate(steps, 30)
-        if solver is not None and self.verdict is Verdict.UNDECIDED:
-            self._iterate(self._handed_in(solver, 1.0), 60)
+        self._iterate(steps, _EASY)
+        if self._solver is not None and self.verdict is Verdict.UNDECIDED:
+            self._prepared = self._handed_in(1.0)
+            self._iterate(_solved(self._prepared, np.ones(self.slots.n)), _STEPS)
         if self.verdict is Verdict.UNDECIDED:
             self._iterate(steps, self._budget())
 
-    def tighten(self, solver: MMatrixSolver | None = None, solves: int = 1) -> None:
-        """Narrow the bounds: each solve with ``sI - |R|``, ``s`` between them, moves one of them to ``s``."""
+    def tighten(self, solves: int = 1) -> None:
+        """Narrow the bounds, by at most so many solves beyond what is cheap."""
         if self.slots.edges == 0 or solves == 0:
             return
         if self.slots.n <= _DENSE:
             self._dense()
             return
-        self._power(20)
+        if self._prepared is None and not self._is_close():
+            self._power(_EASY)
         if not self.slots.symmetric:
             return
         for _ in range(solves):
-            if not self.upper - self.lower > 1e-9 * self.upper:
+            if self._is_close():
                 return
-            shift = self.lower + 0.1 * (min(self.upper, 2 * self.lower) - self.lower)
-            limit = max(50, min(self._budget(), self.products))
-            steps = _conjugate_gradients(self.slots, shift)
-            self._iterate(steps if solver is None else self._handed_in(solver, shift), limit, shift)
+            if self.verdict is Verdict.YES and self._solver is not None:
+                self._inverse_iteration()
+            else:
+                self._push()
+
+    def _is_close(self) -> bool:
+        return self.upper - self.lower <= max(_CLOSE * abs(1 - self.lower), 1e-9 * self.upper)
+
+    def _inverse_iteration(self) -> None:
+        """Solve ``(I - |R|) y = x`` for the best ``x`` so far: closer to the eigenvector, whatever the threshold."""
+        assert self.scaling is not None
+        if self._prepared is None:
+            self._prepared = self._handed_in(1.0)
+        x = self.scaling * self._root
+        guess = x / (1 - self.lower)
+        wanted = x - guess + self.slots.multiply(self.slots.coupling, guess)
+        before = self.upper
+        for correction in islice(_solved(self._prepared, wanted), _STEPS):
+            self.products += 1
+            self.offer(guess + correction)
+            if self._is_close() or (before - self.upper) < 0.1 * (1 - self.upper) * _CLOSE:
+                return
+            before = self.upper
+
+    def _push(self) -> None:
+        """A solve with ``sI - |R|``, ``s`` between the bounds, moves one of them to ``s``."""
+        shift = self.lower + 0.1 * (min(self.upper, 2 * self.lower) - self.lower)
+        limit = max(50, min(self._budget(), self.products))
+        if self._solver is None:
+            self._iterate(_conjugate_gradients(self.slots, shift), limit, shift)
+        else:
+            self._iterate(_solved(self._handed_in(shift), np.ones(self.slots.n)), min(limit, _STEPS), shift)
 
     def _weigh_ones_exactly(self) -> None:
         """Decide ``1ᵀ(D - |O|)1 <= 0`` without rounding: graph Laplacians have ``ρ(|R|) = 1`` exactly."""
@@ -190,14 +239,14 @@ class Bracket:
         if not slots.symmetric:
             return
         ones = slots.ones
-        node, edge = slots.diagonal * ones**2, np.abs(slots.weight) * (ones[slots.destination] * ones[slots.source])
-        own = np.bincount(slots.labels, node, slots.components)
-        pull = np.bincount(slots.labels[slots.destination], edge, slots.components)
-        for component in np.flatnonzero(np.abs(own - pull) <= 1e-9 * own):
+        node, pull = slots.diagonal * ones**2, ones * slots.multiply(slots.magnitude, ones)
+        own, total = (np.bincount(slots.labels, terms, slots.components) for terms in (node, pull))
+        for component in np.flatnonzero(np.abs(own - total) <= 1e-9 * own):
             inside = slots.labels == component
-            exact = min(node[inside].min(), edge[inside[slots.destination]].min(initial=1.0)) > _TINY
-            terms = chain(node[inside], -edge[inside[slots.destination]])
-            if exact and math.fsum(terms) <= 0 and self.lower < 1:
+            heard = np.repeat(inside, slots.degree)
+            edge = slots.magnitude[heard] * np.repeat(ones, slots.degree)[heard] * ones[slots.source[heard]]
+            exact = min(node[inside].min(), edge.min(initial=1.0)) > _TINY
+            if exact and math.fsum(chain(node[inside], -edge)) <= 0 and self.lower < 1:
                 self.lower, self.witness = 1.0, np.where(inside, ones, 0.0)
                 self.history.append((self.products, self.lower, self.upper))
 
@@ -214,20 +263,19 @@ class Bracket:
             if self.upper < threshold or self.lower >= threshold:
                 return
 
-    def _handed_in(self, solver: MMatrixSolver, shift: float) -> Iterator[Vector | None]:
+    def _handed_in(self, shift: float) -> Callable[[Tensor], Iterable[Tensor]]:
+        """The solver that was handed in, set up for ``I - |R|/shift``."""
+        assert self._solver is not None
         weight = torch.from_numpy(-self.slots.coupling / shift)
         graph = self.slots.system.graph
         host = EdgeGraph(graph.n, graph.start.cpu(), graph.source.cpu())
-        ones = torch.ones(self.slots.n, dtype=torch.float64)
-        for x in solver(System(host, ones, weight, symmetric=True), ones):
-            yield x.double().numpy() if bool(torch.isfinite(x).all()) and bool((x > 0).all()) else None
+        return self._solver(System(host, torch.ones(self.slots.n, dtype=torch.float64), weight, symmetric=True))
 
     def _power(self, steps: int) -> None:
         """Power iteration on ``I + |R|``: without the identity a bipartite graph oscillates."""
         x = np.ones(self.slots.n) if self.scaling is None else self.scaling * self._root
-        matrix = self.slots.on_edges(self.slots.coupling)
         for _ in range(steps):
-            x = x + matrix @ x
+            x = x + self.slots.multiply(self.slots.coupling, x)
             x /= x.max()
             self.products += 1
         self.offer(x)
@@ -250,6 +298,10 @@ class Bracket:
                 self.offer(x)
                 return
             gap *= 10
+
+
+def _solved(prepared: Callable[[Tensor], Iterable[Tensor]], b: Vector) -> Iterator[Vector]:
+    return (x.double().numpy() for x in prepared(torch.from_numpy(b)))
 
 
 def _perron_vector(matrix: np.ndarray) -> Vector:
@@ -289,13 +341,13 @@ def _conjugate_gradients(slots: Slots, shift: float) -> Iterator[Vector | None]:
     direction of nonpositive curvature, which proves a no; None in between.
     """
     n = slots.n
-    matrix = slots.on_edges(slots.coupling / shift)
+    coupling = slots.coupling if shift == 1.0 else slots.coupling / shift
     x, residual = np.zeros(n), np.ones(n)
     direction = residual.copy()
     squared = float(n)
     best = np.inf
     while True:
-        image = direction - matrix @ direction
+        image = direction - slots.multiply(coupling, direction)
         curvature = dot(direction, image)
         if curvature <= 0:
             yield direction

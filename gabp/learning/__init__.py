@@ -4,8 +4,8 @@ from gabp.learning.adjoint import AdjointSystem, adjoint_system
 from gabp.learning.backpropagation import Message, MessageTrace, backprop
 from gabp.learning.equilibrium import fixed_point
 from gabp.learning.gaussian import Gaussian
-from gabp.learning.implicit import solve_differentiably, wants_gradient
 from gabp.learning.maxproduct import MaxProductResult, maxproduct
+from gabp.learning.solver import Solver
 
 __all__ = [
     "AdjointSystem",
@@ -13,10 +13,9 @@ __all__ = [
     "MaxProductResult",
     "Message",
     "MessageTrace",
+    "Solver",
     "adjoint_system",
     "backprop",
     "fixed_point",
     "maxproduct",
-    "solve_differentiably",
-    "wants_gradient",
 ]

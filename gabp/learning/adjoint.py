@@ -11,6 +11,7 @@ from torch import Tensor
 from gabp.learning.factors import LocalFactor
 from gabp.learning.program import Program
 from gabp.learning.tracing import trace
+from gabp.system import InvalidSystemError
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,11 @@ def adjoint_system(fn: Callable[..., Tensor], *inputs: Tensor) -> AdjointSystem:
     *inputs : Tensor
         Real floating point.
 
+    Raises
+    ------
+    TypeError, InvalidSystemError
+        See `gabp.backprop`.
+
     Examples
     --------
     >>> import torch, gabp
@@ -60,9 +66,12 @@ def adjoint_system(fn: Callable[..., Tensor], *inputs: Tensor) -> AdjointSystem:
     >>> round(float(system.gradients(solution.x)[0]), 10)
     1.2766774339
     """
+    for i, x in enumerate(inputs):
+        if isinstance(x, Tensor) and x.is_complex():
+            raise InvalidSystemError(f"input {i} is complex; a linear system of adjoints is real")
     program = trace(fn, inputs)
     if program.output_value.numel() != 1:
-        raise ValueError(f"fn must return a scalar, not a tensor of shape {tuple(program.output_value.shape)}")
+        raise InvalidSystemError(f"fn must return a scalar, not a tensor of shape {tuple(program.output_value.shape)}")
     place, total = _places(program)
     rows, columns, values = [np.arange(total)], [np.arange(total)], [np.ones(total)]
     for row, column, derivative in _local_jacobians(program, place):

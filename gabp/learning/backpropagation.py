@@ -81,7 +81,7 @@ class MessageTrace:
     def gauss_newton(self, i: int = 0) -> Tensor:
         """The Gauss–Newton block of input ``i``, shape (d, d) for its ``d`` elements."""
         if not self.curvature_roots:
-            raise ValueError("there are no curvature messages: call backprop with loss_precision")
+            raise InvalidSystemError("there are no curvature messages: call backprop with loss_precision")
         root = self.curvature_roots[i]
         root = root.reshape(len(root), -1)
         return root.T @ root
@@ -159,7 +159,7 @@ def backprop(
     >>> messages.sweeps, messages.depth
     (2, 2)
     """
-    _require_valid(fn, inputs, schedule, loss_precision)
+    _require_valid(schedule, loss_precision)
     program = trace(fn, inputs)
     boundary = _boundary(program.output_value, loss_precision)
     run = _TwoPass(program, boundary) if schedule == "two-pass" else _Flooding(program, boundary)
@@ -304,15 +304,7 @@ def _boundary(output: Tensor, loss_precision: float | None) -> Tensor:
     return loss_precision * output
 
 
-def _require_valid(fn: Any, inputs: tuple[Tensor, ...], schedule: str, loss_precision: float | None) -> None:
-    if not callable(fn):
-        raise TypeError(f"fn must be callable, not {type(fn).__name__}")
-    if not inputs:
-        raise InvalidSystemError("backprop needs at least one input")
-    for i, x in enumerate(inputs):
-        if not isinstance(x, Tensor) or not (x.is_floating_point() or x.is_complex()):
-            kind = f"tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
-            raise TypeError(f"input {i} must be a floating point tensor, not a {kind}; let fn hold what is constant")
+def _require_valid(schedule: str, loss_precision: float | None) -> None:
     if not isinstance(schedule, str):
         raise TypeError(f"schedule must be a string, not {type(schedule).__name__}")
     if schedule not in _SCHEDULES:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gabp.learning.factors import LocalFactor
 from gabp.learning.program import Program
+from gabp.system import InvalidSystemError
 
 
 def curvature_messages(
@@ -28,11 +29,11 @@ def curvature_messages(
 
     Raises
     ------
-    ValueError
+    InvalidSystemError
         The program has a cycle.
     """
     if program.has_cycle:
-        raise ValueError(
+        raise InvalidSystemError(
             "loss_precision needs a program without an equilibrium: curvature takes a single backward pass"
         )
     assert program.output is not None

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gabp.kernels import reference
 from gabp.learning.stored_values import stored_values
 from gabp.system import System
 
@@ -26,6 +27,11 @@ class Entries:
     @property
     def requires_grad(self) -> bool:
         return self.diagonal.requires_grad or self.weight.requires_grad
+
+    def multiply(self, x: Tensor, system: System) -> Tensor:
+        """``A x`` for ``x`` of shape (n, k), differentiable in both."""
+        graph = system.graph
+        return reference.multiply(self.diagonal, self.weight, graph.source.long(), graph.destination, x)
 
     @staticmethod
     def of(A: Any, system: System) -> "Entries":
@@ -53,12 +59,17 @@ class Entries:
         return Entries(diagonal, weight)
 
 
-def as_tensor(system: System, kept: Tensor | None = None) -> Tensor:
-    """The matrix of ``system`` as a torch COO tensor; of the ``kept`` nodes (n,) only, renumbered in their order."""
+def as_tensor(system: System, kept: Tensor | None = None, entries: Entries | None = None) -> Tensor:
+    """The matrix of ``system`` as a torch COO tensor; of the ``kept`` nodes (n,) only, renumbered in their order.
+
+    Its values are attached to the autograd graph of ``entries``, where these are given.
+    """
     graph = system.graph
     node = torch.arange(system.n, device=system.device)
     place = torch.stack([torch.cat([node, graph.destination]), torch.cat([node, graph.source.long()])])
     value = torch.cat([system.diagonal, system.weight])
+    if entries is not None:
+        value = torch.cat([entries.diagonal, entries.weight]).to(value.dtype)
     size = system.n
     if kept is not None:
         inside = kept[place].all(0)

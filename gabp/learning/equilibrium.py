@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gabp.learning.tracing import active_recorder
+from gabp.system import InvalidSystemError
 
 _ROUNDING_OF_A_MAP = 100.0  # in units of rtol: where f itself rounds, its iteration may jitter that much
 
@@ -34,6 +35,8 @@ def fixed_point(
 
     Raises
     ------
+    TypeError, InvalidSystemError
+        ``f`` does not return a tensor of the shape of its argument.
     ArithmeticError
         The iteration does not converge.
 
@@ -61,8 +64,12 @@ def _iterate(f: Callable[[Tensor], Tensor], x: Tensor, rtol: float, limit: int) 
     previous = float("inf")
     for _ in range(limit):
         image = f(x)
+        if not isinstance(image, Tensor):
+            raise TypeError(f"f must return a tensor, not {type(image).__name__}")
         if image.shape != x.shape:
-            raise ValueError(f"f changes the shape of its argument from {tuple(x.shape)} to {tuple(image.shape)}")
+            raise InvalidSystemError(
+                f"f changes the shape of its argument from {tuple(x.shape)} to {tuple(image.shape)}"
+            )
         change = float(torch.linalg.vector_norm(image - x))
         size = float(torch.linalg.vector_norm(image))
         x = image

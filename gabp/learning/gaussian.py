@@ -1,5 +1,6 @@
 """The Gaussian model as an object: everything one asks of it, from one set-up and one factor."""
 
+import logging
 import math
 from functools import cached_property
 from typing import Any
@@ -13,6 +14,7 @@ from gabp.learning import implicit, message_gradients
 from gabp.learning.entries import Entries, as_tensor
 from gabp.learning.implicit import SetUp, wants_gradient
 from gabp.marginals import (
+    FactorSampler,
     Marginals,
     Sampler,
     VarianceKind,
@@ -22,7 +24,7 @@ from gabp.marginals import (
     require_kind,
 )
 from gabp.messages import SparseFactor, fits_in_memory
-from gabp.solvers import Solver, solve_m_matrix
+from gabp.solvers import Solver, m_matrix_solver, search_negative_curvature
 from gabp.system import (
     InvalidSystemError,
     System,
@@ -31,6 +33,8 @@ from gabp.system import (
     read_matrix,
     require_positive_diagonal,
 )
+
+_log = logging.getLogger("gabp")
 
 _WORTH_A_FACTOR = 1e13  # operations; beyond, perturb-and-solve samples sooner
 _QUICKLY_ORDERED, _QUICKLY_FACTORED = 500_000, 1e9  # edges and operations of a factor sooner made than a certificate
@@ -42,7 +46,9 @@ class Gaussian:
 
     Immutable and picklable; the set-up, the factor and the messages are made when first asked for and kept.
     Where A's values or b are torch tensors that require grad, mean, Bethe and exact variances, covariances,
-    log-determinants, log-density and normaliser carry gradients, once and twice.
+    log-determinants, log-density, normaliser and conditioned models carry gradients, once and twice. So do
+    samples, as members of their distribution: ``dx = dμ - ½ A⁻¹ dA (x - μ)``, with which ``E f(x)`` is
+    differentiated without bias.
 
     Parameters
     ----------
@@ -112,7 +118,8 @@ class Gaussian:
     def _definite_system(self) -> System:
         """The system, known to be positive definite by a certificate or by its factor, whichever is cheaper.
 
-        A model that is neither certified walk-summable nor small enough for a factor is taken on trust.
+        A model that is neither certified walk-summable nor small enough for a factor is searched for negative
+        curvature (`gabp.solvers.search_negative_curvature`); where the search does not end, a warning is logged.
 
         Raises
         ------
@@ -122,18 +129,26 @@ class Gaussian:
         if bool((system.diagonal.double() > (1 + _ROUNDING) * system.absolute_row_sums).all()):
             return system  # diagonally dominant
         small = system.graph.edges <= _QUICKLY_ORDERED and system.graph.symbolic.flops <= _QUICKLY_FACTORED
-        if not small and certify(system, solve_m_matrix).verdict is Verdict.YES:
+        if not small and certify(system, m_matrix_solver).verdict is Verdict.YES:
             return system
-        return self._factor.system if fits_in_memory(system.graph) else system
+        if fits_in_memory(system.graph):
+            return self._factor.system
+        if not search_negative_curvature(system):
+            _log.warning("whether A is positive definite could not be established: its marginals are taken on trust")
+        return system
 
     @cached_property
-    def _sampler(self) -> Sampler:
+    def _sampler(self) -> Sampler | None:
         cheap = fits_in_memory(self._system.graph) and self._system.graph.symbolic.flops <= _WORTH_A_FACTOR
         return make_sampler(self._factor if cheap else None, self.solver)
 
     @cached_property
     def _factor_setup(self) -> SetUp:
         return SetUp(self._system, None, self._factor)
+
+    @cached_property
+    def _solver_setup(self) -> SetUp:
+        return SetUp(self._definite_system, self.solver)
 
     def __getstate__(self) -> dict:
         entries = Entries(self._entries.diagonal.detach(), self._entries.weight.detach())
@@ -181,7 +196,7 @@ class Gaussian:
             if self._differentiable:
                 raise InvalidSystemError("corrected variances are estimates and not differentiable; ask for 'exact'")
             spread, error = corrected_variances(
-                self._system, self._sampler, make_generator(seed), probes=probes, rtol=rtol
+                self.solver, self._sampler, make_generator(seed), probes=probes, rtol=rtol
             )
         elif variance == "exact" or self._system.graph.is_forest:
             spread, kind = implicit.selected_inverse(self._entries, self._factor_setup)[0], "exact"
@@ -257,10 +272,24 @@ class Gaussian:
         return self._give_number(density[0]) if single else self._give(density)
 
     def sample(self, size: int = 1, seed: int | None = None) -> Any:
-        """Independent samples, shape (size, n); the same ``seed`` gives the same ones."""
+        """Independent samples, shape (size, n); the same ``seed`` gives the same ones.
+
+        Raises
+        ------
+        InvalidSystemError
+            A is too large for a factor and not certified walk-summable.
+        """
         _require_positive(size, "size", (int, np.integer))
-        draws = self._sampler.draw(int(size), make_generator(seed)).T + self._mean().detach()
-        return self._give(draws)
+        if self._sampler is None:
+            raise InvalidSystemError(
+                "A is too large for a factor and not certified walk-summable (see gabp.check), so no exact samples "
+                "can be drawn; a machine with more memory can, and means and variances need no samples"
+            )
+        draws = self._sampler.draw(int(size), make_generator(seed))
+        if self._differentiable:
+            setup = self._factor_setup if isinstance(self._sampler, FactorSampler) else self._solver_setup
+            draws = implicit.transport(self._entries, draws.to(self._system.device), setup)
+        return self._give(draws.T + self._mean())
 
     def condition(self, indices: Any, values: Any) -> "Gaussian":
         """The model of the other variables, in their order, once those at ``indices`` are known to be ``values``.
@@ -273,7 +302,7 @@ class Gaussian:
         Returns
         -------
         Gaussian
-            Of ``n - c`` variables: ``A_RR`` and ``b_R - A_RC values``. It is detached from autograd.
+            Of ``n - c`` variables: ``A_RR`` and ``b_R - A_RC values``, differentiable in all three.
         """
         system = self._definite_system
         known = _read_nodes(indices, "indices", "(c,)").to(self._system.device).reshape(-1)
@@ -282,13 +311,14 @@ class Gaussian:
         if len(torch.unique(known)) < len(known) or len(known) == self.n:
             raise InvalidSystemError("indices must not repeat, and must leave a variable to condition")
         values = np.asarray(values) if isinstance(values, (list, tuple)) else values
-        value = read_columns(values, len(known), "values", self._system.device).values
-        kept = torch.ones(self.n, dtype=torch.bool, device=self._system.device)
+        value = read_columns(values, len(known), "values", system.device).values
+        if wants_gradient(values):
+            value = values.to(system.device).double().reshape(-1, 1)
+        kept = torch.ones(self.n, dtype=torch.bool, device=system.device)
         kept[known] = False
-        given = torch.zeros((self.n, 1), dtype=torch.float64, device=self._system.device)
-        given[known] = value
-        potential = (self._potential.detach() - system.multiply(given)[:, 0])[kept]
-        conditioned = Gaussian(as_tensor(system, kept), potential)
+        given = torch.zeros((self.n, 1), dtype=torch.float64, device=system.device).index_put((known,), value)
+        potential = (self._potential - self._entries.multiply(given, system)[:, 0])[kept]
+        conditioned = Gaussian(as_tensor(system, kept, self._entries), potential)
         conditioned._family = self._family
         return conditioned
 
@@ -307,8 +337,7 @@ class Gaussian:
         system = self._definite_system
         if rtol is None and not self._differentiable:
             return self._settled_mean
-        settings = {} if rtol is None else {"rtol": rtol}
-        setup = SetUp(system, self.solver, None, settings)
+        setup = self._solver_setup if rtol is None else SetUp(system, self.solver, None, {"rtol": rtol})
         return implicit.solve(self._entries, self._potential[:, None], setup)[:, 0]
 
     def _factored_mean(self) -> Tensor:

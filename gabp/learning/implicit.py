@@ -7,6 +7,7 @@ saves only inputs and outputs. With ``Z = A⁻¹``:
     x = Z b                 dx = Z (db - dA x)
     log det A               d = tr(Z dA)
     Z on A's pattern        dZ = -Z dA Z
+    x ~ N(0, Z)             dx = -½ Z dA x, which moves the distribution as dZ says
 """
 
 from dataclasses import dataclass, field, replace
@@ -19,11 +20,13 @@ from torch.autograd import Function
 
 from gabp.kernels import reference
 from gabp.learning.entries import Entries, as_tensor
+from gabp.learning.pairs import PairGraph
 from gabp.messages import SparseFactor
 from gabp.solvers import Solution, Solver
 from gabp.system import System
 
 _CHUNK = 64  # columns of the inverse held at a time
+_LOOSEST = 1e-3  # relative tolerance of a backward solve, however loose the forward one was
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +48,26 @@ class SetUp:
         return solver.solve(b.detach().double(), **self.settings).x
 
     @cached_property
+    def pairs(self) -> PairGraph:
+        return PairGraph.of(self.system.graph)
+
+    @cached_property
     def _transposed_solver(self) -> Solver:
         assert self.solver is not None
         transposed = replace(self.system, weight=self.system.weight[self.system.graph.reverse])
         return Solver(as_tensor(transposed), symmetric=False)
 
 
-def solve_differentiably(A: Any, b: Any, solver: Solver, solution: Solution, **settings: Any) -> Solution:
+def solve_differentiably(
+    A: Any,
+    b: Any,
+    solver: Solver,
+    solution: Solution,
+    *,
+    rtol: float | None = None,
+    atol: float = 0.0,
+    maxiter: int | None = None,
+) -> Solution:
     """``solution`` with an ``x`` that carries gradients to the values of ``A`` and to ``b``, once and twice.
 
     Parameters
@@ -62,15 +78,25 @@ def solve_differentiably(A: Any, b: Any, solver: Solver, solution: Solution, **s
         Set up for ``A``; it serves the backward passes too.
     solution : Solution
         Of ``solver.solve(b)``.
-    **settings
-        ``rtol`` and ``maxiter`` of the backward solves.
+    rtol, atol, maxiter
+        Of that solve. The backward solves have right-hand sides of other units, so they meet the relative
+        tolerance that the forward one was held to.
     """
     system = solver.system
     entries = Entries.of(A, system)
     columns = b.to(system.device).double().reshape(system.n, -1)
+    settings = {"rtol": _relative_tolerance(rtol, atol, columns, solution), "maxiter": maxiter}
     given = solution.x.detach().to(system.device).double().reshape(system.n, -1)
     x = _Solve.apply(entries.diagonal, entries.weight, columns, SetUp(system, solver, None, settings), False, given)
     return replace(solution, x=x.reshape(b.shape).to(device=b.device, dtype=solution.x.dtype))
+
+
+def _relative_tolerance(rtol: float | None, atol: float, columns: Tensor, solution: Solution) -> float:
+    if rtol is None:
+        rtol = 1e-5 if solution.x.dtype == torch.float32 else 1e-8
+    size = columns.detach().norm(dim=0)
+    smallest = float(size[size > 0].min()) if bool((size > 0).any()) else 1.0
+    return max(rtol, min(atol / smallest, _LOOSEST))
 
 
 def wants_gradient(*tensors: Any) -> bool:
@@ -89,8 +115,13 @@ def log_determinant(entries: Entries, setup: SetUp) -> Tensor:
 
 
 def selected_inverse(entries: Entries, setup: SetUp) -> tuple[Tensor, Tensor]:
-    """``diag(A⁻¹)`` and ``A⁻¹`` in A's slots; its backward pass takes n solves."""
+    """``diag(A⁻¹)`` and ``A⁻¹`` in A's slots."""
     return _SelectedInverse.apply(entries.diagonal, entries.weight, setup)
+
+
+def transport(entries: Entries, samples: Tensor, setup: SetUp) -> Tensor:
+    """``samples`` (n, k) of N(0, A⁻¹), carrying the gradient of their distribution."""
+    return _Transport.apply(entries.diagonal, entries.weight, samples, setup)
 
 
 class _Solve(Function):
@@ -149,12 +180,12 @@ class _Sandwich(Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(diagonal, weight, g_diagonal, g_weight)
         ctx.setup = setup
-        Z, G = setup.factor.solve, _operator(setup.system, g_diagonal, g_weight)  # type: ignore[union-attr]
-        return _on_pattern(setup.system, lambda unit: -Z(G(Z(unit))))
+        return setup.pairs.sandwich(setup.system, g_diagonal, g_weight)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, h_diagonal: Tensor, h_weight: Tensor) -> tuple:
+        """Takes n solves."""
         _, _, g_diagonal, g_weight = ctx.saved_tensors
         system = ctx.setup.system
         Z = ctx.setup.factor.solve
@@ -166,8 +197,27 @@ class _Sandwich(Function):
             return Z(H(Z(G(column)))) + Z(G(Z(H(column))))
 
         along_a = _on_pattern(system, both_ways)
-        along_g = _on_pattern(system, lambda unit: -Z(H(Z(unit))))
+        along_g = ctx.setup.pairs.sandwich(system, h_diagonal, h_weight)
         return *along_a, *along_g, None
+
+
+class _Transport(Function):
+    """Samples of N(0, A⁻¹) moved along with A: ``dx = -½ A⁻¹ dA x`` gives ``d E[x xᵀ] = -A⁻¹ dA A⁻¹``."""
+
+    @staticmethod
+    def forward(ctx: Any, diagonal: Tensor, weight: Tensor, samples: Tensor, setup: SetUp) -> Tensor:
+        x = samples.clone()
+        ctx.save_for_backward(diagonal, weight, x)
+        ctx.setup = setup
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple:
+        diagonal, weight, x = ctx.saved_tensors
+        graph = ctx.setup.system.graph
+        adjoint = _Solve.apply(diagonal, weight, gradient, ctx.setup, False, None)
+        along = (adjoint[graph.destination] * x[graph.source.long()]).sum(1)
+        return -0.5 * (adjoint * x).sum(1), -0.5 * along, None, None
 
 
 def _operator(system: System, diagonal: Tensor, weight: Tensor) -> Any:

@@ -12,6 +12,7 @@ from gabp.system import EdgeGraph, Forest, InvalidSystemError, require_damping, 
 
 Mode = Literal["max", "sum"]
 Schedule = Literal["flooding", "sequential"]
+_STILL = 8.0  # roundings of the largest log-message within which none has changed
 _TIE = 64.0  # roundings of the largest log-belief within which two values of a belief are equal,
 _TIE_OF_TOLERANCE = 100.0  # or this many times the tolerance to which the messages have converged
 
@@ -82,7 +83,7 @@ class MaxProductResult:
 
         Raises
         ------
-        ValueError
+        InvalidSystemError
             The model has more than four million assignments.
 
         References
@@ -139,12 +140,13 @@ def maxproduct(
         Share of the old log-message that is kept.
     maxiter : int
     tol : float
-        Largest change of a normalised log-message at which the iteration has converged.
+        Largest change of a normalised log-message at which the iteration has converged, or a few roundings of the
+        largest one where these are more.
 
     Raises
     ------
     TypeError, InvalidSystemError
-        Arguments of the wrong kind, shape or content; the place is named.
+        Arguments of the wrong kind, shape or content; the place is named. Forbidden values that leave a node none.
 
     Examples
     --------
@@ -169,6 +171,7 @@ def maxproduct(
     else:
         converged, iterations = messages.iterate(schedule, damping, maxiter, tol)
     beliefs = messages.beliefs()
+    _require_possible(beliefs)
     tied = _tied(beliefs, 0.0 if model.graph.is_forest else _TIE_OF_TOLERANCE * tol)
     assignment = _decode(messages, beliefs, tied) if mode == "max" else beliefs.argmax(1)
     score = float(model.scores(assignment[None])[0])
@@ -190,6 +193,15 @@ def maxproduct(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Nodes that send at once, and the slots of what they hear: ``heard[e]`` by ``node[place[e]]``."""
+
+    node: Tensor
+    heard: Tensor
+    place: Tensor
+
+
 class _Messages:
     """Normalised log-messages, one of shape (K,) per slot."""
 
@@ -201,16 +213,20 @@ class _Messages:
             model.graph.reverse,
         )
         self.message = model.unary.new_zeros((model.graph.edges, model.unary.shape[1]))
-        self.every = torch.arange(model.graph.edges, device=self.message.device)
+        device = self.message.device
+        every = torch.arange(model.graph.edges, device=device)
+        self.everyone = _Group(torch.arange(model.graph.n, device=device), every, self.destination)
 
     def beliefs(self) -> Tensor:
         """Log-beliefs, shape (n, K)."""
-        return self._sum(*self._collect())
+        return self._sum(*self._collect(self.everyone))
 
     def iterate(self, schedule: Schedule, damping: float, maxiter: int, tol: float) -> tuple[bool, int]:
+        groups = [self.everyone] if schedule == "flooding" else self._in_order()
+        rounding = _STILL * torch.finfo(self.message.dtype).eps
         for iteration in range(1, maxiter + 1):
-            change = self._flood(damping) if schedule == "flooding" else self._sweep(damping)
-            if change <= tol:
+            change = max(self._renew(group, damping) for group in groups)
+            if change <= max(tol, rounding * float(torch.nan_to_num(self.message, neginf=0.0).abs().max())):
                 return True, iteration
         return False, maxiter
 
@@ -227,7 +243,7 @@ class _Messages:
         by_depth = torch.argsort(depth[linked], stable=True)
         sizes = torch.bincount(depth[linked], minlength=1)[1:].tolist()
         levels = down[by_depth].to(self.message.device).split(sizes) if sizes else ()
-        finite, blocked = self._collect()
+        finite, blocked = self._collect(self.everyone)
         for level in reversed(levels):
             up = self.reverse[level]
             self._send(up, finite, blocked)
@@ -235,41 +251,44 @@ class _Messages:
             self._send(level, finite, blocked)
         return True, 2
 
-    def cavity(self, slots: Tensor, finite: Tensor, blocked: Tensor) -> Tensor:
-        """The sender's log-belief without what it heard from the receiver, shape (s, K)."""
+    def cavity(self, slots: Tensor, sender: Tensor, finite: Tensor, blocked: Tensor) -> Tensor:
+        """The sender's log-belief without what it heard from the receiver, shape (s, K); its row is ``sender``."""
         heard = self.message[self.reverse[slots]]
-        sender = self.source[slots]
         silent = torch.isneginf(heard)
         return self._sum(finite[sender] - torch.where(silent, 0.0, heard), blocked[sender] - silent.to(blocked.dtype))
 
     def _send(self, slots: Tensor, finite: Tensor, blocked: Tensor) -> None:
         """First messages along ``slots``; the sums of the receivers are kept up to date."""
-        new = self._new(self.cavity(slots, finite, blocked), slots)
+        new = self._new(self.cavity(slots, self.source[slots], finite, blocked), slots)
         self.message[slots] = new
         silent = torch.isneginf(new)
         finite.index_add_(0, self.destination[slots], torch.where(silent, 0.0, new))
         blocked.index_add_(0, self.destination[slots], silent.to(blocked.dtype))
 
-    def _flood(self, damping: float) -> float:
-        new = self._new(self.cavity(self.every, *self._collect()), self.every)
-        change = _largest_change(new, self.message)
-        self.message = _damped(new, self.message, damping)
-        return change
+    def _renew(self, group: "_Group", damping: float) -> float:
+        """All nodes of a group send to all their neighbours; the largest change of a message."""
+        slots = self.reverse[group.heard]
+        old = self.message[slots]
+        new = self._new(self.cavity(slots, group.place, *self._collect(group)), slots)
+        self.message[slots] = _damped(new, old, damping)
+        return _largest_change(new, old)
 
-    def _sweep(self, damping: float) -> float:
-        bounds = self.graph.start.tolist()
-        change = 0.0
+    def _in_order(self) -> "list[_Group]":
+        """Groups that renewed one after another do what the nodes do one by one in row order.
+
+        A node waits for its earlier neighbours only, so that nodes of the same longest way down do not meet.
+        """
+        start, source = self.graph.start.tolist(), self.graph.source.tolist()
+        level = [0] * self.graph.n
         for i in range(self.graph.n):
-            heard = self.message[bounds[i] : bounds[i + 1]]
-            if not len(heard):
-                continue
-            slots = self.reverse[bounds[i] : bounds[i + 1]]
-            others = heard[None].expand(len(heard), *heard.shape).clone()
-            others[torch.arange(len(heard)), torch.arange(len(heard))] = 0.0
-            new = self._new(self.model.unary[i] + others.sum(1), slots)
-            change = max(change, _largest_change(new, self.message[slots]))
-            self.message[slots] = _damped(new, self.message[slots], damping)
-        return change
+            level[i] = 1 + max((level[k] for k in source[start[i] : start[i + 1]] if k < i), default=-1)
+        levels = torch.tensor(level, device=self.message.device)
+        groups = []
+        for depth in range(max(level) + 1):
+            node = torch.nonzero(levels == depth)[:, 0]
+            heard = torch.nonzero(levels[self.destination] == depth)[:, 0]
+            groups.append(_Group(node, heard, torch.searchsorted(node, self.destination[heard])))
+        return [group for group in groups if len(group.heard)]
 
     def _new(self, cavity: Tensor, slots: Tensor) -> Tensor:
         joint = cavity[:, :, None] + self.model.table[slots]
@@ -277,17 +296,24 @@ class _Messages:
         normaliser = message.amax(1, keepdim=True) if self.mode == "max" else message.logsumexp(1, keepdim=True)
         return message - torch.where(torch.isfinite(normaliser), normaliser, 0.0)
 
-    def _collect(self) -> tuple[Tensor, Tensor]:
-        """For each node and value the sum of the finite log-messages and potentials, and how many are -inf."""
+    def _collect(self, group: "_Group") -> tuple[Tensor, Tensor]:
+        """For each node of a group and value, the sum of what is finite in its log-belief, and how much is -inf."""
         # apart, because -inf - (-inf), which a cavity would need, is not a number
-        own, silent = torch.isneginf(self.model.unary), torch.isneginf(self.message)
-        finite = torch.where(own, 0.0, self.model.unary)
-        finite = finite.index_add(0, self.destination, torch.where(silent, 0.0, self.message))
-        return finite, own.int().index_add(0, self.destination, silent.int())
+        unary, heard = self.model.unary[group.node], self.message[group.heard]
+        own, silent = torch.isneginf(unary), torch.isneginf(heard)
+        finite = torch.where(own, 0.0, unary).index_add(0, group.place, torch.where(silent, 0.0, heard))
+        return finite, own.int().index_add(0, group.place, silent.int())
 
     @staticmethod
     def _sum(finite: Tensor, blocked: Tensor) -> Tensor:
         return torch.where(blocked > 0, -torch.inf, finite)
+
+
+def _require_possible(beliefs: Tensor) -> None:
+    impossible = torch.isneginf(beliefs).all(1)
+    if bool(impossible.any()):
+        i = int(impossible.nonzero()[0])
+        raise InvalidSystemError(f"the model allows no assignment: its -inf leave node {i} without any value")
 
 
 def _tied(beliefs: Tensor, tolerance: float) -> Tensor:
@@ -342,7 +368,10 @@ def _read_model(unary: Any, edges: Any, pairwise: Any) -> DiscreteModel:
     if potentials.ndim != 2 or 0 in potentials.shape:
         raise InvalidSystemError(f"unary has shape {tuple(potentials.shape)}; expected (n, K)")
     n, values = potentials.shape
-    pairs = torch.as_tensor(edges, device=potentials.device)
+    try:
+        pairs = torch.as_tensor(edges, device=potentials.device)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError("edges must be an array of pairs of integers, shape (E, 2)") from None
     if pairs.numel() == 0:
         pairs = pairs.reshape(0, 2).long()
     if pairs.is_floating_point() or pairs.is_complex() or pairs.dtype == torch.bool:

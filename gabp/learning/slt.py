@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gabp.system import EdgeGraph
+from gabp.system import EdgeGraph, InvalidSystemError
 
 _LIMIT = 1 << 22  # assignments
 _BATCH = 1 << 16
@@ -26,7 +26,7 @@ def slt_optimal(graph: EdgeGraph, scores: Callable[[Tensor], Tensor], assignment
     n = graph.n
     count = values**n
     if count > _LIMIT:
-        raise ValueError(f"{values}^{n} assignments are too many to search: at most {_LIMIT}")
+        raise InvalidSystemError(f"{values}^{n} assignments are too many to search: at most {_LIMIT}")
     device = assignment.device
     place_value = torch.tensor([values**i for i in range(n)], device=device)
     own = scores(assignment[None])[0]

@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
 
 from gabp.learning.program import Factor, Program, Variable
+from gabp.system import InvalidSystemError
 
 _aten = torch.ops.aten
 _MARK = _aten.clone.default  # the operator by which the boundary of a function shows itself to the recorder
@@ -22,7 +23,14 @@ def trace(fn: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Program:
 
     Branches are those taken at these inputs. Tensors that ``fn`` holds are constants, and so is what it
     computes under `torch.no_grad`. A custom autograd function is recorded as the operators of its forward.
+
+    Raises
+    ------
+    TypeError, InvalidSystemError
+        ``fn`` is no function, an input no floating point tensor, or the result no tensor; or ``fn`` changes a tensor in
+        place where gradients are switched off.
     """
+    _require_function_of_numbers(fn, inputs)
     recorder = _Recorder()
     token = _active.set(recorder)
     try:
@@ -34,6 +42,17 @@ def trace(fn: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Program:
     finally:
         _active.reset(token)
     return recorder.program(len(inputs), index, output.detach())
+
+
+def _require_function_of_numbers(fn: Any, inputs: Sequence[Any]) -> None:
+    if not callable(fn):
+        raise TypeError(f"fn must be callable, not {type(fn).__name__}")
+    if not inputs:
+        raise InvalidSystemError("fn needs at least one input")
+    for i, x in enumerate(inputs):
+        if not isinstance(x, Tensor) or not (x.is_floating_point() or x.is_complex()):
+            kind = f"tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
+            raise TypeError(f"input {i} must be a floating point tensor, not a {kind}; let fn hold what is constant")
 
 
 def active_recorder() -> "_Recorder | None":
@@ -211,7 +230,7 @@ class _Recorder(TorchDispatchMode):
         recording = self._recording and torch.is_grad_enabled()
         written = _written_arguments(func, args, kwargs or {}, leaves)
         if written and not recording and any(self.find(leaves[position]) is not None for position in written):
-            raise ValueError(f"fn changes a tensor in place by {func} where gradients are switched off")
+            raise InvalidSystemError(f"fn changes a tensor in place by {func} where gradients are switched off")
         self._keep_constants([leaves[position] for position in written])
         parents: list[int] = []
         call_leaves = list(leaves)

@@ -1,83 +1,62 @@
 """Unbiased variances with a standard error, at sizes where no factor fits.
 
-Rao–Blackwellised samples (Sidén, Lindgren, Bolin and Villani 2018): with S the rim of a small patch around
-node i, ``Var(x_i) = Var(x_i | x_S) + Var(E(x_i | x_S))``. The first is a small dense inverse, known exactly;
-the second, much smaller, is estimated from samples of the model. Its estimate is a mean of squares of Gaussians,
-so its standard error is known: ``√(2/N)`` of itself.
+Both ways leave what a patch around each node determines to `Conditionals` (the Rao–Blackwell step of Sidén,
+Lindgren, Bolin and Villani 2018) and estimate the rest, ``diag(W A⁻¹ Wᵀ)``:
+
+- from samples x of the model, as the mean of ``(W x)²``, a mean of squares of Gaussians, whose standard error is
+  ``√(2/N)`` of itself;
+- where the model cannot be sampled, by coloured probing (`gabp.marginals.probing`), which needs solves only.
 """
 
 import logging
 import math
-from dataclasses import dataclass
 
-import scipy.sparse
 import torch
 from torch import Tensor
 
-from gabp.kernels import cpu, patches
+from gabp.marginals.conditionals import Conditionals
+from gabp.marginals.probing import Probing
 from gabp.marginals.sampling import Sampler
-from gabp.system import NotPositiveDefiniteError, System
+from gabp.solvers import Solver
 
-_kernels = cpu.extension if cpu.extension is not None else patches
 _log = logging.getLogger("gabp")
 
-_LARGEST_PATCH = 32  # nodes
-_LONGEST_RIM = 48
 _BATCH = 32  # samples drawn together
-_PILOT = 32  # samples from which the number needed is judged
+_PILOT = 32  # samples or probes from which the number needed is judged
 _MOST = 4096
 _RELATIVE_ERROR = 0.02  # standard error against variance, worst node, where the caller asks for nothing
 
 
-@dataclass(frozen=True, eq=False)
-class Conditionals:
-    """Every node given the rim of its patch.
-
-    Attributes
-    ----------
-    variance : Tensor, shape (n,)
-        ``Var(x_i | x_S)``.
-    mean : scipy.sparse.csr_array, shape (n, n)
-        ``E(x | rims) = mean @ x``.
-    """
-
-    variance: Tensor
-    mean: scipy.sparse.csr_array
-
-    @staticmethod
-    def of(system: System) -> "Conditionals":
-        graph, n = system.graph, system.n
-        model = (graph.start.cpu(), graph.source.cpu(), system.diagonal.double().cpu(), system.weight.double().cpu())
-        limits, threads = (_LARGEST_PATCH, _LONGEST_RIM), torch.get_num_threads()
-        variance = torch.empty(n, dtype=torch.float64)
-        rim_start = torch.empty(n + 1, dtype=torch.int64)
-        bad = _kernels.patch_rims(*model, *limits, variance, rim_start, threads)
-        if bad >= 0:
-            raise NotPositiveDefiniteError(bad)
-        rim = torch.empty(int(rim_start[-1]), dtype=torch.int32)
-        coefficient = torch.empty(len(rim), dtype=torch.float64)
-        _kernels.patch_coefficients(*model, *limits, rim_start, rim, coefficient, threads)
-        mean = scipy.sparse.csr_array((coefficient.numpy(), rim.numpy(), rim_start.numpy()), (n, n))
-        return Conditionals(variance, mean)
-
-
 def corrected_variances(
-    system: System, sampler: Sampler, generator: torch.Generator, *, probes: int | None, rtol: float | None
+    solver: Solver, sampler: Sampler | None, generator: torch.Generator, *, probes: int | None, rtol: float | None
 ) -> tuple[Tensor, Tensor]:
     """Variances and their standard errors, each of shape (n,).
 
     Parameters
     ----------
-    system : System
-    sampler : Sampler
+    solver : Solver
+    sampler : Sampler or None
+        Of the same matrix, where it can be sampled.
     generator : torch.Generator
     probes : int, optional
-        Samples to draw. By default as many as ``rtol`` takes, judged from a pilot of 32, at most 4096.
+        Samples or probes. By default as many as ``rtol`` takes, judged from a pilot of 32, at most 4096.
     rtol : float, optional
         The largest standard error wanted, relative to the variance; 0.02 by default.
     """
-    given_rim = Conditionals.of(system)
-    total = torch.zeros(system.n, dtype=torch.float64)
+    given_rim = Conditionals.of(solver.system)
+    wanted = _RELATIVE_ERROR if rtol is None else rtol
+    if sampler is None:
+        explained, error = _by_probing(Probing(solver, given_rim), generator, probes, wanted)
+    else:
+        explained, error = _by_sampling(given_rim, sampler, generator, probes, wanted)
+    device = solver.system.device
+    return (given_rim.variance + explained).to(device), error.to(device)
+
+
+def _by_sampling(
+    given_rim: Conditionals, sampler: Sampler, generator: torch.Generator, probes: int | None, rtol: float
+) -> tuple[Tensor, Tensor]:
+    total = torch.zeros_like(given_rim.variance)
     drawn = 0
     wanted = _PILOT if probes is None else probes
     while drawn < wanted:
@@ -88,12 +67,26 @@ def corrected_variances(
         if probes is None and drawn == _PILOT:
             explained = total / drawn
             share = float((explained / (given_rim.variance + explained)).max())
-            needed = 2 * (share / (_RELATIVE_ERROR if rtol is None else rtol)) ** 2
+            needed = 2 * (share / rtol) ** 2
             wanted = max(_PILOT, min(_MOST, math.ceil(needed)))
             if needed > _MOST:
                 _log.warning("a relative error of %s would take %.3g samples; %d are drawn", rtol, needed, _MOST)
     explained = total / drawn
-    return (
-        (given_rim.variance + explained).to(system.device),
-        (explained * math.sqrt(2 / drawn)).to(system.device),
-    )
+    return explained, explained * math.sqrt(2 / drawn)
+
+
+def _by_probing(probing: Probing, generator: torch.Generator, probes: int | None, rtol: float) -> tuple[Tensor, Tensor]:
+    """With ever more probes until the error is met: the gain of colours that are further apart is not foreseen."""
+    if probes is not None:
+        return probing.estimate(probes, generator)
+    probes = _PILOT
+    while True:
+        explained, error = probing.estimate(probes, generator)
+        variance = probing.given_rim.variance + explained
+        if bool((error <= rtol * variance).all()):
+            return explained, error
+        if probes >= _MOST:
+            worst = float((error / variance.abs()).max())
+            _log.warning("the relative error is %.2g after %d probes, not %s", worst, probes, rtol)
+            return explained, error
+        probes *= 2

@@ -69,23 +69,12 @@ class PerturbSampler:
         return self.solver.solve(perturbation).x
 
 
-def make_sampler(factor: SparseFactor | None, solver: Solver) -> Sampler:
-    """The factor's, if there is one, else perturb-and-solve.
-
-    Raises
-    ------
-    InvalidSystemError
-        No factor, and the model is not certified walk-summable.
-    """
+def make_sampler(factor: SparseFactor | None, solver: Solver) -> Sampler | None:
+    """The factor's, if there is one, else perturb-and-solve; None where the model is not certified walk-summable."""
     if factor is not None:
         return FactorSampler(factor)
     scaling = certify(solver.system).scaling
-    if scaling is None:
-        raise InvalidSystemError(
-            "A is too large for a factor and not certified walk-summable (see gabp.check), so no exact samples "
-            "can be drawn; a machine with more memory can, and the means and kind='bethe' need no samples"
-        )
-    return PerturbSampler(solver.system, scaling, solver)
+    return None if scaling is None else PerturbSampler(solver.system, scaling, solver)
 
 
 def make_generator(seed: int | None) -> torch.Generator:

@@ -68,23 +68,14 @@ def settle_block_precisions(system: BlockSystem, limit: int = 2000) -> BlockPrec
     return BlockPrecisions(ratio, belief, sweeps, settled and invalid is None, invalid)
 
 
-class BlockFloodingSweeps:
-    """Potential messages at settled precisions for ``b`` of shape (n, k); all nodes send at once."""
+class _BlockSweeps:
+    """Potential messages at settled precisions for ``b`` of shape (n, k)."""
 
-    def __init__(self, system: BlockSystem, precisions: BlockPrecisions, b: Tensor, damping: float = 0.0) -> None:
-        self.system, self.precisions, self.damping = system, precisions, damping
+    def __init__(self, system: BlockSystem, precisions: BlockPrecisions, b: Tensor) -> None:
+        self.system, self.precisions = system, precisions
         self.device = b.device
         self.b = system.partition.gather(b.double().cpu())
         self.potential = self.b.new_zeros((system.graph.edges, *self.b.shape[1:]))
-
-    def sweep(self, count: int) -> None:
-        """Do ``count`` sweeps."""
-        graph = self.system.graph
-        source = graph.source.long()
-        for _ in range(count):
-            cavity = self._heard()[source] - self.potential[graph.reverse]
-            new = -self.precisions.ratio @ cavity
-            self.potential = torch.lerp(new, self.potential, self.damping) if self.damping else new
 
     def mean(self) -> Tensor:
         """The belief means ``J_i⁻¹ h_i``, shape (n, k)."""
@@ -95,9 +86,39 @@ class BlockFloodingSweeps:
         return self.b.index_add(0, self.system.graph.destination, self.potential)
 
 
+class BlockFloodingSweeps(_BlockSweeps):
+    """All nodes send at once; ``damping`` is the share of the old message that is kept."""
+
+    def __init__(self, system: BlockSystem, precisions: BlockPrecisions, b: Tensor, damping: float = 0.0) -> None:
+        super().__init__(system, precisions, b)
+        self.damping = damping
+
+    def sweep(self, count: int) -> None:
+        """Do ``count`` sweeps."""
+        graph = self.system.graph
+        source = graph.source.long()
+        for _ in range(count):
+            cavity = self._heard()[source] - self.potential[graph.reverse]
+            new = -self.precisions.ratio @ cavity
+            self.potential = torch.lerp(new, self.potential, self.damping) if self.damping else new
+
+
+class BlockSequentialSweeps(_BlockSweeps):
+    """Nodes send in order, each from the newest messages: about half the sweeps of flooding."""
+
+    def __init__(self, system: BlockSystem, precisions: BlockPrecisions, b: Tensor) -> None:
+        super().__init__(system, precisions, b)
+        self._ratio = precisions.ratio[system.graph.reverse].contiguous()
+
+    def sweep(self, count: int) -> None:
+        """Do ``count`` sweeps."""
+        graph = self.system.graph
+        _kernels.block_sequential_potentials(graph.start, graph.reverse, self._ratio, self.b, self.potential, count)
+
+
 @dataclass(frozen=True, eq=False)
 class BlockSweep:
-    """The elimination sweep ``((J + L) J⁻¹ (J + Lᵀ))⁻¹`` of a symmetric model in blocks, positive definite.
+    """The elimination sweep ``((J + L) J⁻¹ (J + U))⁻¹`` of a model in blocks; symmetric, it is positive definite.
 
     Exact on a forest whose children come before their parents.
 
@@ -107,7 +128,7 @@ class BlockSweep:
     inverse : Tensor, shape (N, d, d)
         Of the pivots ``J_i``.
     invalid_node : int or None
-        A node whose diagonal block is not positive definite.
+        A node whose diagonal block is not positive definite (or, nonsymmetric, is singular).
     """
 
     system: BlockSystem
@@ -119,7 +140,9 @@ class BlockSweep:
         """Set up for one matrix."""
         graph = system.graph
         inverse = torch.zeros_like(system.diagonal)
-        bad = _kernels.block_pivots(system.diagonal, system.weight, graph.start, graph.source, graph.reverse, inverse)
+        bad = _kernels.block_pivots(
+            system.diagonal, system.weight, graph.start, graph.source, graph.reverse, system.symmetric, inverse
+        )
         return BlockSweep(system, inverse, None if bad < 0 else bad)
 
     def apply(self, r: Tensor) -> Tensor:
@@ -134,37 +157,6 @@ class BlockSweep:
 def leaves_first(system: BlockSystem) -> BlockSystem:
     """A forest with its nodes renumbered so that children come before their parents."""
     return system.reordered(Forest.of(system.graph).node.flip(0))
-
-
-def block_walk_radius(system: BlockSystem, products: int = 200) -> tuple[float, float]:
-    """Certified bounds of ``ρ(N)`` for the norms ``N_ik = ‖A_ii^-½ A_ik A_kk^-½‖₂`` between nodes.
-
-    Below 1 the model is block walk-summable: precisions and means converge under any schedule. The bounds are the
-    least and largest ratio ``(N x)_i / x_i`` (Collatz and Wielandt), rounding allowed for.
-
-    Raises
-    ------
-    ValueError
-        The matrix is not symmetric with positive definite diagonal blocks.
-    """
-    factor, failed = torch.linalg.cholesky_ex(system.diagonal)
-    if not system.symmetric or bool(failed.any()):
-        raise ValueError("block walk-sums need a symmetric matrix with positive definite diagonal blocks")
-    graph = system.graph
-    source, destination = graph.source.long(), graph.destination
-    scaled = torch.linalg.solve_triangular(factor[destination], system.weight, upper=False)
-    scaled = torch.linalg.solve_triangular(factor[source], scaled.mT, upper=False)
-    norm = torch.linalg.matrix_norm(scaled, 2)
-    x = torch.ones(graph.n, dtype=torch.float64)
-    lower, upper = 0.0, float("inf")
-    slack = 1 + 16 * (int(graph.start.diff().max()) + 2 + system.partition.size) * torch.finfo(torch.float64).eps
-    for _ in range(products):
-        image = torch.zeros_like(x).index_add_(0, destination, norm * x[source])
-        ratio = image / x
-        lower, upper = max(lower, float(ratio.min()) / slack), min(upper, float(ratio.max()) * slack)
-        x = x + image  # with the identity added, so that a bipartite graph does not oscillate
-        x = x / x.max()
-    return lower, upper
 
 
 def _first_invalid(blocks: Tensor, must_be_positive: bool) -> int | None:

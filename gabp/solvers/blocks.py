@@ -1,6 +1,6 @@
 """Methods for vector-valued nodes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -8,13 +8,15 @@ from torch import Tensor
 from gabp.messages.blocks import (
     BlockFloodingSweeps,
     BlockPrecisions,
+    BlockSequentialSweeps,
     BlockSweep,
     leaves_first,
     settle_block_precisions,
 )
-from gabp.solvers.auto import Choice
+from gabp.solvers.auto import Choice, factor_is_quicker, little_fill, nonsymmetric_choices
 from gabp.solvers.block_hierarchy import BlockHierarchy
 from gabp.solvers.conjugate_gradients import ConjugateGradients
+from gabp.solvers.nonsymmetric import KrylovMethod, general_correction, require_krylov
 from gabp.solvers.protocol import Correction
 from gabp.solvers.schedules import DirectCorrection, SweepCorrection
 from gabp.solvers.solution import Status
@@ -54,6 +56,27 @@ class BlockFlooding:
 
 
 @dataclass(frozen=True, eq=False)
+class BlockSequential:
+    """In-place sweeps in the order of the blocks: about half the sweeps of flooding where both converge."""
+
+    system: System
+    blocks: BlockSystem
+    precisions: BlockPrecisions = field(init=False)
+    exact = False
+    stops_itself = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "precisions", settle_block_precisions(self.blocks))
+
+    @property
+    def failure(self) -> Status | None:
+        return None if self.precisions.invalid_node is None else Status.INVALID_PRECISION
+
+    def correct(self, r: Tensor, target: Tensor) -> Correction:
+        return SweepCorrection(BlockSequentialSweeps(self.blocks, self.precisions, r))
+
+
+@dataclass(frozen=True, eq=False)
 class BlockTree:
     """Two passes on a forest of blocks, exact for a positive definite matrix."""
 
@@ -78,34 +101,54 @@ class BlockTree:
 
 @dataclass(frozen=True, eq=False)
 class BlockKrylov:
-    """Conjugate gradients preconditioned by one elimination sweep of block messages. Any positive definite matrix."""
+    """One elimination sweep of block messages inside a Krylov method.
+
+    Conjugate gradients for a symmetric matrix, which converge where it is positive definite; for a general one BiCGSTAB
+    or GMRES.
+
+    Parameters
+    ----------
+    system : System
+    blocks : BlockSystem
+    krylov : {"bicgstab", "gmres"}
+        For a general matrix; see `gabp.solvers.nonsymmetric.Krylov`.
+    """
 
     system: System
     blocks: BlockSystem
+    krylov: KrylovMethod = "bicgstab"
     sweep: BlockSweep = field(init=False)
     exact = False
     stops_itself = False
 
     def __post_init__(self) -> None:
+        require_krylov(self.krylov)
         object.__setattr__(self, "sweep", BlockSweep.of(self.blocks))
 
     @property
     def failure(self) -> Status | None:
-        return None if self.sweep.invalid_node is None else Status.NOT_POSITIVE_DEFINITE
+        if self.sweep.invalid_node is None:
+            return None
+        return Status.NOT_POSITIVE_DEFINITE if self.blocks.symmetric else Status.INVALID_PRECISION
 
     def correct(self, r: Tensor, target: Tensor) -> Correction:
-        return ConjugateGradients(self.system, self.sweep.apply, r, target)
+        if self.blocks.symmetric:
+            return ConjugateGradients(self.system, self.sweep.apply, r, target)
+        return general_correction(self.krylov, self.system, self.sweep.apply, r, target)
 
 
 BLOCK_METHODS: dict[str, Any] = {
     "tree": BlockTree,
     "flooding": BlockFlooding,
+    "sequential": BlockSequential,
     "krylov": BlockKrylov,
     "hierarchy": BlockHierarchy,
 }
+_SYMMETRIC_ONLY = {"tree", "hierarchy"}
+_SECONDS_PER_BLOCK = 1e-4  # of the hierarchy of blocks, set-up and some 30 iterations
 
 
-def choose_blocks(blocks: BlockSystem, method: str) -> list[Choice]:
+def choose_blocks(system: System, blocks: BlockSystem, method: str) -> list[Choice]:
     """The methods to try on a model of vector-valued nodes, best first.
 
     Raises
@@ -113,19 +156,29 @@ def choose_blocks(blocks: BlockSystem, method: str) -> list[Choice]:
     InvalidSystemError
         There is no such method for blocks, or it cannot treat such a system.
     """
-    count, size = blocks.partition.blocks, blocks.partition.size
-    nodes = f"{count} nodes of up to {size} unknowns"
+    nodes = f"{blocks.partition.blocks} nodes of up to {blocks.partition.size} unknowns"
     if method == "elimination":
         return [Choice("elimination", "chosen by the caller; blocks make no difference to it")]
-    if method != "auto":
-        if method not in BLOCK_METHODS:
-            raise InvalidSystemError(f"blocks go with 'auto', 'elimination' or {sorted(BLOCK_METHODS)}, not {method!r}")
-        if method != "flooding" and not blocks.symmetric:
-            raise InvalidSystemError(f"method {method!r} with blocks needs symmetric=True")
-        return [Choice(method, f"chosen by the caller, with {nodes}")]
-    exact = Choice("elimination", "message passing between blocks stopped short of the tolerance")
+    if method == "auto":
+        return _block_choices(system, blocks, nodes)
+    possible = sorted(set(BLOCK_METHODS) - (set() if blocks.symmetric else _SYMMETRIC_ONLY))
+    if method in _SYMMETRIC_ONLY and not blocks.symmetric:
+        raise InvalidSystemError(
+            f"method {method!r} with blocks needs symmetric=True; without it there are 'auto', 'elimination' and "
+            f"{possible}"
+        )
+    if method not in BLOCK_METHODS:
+        raise InvalidSystemError(f"blocks go with 'auto', 'elimination' or {possible}, not {method!r}")
+    return [Choice(method, f"chosen by the caller, with {nodes}")]
+
+
+def _block_choices(system: System, blocks: BlockSystem, nodes: str) -> list[Choice]:
     if not blocks.symmetric:
-        return [Choice("flooding", nodes), exact]
+        return nonsymmetric_choices(system)
+    exact = Choice("elimination", "message passing between blocks stopped short of the tolerance")
     if blocks.graph.is_forest:
         return [Choice("tree", f"{nodes} on a forest, where two passes are exact"), exact]
+    if factor_is_quicker(system, _SECONDS_PER_BLOCK * blocks.partition.blocks):
+        messages = Choice("hierarchy", "elimination found A singular; a consistent b may still be solved")
+        return [replace(exact, reason=little_fill(system)), messages]
     return [Choice("hierarchy", f"{nodes}: a hierarchy of block models inside conjugate gradients"), exact]

@@ -22,6 +22,11 @@ class ConjugateGradients:
     r : Tensor, shape (n, k), float64
     target : Tensor, shape (k,)
         Residual norms to stop at.
+
+    Attributes
+    ----------
+    witness : Tensor, shape (n,), or None
+        After NOT_POSITIVE_DEFINITE a direction ``p`` with ``pᵀAp < 0``.
     """
 
     def __init__(self, system: System, precondition: Callable[[Tensor], Tensor], r: Tensor, target: Tensor) -> None:
@@ -32,6 +37,7 @@ class ConjugateGradients:
         self.direction = torch.zeros_like(r)
         self.previous_residual = torch.zeros_like(r)
         self.previous_zr = r.new_ones(r.shape[1])
+        self.witness: Tensor | None = None
 
     def advance(self, steps: int) -> tuple[int, Status | None]:
         for done in range(steps):
@@ -55,7 +61,9 @@ class ConjugateGradients:
         curvature = _dot(direction, image)
         size = self.system.norm * _dot(direction, direction)
         rounding = torch.finfo(torch.float64).eps * self.system.n**0.5 * size
-        if bool((active & (curvature < -rounding)).any()):
+        negative = active & (curvature < -rounding)
+        if bool(negative.any()):
+            self.witness = direction[:, int(negative.int().argmax())]
             return Status.NOT_POSITIVE_DEFINITE
         if bool((active & (curvature <= 0)).any()):
             return Status.SINGULAR

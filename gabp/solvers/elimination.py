@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gabp.kernels import cpu
-from gabp.messages import SparseFactor, fits_in_memory
+from gabp.messages import SparseFactor
 from gabp.solvers.protocol import Correction
 from gabp.solvers.schedules import DirectCorrection
 from gabp.solvers.solution import Status
@@ -18,7 +18,13 @@ from gabp.system import NotPositiveDefiniteError, System
 
 @dataclass(frozen=True, eq=False)
 class Elimination:
-    """A sparse Cholesky factor where A is positive definite, scipy's SuperLU with pivoting where it is not."""
+    """A sparse Cholesky factor where A is positive definite, scipy's SuperLU with pivoting where it is not.
+
+    Raises
+    ------
+    MemoryError
+        The factor would not fit.
+    """
 
     system: System
     cholesky: SparseFactor | None = field(init=False)
@@ -51,8 +57,6 @@ def _cholesky(system: System) -> tuple[SparseFactor | None, str]:
     """The factor of a positive definite matrix, or why there is none."""
     if not system.symmetric or not bool((system.diagonal > 0).all()) or cpu.extension is None:
         return None, ""
-    if not fits_in_memory(system.graph):
-        return None, "the factor may not fit in memory"
     try:
         return SparseFactor(system), ""
     except NotPositiveDefiniteError as error:

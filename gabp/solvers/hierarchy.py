@@ -1,7 +1,7 @@
 """Conjugate gradients on a hierarchy of Gaussian models: every symmetric positive definite system."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import InitVar, dataclass, field
 from typing import Any
 
@@ -131,20 +131,27 @@ class Hierarchy:
         return Hierarchy, (self.system,)
 
 
-def solve_m_matrix(system: System, b: Tensor, limit: int = 60) -> Iterator[Tensor]:
-    """Approximations of ``A⁻¹ b``, shape (n,), closer and closer, for a symmetric M-matrix A.
+def m_matrix_solver(system: System) -> Callable[[Tensor], Iterator[Tensor]]:
+    """Set up for ``A x = b`` with a symmetric M-matrix A; what comes back yields closer and closer ``x``, shape (n,).
 
-    The solver that a proof of walk-summability is handed (`gabp.conditions.MMatrixSolver`): it stops by itself
-    where A turns out to be no M-matrix.
+    The solver that a proof of walk-summability is handed (`gabp.conditions.MMatrixSolver`): where A turns out to be
+    no M-matrix, the last that it yields is a direction ``p`` with ``pᵀAp < 0``.
     """
     if cpu.extension is None:
-        return
-    correction = Hierarchy(system).correct(b[:, None], torch.zeros(1))
-    for _ in range(limit):
-        done, failure = correction.advance(1)
-        if done == 0 or failure is not None:
-            return
-        yield correction.estimate()[:, 0]
+        return lambda b: iter(())
+    hierarchy = Hierarchy(system)
+
+    def approximations(b: Tensor) -> Iterator[Tensor]:
+        correction = HierarchyCorrection(hierarchy, b[:, None], torch.zeros(1))
+        while True:
+            done, _ = correction.advance(1)
+            if correction.witness is not None:
+                yield correction.witness
+            if done == 0 or correction.witness is not None:
+                return
+            yield correction.estimate()[:, 0]
+
+    return approximations
 
 
 class HierarchyCorrection:

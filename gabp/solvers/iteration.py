@@ -14,7 +14,10 @@ from gabp.system import System
 from gabp.system.vectors import largest_entries
 
 _GROWTH_OF_DIVERGENCE = 1e10
-ROUNDING = 10 * torch.finfo(torch.float64).eps  # of a backward error: no method can be expected to gain more
+_ROUNDING_UNITS = 10
+ROUNDING = (
+    _ROUNDING_UNITS * torch.finfo(torch.float64).eps
+)  # of a backward error: no method can be expected to gain more
 _HOPELESS = 1e16  # residual of a starting point over that of zero, past which its digits hide the answer's
 _USED_UP = 1e-12  # of a backward error: corrections that gain nothing above it mean a singular matrix
 _FIRST_LOOK = 8  # sweeps
@@ -42,7 +45,8 @@ class Request:
     """One solve: what is wanted, and when to stop.
 
     ``b`` and ``x0`` are (n, k) in float64; ``answer_dtype`` is the dtype that ``x`` will be given back in,
-    and the residual that counts is that of ``x`` after this rounding.
+    and the residual that counts is that of ``x`` after this rounding. After ``patience`` steps ``give_up`` is asked,
+    with the number of steps that the target seems to be away: if it is True, the solve ends as if at ``maxiter``.
     """
 
     b: Tensor
@@ -52,6 +56,8 @@ class Request:
     answer_dtype: torch.dtype
     callback: Callable[[Progress], Any] | None
     restore: Callable[[Tensor], Any]
+    patience: int = 0
+    give_up: Callable[[float], bool] = lambda steps: False
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ def backward_errors(system: System, x: Tensor, b: Tensor, residual: Tensor) -> T
 class _Iteration:
     def __init__(self, system: System, prepared: Prepared, request: Request, working: torch.dtype) -> None:
         self.system, self.prepared, self.request = system, prepared, request
-        self.worth_refining = _WORTH_REFINING[working]
+        self.working, self.worth_refining = working, _WORTH_REFINING[working]
         self.b_norm = request.b.norm(dim=0)
         self.iterations = 0
         self.history: list[float] = []
@@ -131,6 +137,8 @@ class _Iteration:
             if self.iterations >= request.maxiter:
                 return Status.MAX_ITERATIONS, base, r
             steps = request.maxiter - self.iterations
+            if self.iterations < request.patience:
+                steps = min(steps, request.patience - self.iterations)
             if request.callback is not None or not self.prepared.stops_itself:
                 steps = min(steps, looks.next_steps(self._target()))
             done, failure = correction.advance(steps)
@@ -154,7 +162,9 @@ class _Iteration:
                 return self._verdict() if failure is Status.SINGULAR else failure, x, residual
             if not math.isfinite(relative) or relative > _GROWTH_OF_DIVERGENCE * max(first, self.best):
                 return Status.DIVERGED, x, residual
-            looks.saw(done, relative, at_rounding)
+            looks.saw(done, relative, at_rounding or (no_gain and self._is_spent(x - base, r, residual)))
+            if self.iterations == request.patience and request.give_up(looks.steps_left(self._target())):
+                return Status.MAX_ITERATIONS, self.best_x, self.best_residual
             if ended or looks.exhausted:
                 return None, self.best_x, self.best_residual
 
@@ -174,6 +184,11 @@ class _Iteration:
 
     def _backward_error(self, x: Tensor, residual: Tensor) -> float:
         return float(backward_errors(self.system, x, self.request.b, residual).max())
+
+    def _is_spent(self, correction: Tensor, r: Tensor, residual: Tensor) -> bool:
+        """Whether rounding of the messages, which are coarser than the residual, is all that is left of ``r``."""
+        rounding = _ROUNDING_UNITS * torch.finfo(self.working).eps
+        return float(backward_errors(self.system, correction, r, residual).max()) <= rounding
 
     def _scale(self) -> Tensor:
         return torch.where(self.b_norm > 0, self.b_norm, 1.0)
@@ -223,6 +238,12 @@ class _Looks:
         if self.log_rate >= 0.0 or not 0.0 < target < self.relative:
             return longest
         return min(longest, math.ceil(math.log(target / self.relative) / self.log_rate))
+
+    def steps_left(self, target: float) -> float:
+        """How far away the target is at the rate of all steps so far."""
+        if not 0.0 < target < self.relative < self.first:
+            return 0.0 if self.relative <= target else math.inf
+        return self.steps * math.log(self.relative / target) / math.log(self.first / self.relative)
 
     def saw(self, done: int, relative: float, at_rounding: bool) -> None:
         if done and relative > 0.0 and self.relative > 0.0:

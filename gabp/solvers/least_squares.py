@@ -19,6 +19,7 @@ from gabp.solvers.solver import Solver
 from gabp.system import Columns, InvalidSystemError, System
 from gabp.system.vectors import times_power_of_two
 
+_ASYMMETRY = 1e-12  # of the largest entry, up to which a prior counts as symmetric
 _NO_SIZE = np.iinfo(np.int32).min  # the binary exponent of zero
 Form = Literal["auto", "factor", "pairwise"]
 
@@ -51,15 +52,16 @@ def lstsq(
 ) -> Solution:
     """The mean of ``x`` given measurements ``y = F x + noise``: linear least squares by message passing.
 
-    Minimises ``Σ_a (F x - y)_a² / v_a + Σ_i λ_i x_i²`` for noise variances ``v`` and prior precisions ``λ``.
+    Minimises ``Σ_a (F x - y)_a² / v_a + xᵀ Λ x`` for noise variances ``v`` and a prior precision ``Λ``. An unknown that
+    nothing is said of, by no measurement and no prior, is 0.
 
     Parameters
     ----------
     F : scipy sparse, torch sparse or dense, or 2-D numpy array, shape (m, n)
     y : numpy array or torch tensor, shape (m,) or (m, k)
     noise_variance : float or array, shape (m,)
-    prior_precision : float or array, shape (n,), optional
-        None is no prior.
+    prior_precision : float, array of shape (n,), or symmetric matrix of shape (n, n), optional
+        ``Λ``, or its diagonal. None is no prior. The form ``"factor"`` takes no more than a diagonal.
     form : {"auto", "factor", "pairwise"}
         ``"pairwise"`` floods the normal equations ``(FᵀWF + Λ) x = FᵀWy``, a pairwise model of the variables.
         ``"factor"`` sends messages between variables and measurements from vague beginnings, damped as far as
@@ -93,26 +95,25 @@ def lstsq(
     """
     if form not in ("auto", "factor", "pairwise"):
         raise InvalidSystemError(f"form must be 'auto', 'factor' or 'pairwise', not {form!r}")
-    rows = _read_rows(F)
+    rows = _read_matrix(F, "F")
     m, n = rows.shape
     variance = _read_weights(noise_variance, m, "noise_variance")
     if not (variance > 0).all():
         i = int(np.flatnonzero(~(variance > 0))[0])
         raise InvalidSystemError(f"noise_variance[{i}] is {variance[i]}; it must be positive")
-    prior = _read_weights(0.0 if prior_precision is None else prior_precision, n, "prior_precision")
-    if not (prior >= 0).all():
-        i = int(np.flatnonzero(~(prior >= 0))[0])
-        raise InvalidSystemError(f"prior_precision[{i}] is {prior[i]}; it must not be negative")
+    prior = _read_prior(prior_precision, n)
+    if form == "factor" and prior.nnz > np.count_nonzero(prior.diagonal()):
+        raise InvalidSystemError("prior_precision has entries off its diagonal, which form='factor' cannot take")
     unit = _Unit.of(rows, variance, prior)
     weighted = scipy.sparse.diags_array(1 / unit.variance) @ unit.rows
-    normal = (unit.rows.T @ weighted + scipy.sparse.diags_array(unit.prior)).tocsr()
+    normal = (unit.rows.T @ weighted + unit.prior).tocsr()
     potential = _project(unit, weighted, y)
     if form == "auto":
         solver = Solver(normal)
     elif form == "pairwise":
         solver = Solver(normal, method="flooding")
     else:
-        solver = _factor_solver(normal, unit.rows, unit.variance, unit.prior)
+        solver = _factor_solver(normal, unit.rows, unit.variance, unit.prior.diagonal())
     return solver.solve_columns(potential, rtol=rtol)
 
 
@@ -120,27 +121,33 @@ def lstsq(
 class _Unit:
     """The problem times powers of two, so that no product of its numbers overflows or vanishes as a whole.
 
-    ``rows[a] = 2**(row_exponent[a] - exponent) F[a]`` has its largest entry near 1 or below, the
-    variances ``4**row_exponent v`` are near 1, and the prior precisions ``4**-exponent λ`` are at most about 1.
+    ``rows[a] = 2**(row_exponent[a] - exponent) F[a]`` has its largest entry near 1 or below, the variances
+    ``4**row_exponent v`` are near 1, and the prior precisions ``4**-exponent Λ`` are at most about 1; an unknown that
+    nothing is said of has the prior precision 1.
     """
 
     rows: scipy.sparse.csr_array
     variance: np.ndarray
-    prior: np.ndarray
+    prior: scipy.sparse.csr_array
     row_exponent: np.ndarray
     exponent: int
 
     @staticmethod
-    def of(rows: scipy.sparse.csr_array, variance: np.ndarray, prior: np.ndarray) -> "_Unit":
+    def of(rows: scipy.sparse.csr_array, variance: np.ndarray, prior: scipy.sparse.csr_array) -> "_Unit":
         row_exponent = -(np.frexp(variance)[1] // 2)
         shift = np.repeat(row_exponent, np.diff(rows.indptr))
         sizes = (np.frexp(rows.data)[1] + shift)[rows.data != 0]
-        priors = -(-np.frexp(prior[prior > 0])[1] // 2)
+        priors = -(-np.frexp(prior.data)[1] // 2)
         largest = np.concatenate([sizes, priors])
         exponent = int(largest.max()) if largest.size else 0
         unit = rows.copy()
         unit.data = np.ldexp(rows.data, shift - exponent)
-        return _Unit(unit, np.ldexp(variance, 2 * row_exponent), np.ldexp(prior, -2 * exponent), row_exponent, exponent)
+        unspoken = np.ones(rows.shape[1])
+        unspoken[rows.indices], unspoken[prior.indices] = 0.0, 0.0
+        scaled = prior.copy()
+        scaled.data = np.ldexp(prior.data, -2 * exponent)
+        scaled = (scaled + scipy.sparse.diags_array(unspoken)).tocsr()
+        return _Unit(unit, np.ldexp(variance, 2 * row_exponent), scaled, row_exponent, exponent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +228,7 @@ def _project(unit: _Unit, weighted: scipy.sparse.csr_array, y: Any) -> _Projecte
     return _Projected(torch.from_numpy(projected), dtype, restore, single, torch.from_numpy(size), unit.exponent)
 
 
-def _read_rows(F: Any) -> scipy.sparse.csr_array:
+def _read_matrix(F: Any, name: str) -> scipy.sparse.csr_array:
     """F in float64 compressed rows, without stored zeros."""
     if isinstance(F, Tensor):
         F = F.detach().cpu()
@@ -232,19 +239,51 @@ def _read_rows(F: Any) -> scipy.sparse.csr_array:
         else:
             F = F.numpy()
     if not scipy.sparse.issparse(F) and not isinstance(F, np.ndarray):
-        raise TypeError(f"F must be a scipy sparse, torch or numpy matrix, not {type(F).__name__}")
+        raise TypeError(f"{name} must be a scipy sparse, torch or numpy matrix, not {type(F).__name__}")
     if F.ndim != 2 or 0 in F.shape:
-        raise InvalidSystemError(f"F has shape {tuple(F.shape)}; expected (m, n)")
+        raise InvalidSystemError(f"{name} has shape {tuple(F.shape)}; expected (m, n)")
     if F.dtype.kind not in "fiub":
-        raise TypeError(f"F must hold real numbers, not {F.dtype}")
+        raise TypeError(f"{name} must hold real numbers, not {F.dtype}")
     rows = scipy.sparse.csr_array(F, dtype=np.float64, copy=True)
     rows.sum_duplicates()
     rows.eliminate_zeros()
     if not np.isfinite(rows.data).all():
         e = int(np.flatnonzero(~np.isfinite(rows.data))[0])
         i = int(np.searchsorted(rows.indptr, e, side="right")) - 1
-        raise InvalidSystemError(f"F[{i}, {rows.indices[e]}] is {rows.data[e]}; every value must be finite")
+        raise InvalidSystemError(f"{name}[{i}, {rows.indices[e]}] is {rows.data[e]}; every value must be finite")
     return rows
+
+
+def _read_prior(prior_precision: Any, n: int) -> scipy.sparse.csr_array:
+    """``Λ`` as a matrix without stored zeros, symmetric and with no negative diagonal entry."""
+    if prior_precision is None:
+        return scipy.sparse.csr_array((n, n))
+    if not scipy.sparse.issparse(prior_precision) and getattr(prior_precision, "ndim", 0) != 2:
+        diagonal = _read_weights(prior_precision, n, "prior_precision")
+        prior = scipy.sparse.diags_array(diagonal).tocsr()
+        prior.eliminate_zeros()
+    else:
+        prior = _read_matrix(prior_precision, "prior_precision")
+        if prior.shape != (n, n):
+            raise InvalidSystemError(
+                f"prior_precision has shape {prior.shape}; expected a number, ({n},) or ({n}, {n})"
+            )
+        prior = _symmetrised(prior)
+    if (prior.diagonal() < 0).any():
+        i = int(np.flatnonzero(prior.diagonal() < 0)[0])
+        raise InvalidSystemError(f"prior_precision[{i}] is {prior.diagonal()[i]}; it must not be negative")
+    return prior
+
+
+def _symmetrised(prior: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
+    apart = abs(prior - prior.T).tocoo()
+    if apart.nnz and apart.data.max() > _ASYMMETRY * abs(prior).max():
+        e = int(apart.data.argmax())
+        i, j = int(apart.row[e]), int(apart.col[e])
+        raise InvalidSystemError(
+            f"prior_precision is not symmetric: [{i}, {j}] = {prior[i, j]} against [{j}, {i}] = {prior[j, i]}"
+        )
+    return (0.5 * (prior + prior.T)).tocsr()
 
 
 def _read_weights(values: Any, size: int, name: str) -> np.ndarray:

@@ -1,7 +1,9 @@
 """General systems: elimination sweeps of nonsymmetric belief propagation inside a Krylov method."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,9 +15,11 @@ from gabp.system import InvalidSystemError, System
 
 _SAFETY = 0.5  # stop a little below the target: the true residual differs from the recurrence by rounding
 _RESTART = 40  # vectors that GMRES keeps
+_PATIENCE = 1000  # steps in which a residual that will ever be small has halved
 _BREAKDOWN = 1e-14  # cosine between residual and shadow residual at which BiCGSTAB begins afresh
 
 Operator = Callable[[Tensor], Tensor]
+KrylovMethod = Literal["bicgstab", "gmres"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,14 +36,13 @@ class Krylov:
     """
 
     system: System
-    krylov: str = "bicgstab"
+    krylov: KrylovMethod = "bicgstab"
     sweep: DirectedSweep = field(init=False)
     exact = False
     stops_itself = False
 
     def __post_init__(self) -> None:
-        if self.krylov not in ("bicgstab", "gmres"):
-            raise InvalidSystemError(f"krylov must be 'bicgstab' or 'gmres', not {self.krylov!r}")
+        require_krylov(self.krylov)
         object.__setattr__(self, "sweep", DirectedSweep.of(self.system))
 
     @property
@@ -47,11 +50,49 @@ class Krylov:
         return None if self.sweep.invalid_node is None else Status.INVALID_PRECISION
 
     def correct(self, r: Tensor, target: Tensor) -> Correction:
-        make = BiCGSTAB if self.krylov == "bicgstab" else GMRES
-        return make(self.system.multiply, self.sweep.apply, r, _SAFETY * target)
+        return general_correction(self.krylov, self.system, self.sweep.apply, r, target)
 
 
-class BiCGSTAB:
+def require_krylov(krylov: KrylovMethod) -> None:
+    """Refuse a Krylov method that there is not."""
+    if krylov not in ("bicgstab", "gmres"):
+        raise InvalidSystemError(f"krylov must be 'bicgstab' or 'gmres', not {krylov!r}")
+
+
+def general_correction(
+    krylov: KrylovMethod, system: System, precondition: Operator, r: Tensor, target: Tensor
+) -> Correction:
+    """Start the Krylov method of this name on ``A y = r``."""
+    make = BiCGSTAB if krylov == "bicgstab" else GMRES
+    return make(system.multiply, precondition, r, _SAFETY * target)
+
+
+class _Method:
+    """Steps on every column at once, until all residuals are small or the largest has not halved for long."""
+
+    target: Tensor
+    remaining: Tensor  # residual norms, shape (k,)
+    _least = math.inf
+    _waited = 0
+
+    def advance(self, steps: int) -> tuple[int, Status | None]:
+        for done in range(steps):
+            active = self.remaining > self.target
+            if not bool(active.any()):
+                return done, None
+            if self._waited == _PATIENCE:
+                return done, Status.DIVERGED
+            self._step(active)
+            left = float(self.remaining[active].max())
+            halved = left <= 0.5 * self._least
+            self._least, self._waited = (left, 0) if halved else (self._least, self._waited + 1)
+        return steps, None
+
+    def _step(self, active: Tensor) -> None:
+        raise NotImplementedError
+
+
+class BiCGSTAB(_Method):
     """Stabilised biconjugate gradients on ``A y = r`` for every column at once.
 
     Parameters
@@ -68,14 +109,7 @@ class BiCGSTAB:
         self.y = torch.zeros_like(r)
         self.residual, self.shadow, self.direction = r, r, r
         self.correlation = _dot(r, r)
-
-    def advance(self, steps: int) -> tuple[int, Status | None]:
-        for done in range(steps):
-            active = self.residual.norm(dim=0) > self.target
-            if not bool(active.any()):
-                return done, None
-            self._step(active)
-        return steps, None
+        self.remaining = r.norm(dim=0)
 
     def estimate(self) -> Tensor:
         return self.y
@@ -90,6 +124,7 @@ class BiCGSTAB:
         omega = torch.where(active, _ratio(_dot(smoothed, halfway), _dot(smoothed, smoothed)), 0.0)
         self.y = self.y + alpha * along + omega * across
         self.residual = halfway - omega * smoothed
+        self.remaining = self.residual.norm(dim=0)
         correlation = _dot(self.shadow, self.residual)
         beta = _ratio(correlation, self.correlation) * _ratio(alpha, omega)
         direction = self.residual + beta * (self.direction - omega * image)
@@ -100,7 +135,7 @@ class BiCGSTAB:
         self.correlation = torch.where(afresh, _dot(self.residual, self.residual), correlation)
 
 
-class GMRES:
+class GMRES(_Method):
     """Restarted GMRES on ``A y = r`` for every column at once; the parameters are those of `BiCGSTAB`."""
 
     def __init__(self, multiply: Operator, precondition: Operator, r: Tensor, target: Tensor) -> None:
@@ -110,16 +145,6 @@ class GMRES:
         self.basis = r.new_empty((_RESTART + 1, *r.shape))
         self.hessenberg = r.new_zeros((r.shape[1], _RESTART + 1, _RESTART))
         self._restart(r)
-
-    def advance(self, steps: int) -> tuple[int, Status | None]:
-        for done in range(steps):
-            if not bool((self.remaining > self.target).any()):
-                return done, None
-            if self.columns == _RESTART:
-                self.base = self.estimate()
-                self._restart(self.r - self.multiply(self.base))
-            self._step()
-        return steps, None
 
     def estimate(self) -> Tensor:
         if self.columns == 0:
@@ -133,7 +158,10 @@ class GMRES:
         self.basis[0] = residual / torch.where(self.size > 0, self.size, 1.0)
         self.columns = 0
 
-    def _step(self) -> None:
+    def _step(self, active: Tensor) -> None:
+        if self.columns == _RESTART:
+            self.base = self.estimate()
+            self._restart(self.r - self.multiply(self.base))
         j = self.columns + 1
         basis = self.basis[:j]
         w = self.multiply(self.precondition(self.basis[j - 1]))

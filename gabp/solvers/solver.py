@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,9 @@ import scipy.sparse.linalg
 import torch
 
 from gabp.conditions import ConvergenceReport, check_system
-from gabp.solvers.auto import METHODS, Choice, choose
+from gabp.solvers.auto import METHODS, Choice, can_eliminate, choose, recommended_method, worth_eliminating
 from gabp.solvers.blocks import BLOCK_METHODS, choose_blocks
-from gabp.solvers.hierarchy import Hierarchy, solve_m_matrix
+from gabp.solvers.hierarchy import Hierarchy, m_matrix_solver
 from gabp.solvers.iteration import ROUNDING, Outcome, Progress, Request, backward_errors, iterate
 from gabp.solvers.protocol import Prepared
 from gabp.solvers.solution import ConvergenceError, Solution, Status
@@ -44,17 +44,20 @@ class Solver:
     ----------
     A : scipy sparse, torch sparse or dense, or 2-D numpy array, shape (n, n)
     method : str
-        ``"auto"``, ``"tree"``, ``"flooding"``, ``"sequential"``, ``"double-loop"`` or ``"elimination"``.
+        ``"auto"``, ``"tree"``, ``"flooding"``, ``"sequential"``, ``"double-loop"``, ``"hierarchy"``, ``"krylov"`` or
+        ``"elimination"``; see `gabp.solve` for which go with blocks and with general matrices.
     symmetric : bool
         Whether A must be symmetric (to rounding in its own dtype), as a precision matrix is.
     blocks : int, "auto" or integer array of shape (n,), optional
         Vector-valued nodes; see `gabp.solve`.
     dtype : float32 or float64, optional
-        Of the messages; A's own by default. Residuals are always evaluated in float64.
+        Of the messages; A's own by default, but float32 in ``"flooding"`` of a float64 system from a million
+        directed edges on, where that is faster: corrections in float32 are refined to the same residual, with
+        float64 messages to fall back on. Residuals are always evaluated in float64.
     device : torch device, optional
         Where to compute; where A is, by default.
     **options
-        Of the method: ``start`` and ``damping`` of flooding.
+        Of the method; see `gabp.solve`.
 
     Raises
     ------
@@ -97,17 +100,21 @@ class Solver:
     def _set_up(self, system: System, began: float, like: Prepared | None = None) -> None:
         self.system = system
         self._prepared: Prepared
+        self._fallbacks: dict[Choice, Prepared] = {}
         self._working = system.dtype if self._dtype is None else working_dtype(self._dtype)
-        if self._partition is None:
-            self._choices = choose(system, self._asked_method)
-            if isinstance(like, Hierarchy) and METHODS[self._choices[0].method] is Hierarchy:
-                self._prepared = Hierarchy(system.astype(self._working), like)
-            else:
-                self._prepared = _prepare(system, self._working, self._choices[0], self._options)
+        self._blocks = None if self._partition is None else BlockSystem.of(system, self._partition)
+        if self._blocks is None:
+            may_round = self._dtype is None and self._options.get("settle", True) is True
+            self._choices = choose(system, self._asked_method, may_round)
         else:
-            blocks = BlockSystem.of(system, self._partition)
-            self._choices = choose_blocks(blocks, self._asked_method)
-            self._prepared = _prepare_blocks(system, blocks, self._choices[0], self._options)
+            self._choices = choose_blocks(system, self._blocks, self._asked_method)
+        if isinstance(like, Hierarchy) and METHODS.get(self._choices[0].method) is Hierarchy and self._blocks is None:
+            self._prepared = Hierarchy(system.astype(self._working), like)
+        else:
+            self._prepared = self._prepare(self._choices[0])
+        if self._choices[0].dtype is not None and self._prepared.failure is not None:
+            self._choices = self._choices[1:]  # the digits may be what failed
+            self._prepared = self._prepare(self._choices[0])
         self.setup_seconds = time.perf_counter() - began
 
     @classmethod
@@ -125,11 +132,11 @@ class Solver:
         """
         solver = cls.__new__(cls)
         solver._given = A
-        solver._partition = None
+        solver._partition, solver._blocks = None, None
         solver._asked_method, solver._dtype, solver._device, solver._options = choice.method, None, None, {}
         solver.system = make_system(read_matrix(A))
         solver._working = solver.system.dtype
-        solver._choices = [choice]
+        solver._choices, solver._fallbacks = [choice], {}
         solver._prepared = method(solver.system)
         solver.setup_seconds = time.perf_counter() - began
         return solver
@@ -170,7 +177,7 @@ class Solver:
     @cached_property
     def report(self) -> ConvergenceReport:
         """What is known about the convergence of messages on this matrix; see `gabp.check`."""
-        return check_system(self.system, solver=solve_m_matrix)
+        return check_system(self.system, self._partition, solver=m_matrix_solver, recommend=recommended_method)
 
     def aspreconditioner(self) -> scipy.sparse.linalg.LinearOperator:
         """A fixed, linear, symmetric positive definite approximation of ``A⁻¹``, for scipy's ``cg``.
@@ -276,7 +283,8 @@ class Solver:
         history: tuple[float, ...] = ()
         for position, choice in enumerate(self._choices):
             prepared = self._prepared if position == 0 else self._fallback(choice)
-            outcome = iterate(self.system, prepared, request, self._working)
+            patient = replace(request, patience=choice.patience, give_up=partial(worth_eliminating, self.system))
+            outcome = iterate(self.system, prepared, patient, choice.dtype or self._working)
             spent += outcome.iterations
             history += outcome.history
             remark = getattr(prepared, "remark", "")  # of elimination
@@ -284,19 +292,42 @@ class Solver:
             if position == len(self._choices) - 1 or not self._worth_going_on(outcome, request):
                 break
             following = self._choices[position + 1]
-            reason += f"; {outcome.status.name} there, so {following.method}: {following.reason}"
-            _log.info("%s ended with %s; trying %s", choice.method, outcome.status.name, following.method)
+            if following.method == "elimination" and not can_eliminate(self.system):
+                reason += f"; {outcome.status.name} there, and a factor would take too much memory or time"
+                break
+            if following.method == choice.method and outcome.status is Status.DIVERGED:
+                break  # no question of digits
+            ended = "slow" if outcome.status is Status.MAX_ITERATIONS else outcome.status.name
+            reason += f"; {ended} there, so {following.method}: {following.reason}"
+            _log.info("%s was %s; trying %s", choice.method, ended, following.method)
             request = replace(request, x0=outcome.x, maxiter=request.maxiter - outcome.iterations)
         return self._solution(replace(outcome, iterations=spent, history=history), columns, choice, reason, began)
 
     def _worth_going_on(self, outcome: Outcome, request: Request) -> bool:
-        """Whether another method may succeed where this one did not."""
+        """Whether another method may succeed where this one did not, or was given up."""
         if outcome.status is Status.STAGNATED:  # not where x is as good as float64 can make it
             return float(backward_errors(self.system, outcome.x, request.b, outcome.residual).max()) > ROUNDING
-        return outcome.status not in (Status.CONVERGED, Status.STOPPED_BY_CALLBACK, Status.MAX_ITERATIONS)
+        if outcome.status is Status.MAX_ITERATIONS:
+            return outcome.iterations < request.maxiter
+        return outcome.status not in (Status.CONVERGED, Status.STOPPED_BY_CALLBACK)
 
     def _fallback(self, choice: Choice) -> Prepared:
-        return _prepare(self.system, self._working, choice, {})
+        """A later choice, set up at its first use."""
+        if choice not in self._fallbacks:
+            self._fallbacks[choice] = self._prepare(choice)
+        return self._fallbacks[choice]
+
+    def _prepare(self, choice: Choice) -> Prepared:
+        """The method set up for the matrix of this solver, in blocks where there are blocks and the method has them."""
+        options = self._options if choice.method == self.method else {}  # which are those of the caller's method
+        if self._blocks is not None and choice.method in BLOCK_METHODS:
+            method = BLOCK_METHODS[choice.method]
+            _require_known(method, choice, options)
+            return method(self.system, self._blocks, **options)
+        method = METHODS[choice.method]
+        _require_known(method, choice, options)
+        working = choice.dtype or self._working
+        return method(self.system if method.exact else self.system.astype(working), **options)
 
     def _solution(self, outcome: Outcome, columns: Columns, choice: Choice, reason: str, began: float) -> Solution:
         residual, status, shape = outcome.residual, outcome.status, () if columns.single else (-1,)
@@ -322,22 +353,8 @@ class Solver:
         )
 
 
-def _prepare_blocks(system: System, blocks: BlockSystem, choice: Choice, options: dict[str, Any]) -> Prepared:
-    if choice.method not in BLOCK_METHODS:
-        return _prepare(system, system.dtype, choice, options)
-    method = BLOCK_METHODS[choice.method]
-    _require_known(method, choice, options)
-    return method(system, blocks, **options)
-
-
 def _require_known(method: Any, choice: Choice, options: dict[str, Any]) -> None:
     known = [field.name for field in fields(method) if field.init and field.name not in ("system", "blocks")]
     for option in options:
         if option not in known:
             raise TypeError(f"method {choice.method!r} has no option {option!r}; it has {', '.join(known) or 'none'}")
-
-
-def _prepare(system: System, working: torch.dtype, choice: Choice, options: dict[str, Any]) -> Prepared:
-    method = METHODS[choice.method]
-    _require_known(method, choice, options)
-    return method(system if method.exact else system.astype(working), **options)

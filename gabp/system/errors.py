@@ -14,15 +14,15 @@ class NotPositiveDefiniteError(InvalidSystemError):
     Attributes
     ----------
     node : int
-        Where a pivot was met that is not positive.
+        Where a pivot was met that is not positive, or a direction of negative curvature is largest.
     """
 
-    def __init__(self, node: int) -> None:
+    def __init__(self, node: int, evidence: str = "nonpositive pivot") -> None:
         super().__init__(
-            f"A is not positive definite (nonpositive pivot at node {node}), so it is no precision matrix: "
+            f"A is not positive definite ({evidence} at node {node}), so it is no precision matrix: "
             "it has no marginals, no log-determinant and no samples"
         )
-        self.node = node
+        self.node, self._evidence = node, evidence
 
     def __reduce__(self) -> tuple:
-        return NotPositiveDefiniteError, (self.node,)
+        return NotPositiveDefiniteError, (self.node, self._evidence)

@@ -51,7 +51,8 @@ class EdgeGraph:
     @cached_property
     def labels(self) -> np.ndarray:
         """The connected component of each node, shape (n,), int32."""
-        return scipy.sparse.csgraph.connected_components(self._pattern(), directed=False)[1]
+        start, source = self.start.cpu().numpy(), self.source.cpu().numpy()
+        return dispatch.choose_bounds().balance(start, source, np.zeros(self.edges))[0]
 
     @cached_property
     def components(self) -> int:
@@ -71,9 +72,17 @@ class EdgeGraph:
         """
         return dispatch.choose_factor().Symbolic.of(self.start.cpu(), self.source.cpu())
 
-    def _pattern(self) -> scipy.sparse.csr_array:
-        ones = np.ones(self.edges, dtype=np.int8)
-        return scipy.sparse.csr_array((ones, self.source.cpu().numpy(), self.start.cpu().numpy()), (self.n, self.n))
+    def symbolic_within(self, flops: float) -> Any:
+        """`symbolic`, or None where the factor takes more operations than ``flops``.
+
+        The ordering stops where it has exceeded them: little is spent on what is not worth factoring.
+        """
+        if "symbolic" not in self.__dict__:
+            found = dispatch.choose_factor().Symbolic.of(self.start.cpu(), self.source.cpu(), flops)
+            if found is None:
+                return None
+            self.__dict__["symbolic"] = found  # where `cached_property` keeps it
+        return self.symbolic if self.symbolic.flops <= flops else None
 
     def __getstate__(self) -> dict:
         return {"n": self.n, "start": self.start, "source": self.source}

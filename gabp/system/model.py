@@ -52,7 +52,9 @@ class System:
         """The same system with its numbers rounded to ``dtype``."""
         if dtype == self.dtype:
             return self
-        return replace(self, diagonal=self.diagonal.to(dtype), weight=self.weight.to(dtype))
+        rounded = replace(self, diagonal=self.diagonal.to(dtype), weight=self.weight.to(dtype))
+        vars(rounded)["layout"] = self._kernels.in_dtype(self.layout, dtype)  # a pattern is laid out once
+        return rounded
 
     def equilibrated(self) -> tuple["System", Tensor]:
         """``S A S`` in float64 with powers of two ``S = diag(unit)`` that bring the diagonal near 1; and ``unit``.
@@ -66,7 +68,9 @@ class System:
         """
         diagonal = self.diagonal.double()
         e = -torch.div(torch.frexp(diagonal).exponent, 2, rounding_mode="floor")
-        weight = times_power_of_two(self.weight.double(), e[self.graph.destination] + e[self.graph.source.long()])
+        # most matrices that come have one unit throughout
+        edge = 2 * e[0] if bool((e == e[0]).all()) else e[self.graph.destination] + e[self.graph.source.long()]
+        weight = times_power_of_two(self.weight.double(), edge)
         return replace(self, diagonal=times_power_of_two(diagonal, 2 * e), weight=weight), times_power_of_two(
             torch.ones_like(diagonal), e
         )

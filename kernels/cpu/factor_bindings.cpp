@@ -4,10 +4,13 @@
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/tuple.h>
 
+#include <limits>
 #include <tuple>
 
 namespace gabp {
 namespace {
+
+using namespace nb::literals;
 
 Pattern pattern_of(const Offsets &start, const Nodes &source) {
     require(start.shape(0) >= 1, "start must have n + 1 entries");
@@ -29,12 +32,16 @@ void bind_factor(nb::module_ &m) {
 
     nb::class_<Symbolic>(m, "Symbolic")
         .def_static("of",
-                    [](Offsets start, Nodes source) {
+                    [](Offsets start, Nodes source, double most_flops) -> std::shared_ptr<Symbolic> {
                         const Pattern pattern = pattern_of(start, source);
                         nb::gil_scoped_release release;
-                        EliminationTree tree = eliminate_symbolically(pattern, minimum_degree_order(pattern));
+                        std::vector<std::int32_t> order = minimum_degree_order(pattern, most_flops);
+                        if (order.empty() && pattern.n > 0) return nullptr;
+                        EliminationTree tree = eliminate_symbolically(pattern, std::move(order));
+                        if (tree.flops() > most_flops) return nullptr;
                         return std::make_shared<Symbolic>(analyse_fronts(pattern, std::move(tree)));
-                    })
+                    },
+                    "start"_a, "source"_a, "most_flops"_a = std::numeric_limits<double>::infinity())
         .def_ro("entries", &Symbolic::entries)
         .def_ro("flops", &Symbolic::flops)
         .def_ro("peak_bytes", &Symbolic::peak_bytes)

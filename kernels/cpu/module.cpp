@@ -2,6 +2,8 @@
 
 namespace gabp {
 void bind_block(nanobind::module_ &);
+void bind_colouring(nanobind::module_ &);
+void bind_bounds(nanobind::module_ &);
 void bind_directed(nanobind::module_ &);
 void bind_factor(nanobind::module_ &);
 void bind_hierarchy(nanobind::module_ &);
@@ -18,6 +20,8 @@ NB_MODULE(_cpu, m) {
     nanobind::set_leak_warnings(false);  // factors that live until the interpreter ends are no leaks
     m.doc() = "Compiled message-passing kernels; gabp/kernels/reference.py states what they compute.";
     gabp::bind_block(m);
+    gabp::bind_colouring(m);
+    gabp::bind_bounds(m);
     gabp::bind_directed(m);
     gabp::bind_factor(m);
     gabp::bind_hierarchy(m);

@@ -39,14 +39,19 @@ public:
         }
     }
 
-    std::vector<std::int32_t> run() {
+    // Empty where the factor takes more operations than that.
+    std::vector<std::int32_t> run(double most_flops) {
         const std::vector<std::int32_t> dense = set_dense_nodes_aside();
         const std::int32_t sparse = n_ - static_cast<std::int32_t>(dense.size());
         std::vector<std::int32_t> order;
         order.reserve(n_);
+        double flops = 0;
         while (eliminated_ < sparse) {
             const std::int32_t pivot = take_smallest_degree();
             eliminate(pivot);
+            const double columns = weight_[pivot], height = degree_[pivot] + 0.5 * columns;
+            flops += columns * height * height;
+            if (flops > most_flops) return {};
             for (std::int32_t i = pivot; i != none; i = next_member_[i]) order.push_back(i);
         }
         order.insert(order.end(), dense.begin(), dense.end());
@@ -302,6 +307,8 @@ private:
 
 }  // namespace
 
-std::vector<std::int32_t> minimum_degree_order(const Pattern &pattern) { return MinimumDegree(pattern).run(); }
+std::vector<std::int32_t> minimum_degree_order(const Pattern &pattern, double most_flops) {
+    return MinimumDegree(pattern).run(most_flops);
+}
 
 }  // namespace gabp

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 namespace gabp {
@@ -13,7 +14,9 @@ struct Pattern {
     std::int32_t n;
 };
 
-// order[k] is the node to eliminate k-th: approximate minimum degree.
-std::vector<std::int32_t> minimum_degree_order(const Pattern &pattern);
+// order[k] is the node to eliminate k-th: approximate minimum degree. Empty where the factor takes (much) more
+// operations than most_flops, which is noticed long before the order is complete.
+std::vector<std::int32_t> minimum_degree_order(const Pattern &pattern,
+                                               double most_flops = std::numeric_limits<double>::infinity());
 
 }  // namespace gabp

@@ -92,6 +92,49 @@ def test_one_matrix_serves_several_outputs(layout):
     assert gradgradcheck(outputs, (model.values, model.b), **CHECK)
 
 
+def test_a_solver_set_up_once_carries_gradients():
+    model = Model("triangles")
+
+    def x(values, b):
+        return gabp.Solver(model.matrix(values)).solve(b, rtol=1e-13).x
+
+    assert gradcheck(x, (model.values, model.b), **CHECK)
+    assert gradgradcheck(x, (model.values, model.b), **CHECK)
+
+
+@pytest.mark.parametrize("layout", ["coo", "csr", "csc", "whole"])
+def test_new_values_on_an_old_pattern_carry_gradients(layout):
+    model = Model("triangles")
+    pattern = model.matrix(model.values.detach(), "coo" if layout == "whole" else layout)
+    solver = gabp.Solver(pattern)
+
+    def x(values, b):
+        if layout == "coo":
+            new = torch.cat([values, values[model.n :]])
+        else:
+            A = model.matrix(values, "coo" if layout == "whole" else layout)
+            new = A if layout == "whole" else A.values()
+        return solver.update(new).solve(b, rtol=1e-13).x
+
+    assert gradcheck(x, (model.values, model.b), **CHECK)
+
+
+def test_new_values_without_gradient_leave_the_right_hand_side_its_own():
+    solver = gabp.Solver(torch.eye(3, dtype=torch.float64).to_sparse())
+    b = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    solver.update(torch.full((3,), 4.0, dtype=torch.float64)).solve(b).x.sum().backward()
+    np.testing.assert_allclose(b.grad.numpy(), 0.25)
+
+
+def test_an_absolute_tolerance_holds_the_backward_solves_to_its_share_of_b():
+    """With ``rtol=0`` these have no other tolerance; and one in b's units means nothing in the gradient's."""
+    model = Model("grid")
+    A = model.matrix(model.values.detach(), "dense")
+    x = gabp.solve(A, model.b, method="flooding", rtol=0.0, atol=1e-9).x
+    (gradient,) = torch.autograd.grad(1e-6 * x.sum(), model.b)
+    np.testing.assert_allclose(gradient.numpy(), 1e-6 * np.linalg.solve(A.numpy(), np.ones(model.n)), rtol=1e-7)
+
+
 def test_several_right_hand_sides_at_once():
     model = Model("grid")
 
@@ -152,6 +195,58 @@ def test_outputs_of_the_matrix_once_and_twice(graph, output):
 
     assert gradcheck(function, (model.values,), **CHECK)
     assert gradgradcheck(function, (model.values,), **CHECK)
+
+
+CONDITIONED = {
+    "mean": lambda model: model.mean(rtol=1e-13),
+    "variances": lambda model: model.variances("exact"),
+    "bethe variances": lambda model: model.variances("bethe"),
+    "log-determinant": lambda model: model.logdet(),
+}
+
+
+@every_graph
+@pytest.mark.parametrize("output", CONDITIONED)
+def test_a_conditioned_model_carries_gradients_to_all_it_came_from(graph, output):
+    model = Model(graph)
+    known = torch.tensor([0.3, -0.7], dtype=torch.float64, requires_grad=True)
+
+    def function(values, b, known):
+        return CONDITIONED[output](gabp.Gaussian(model.matrix(values), b).condition([3, 1], known))
+
+    assert gradcheck(function, (model.values, model.b, known), **CHECK)
+    assert gradgradcheck(function, (model.values, model.b, known), **CHECK)
+
+
+@pytest.mark.parametrize("factor_fits", [True, False])
+def test_expectations_over_samples_are_differentiated_without_bias(monkeypatch, factor_fits):
+    """``d E[x_i²] = dΣ_ii + 2 μ_i dμ_i``, to within five standard errors of the draws."""
+    monkeypatch.setattr("gabp.learning.gaussian.fits_in_memory", lambda graph: factor_fits)
+    model, draws = Model("triangles"), 20_000
+
+    def second_moment(values, b):
+        given = gabp.Gaussian(model.matrix(values), b)
+        return given.variances("exact")[2] + given.mean(rtol=1e-13)[2] ** 2
+
+    expected = torch.autograd.grad(second_moment(model.values, model.b), (model.values, model.b))
+    A = model.matrix(model.values).to_dense().detach().requires_grad_()
+    b = model.b.detach().requires_grad_()
+    x = gabp.Gaussian(A, b).sample(draws, seed=5)
+    found = []
+    for part in x.split(500):
+        in_a, in_b = torch.autograd.grad(part[:, 2].square().mean(), (A, b), retain_graph=True)
+        found.append(torch.cat([in_a.diagonal(), 2 * in_a[model.i, model.j], in_b]))
+    found = torch.stack(found)
+    assert ((found.mean(0) - torch.cat(expected)).abs() <= 5 * found.std(0) / len(found) ** 0.5).all()
+
+
+def test_the_second_derivative_of_a_sampled_expectation():
+    """For precision τ, ``x² = z²/τ`` along the way that samples move, whose second derivative is ``2 x² / τ²``."""
+    tau = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
+    x = gabp.Gaussian(tau * torch.eye(4, dtype=torch.float64)).sample(5, seed=0)
+    (first,) = torch.autograd.grad(x.square().sum(), tau, create_graph=True)
+    (second,) = torch.autograd.grad(first, tau)
+    assert second.item() == pytest.approx(2 * float(x.detach().square().sum()) / 9, rel=1e-12)
 
 
 @every_graph

@@ -167,10 +167,15 @@ def test_where_the_map_expands_the_linear_system_still_has_the_gradient():
     assert float(system.gradients(solution.x)[0]) == pytest.approx(float(0.5 / root), rel=1e-9)
 
 
+def test_the_adjoint_system_is_that_of_a_scalar():
+    with pytest.raises(gabp.InvalidSystemError, match=r"scalar.*\(2,\)"):
+        adjoint_system(torch.sin, torch.ones(2))
+
+
 def test_a_fixed_point_that_is_none_is_refused():
     with pytest.raises(ArithmeticError, match="did not converge"):
         fixed_point(lambda x: -x, torch.ones(2), limit=50)
-    with pytest.raises(ValueError, match="shape"):
+    with pytest.raises(gabp.InvalidSystemError, match="shape"):
         fixed_point(lambda x: x[:1], torch.ones(2))
 
 
@@ -218,7 +223,7 @@ def test_arguments_are_checked():
         gabp.backprop(lambda: x.sum())
     with pytest.raises(gabp.InvalidSystemError, match="positive"):
         gabp.backprop(lambda x: x.sum(), x, loss_precision=-1.0)
-    with pytest.raises(ValueError, match="without an equilibrium"):
+    with pytest.raises(gabp.InvalidSystemError, match="without an equilibrium"):
         fn, inputs, _ = equilibrium()
         gabp.backprop(fn, *inputs, loss_precision=1.0)
 
@@ -230,7 +235,7 @@ def test_an_in_place_change_that_autograd_does_not_see_is_refused():
             y.mul_(3)
         return y.sum()
 
-    with pytest.raises(ValueError, match="gradients are switched off"):
+    with pytest.raises(gabp.InvalidSystemError, match="gradients are switched off"):
         gabp.backprop(fn, torch.ones(2))
 
 

@@ -1,12 +1,15 @@
 """Corrected variances: unbiased, with standard errors that mean what they say."""
 
+import sys
+
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 
 import cases
 import gabp
-from gabp.kernels import cpu, patches
+from gabp.kernels import colouring, cpu, patches
 from gabp.system import make_system, read_matrix
 
 
@@ -60,6 +63,92 @@ def test_no_factor_is_needed(monkeypatch):
     truth = np.diag(np.linalg.inv(case.A.toarray()))
     assert np.abs((estimate.variance - truth) / estimate.variance_stderr).max() < 5
     assert "_factor" not in vars(model)
+
+
+def biharmonic(side: int, decay: float) -> sp.csr_array:
+    """The square of a grid's Laplacian with some decay: a smooth prior that is far from walk-summable."""
+    L = cases.laplacian(side**2, cases.grid_edges(side, side), decay)
+    return sp.csr_array(L @ L)
+
+
+@pytest.fixture
+def no_factor(monkeypatch):
+    """As if no factor fitted in memory."""
+    monkeypatch.setattr("gabp.learning.gaussian.fits_in_memory", lambda graph: False)
+
+
+@pytest.mark.parametrize("probes", [8, 64])
+def test_z_scores_of_what_can_be_neither_factored_nor_sampled(no_factor, probes):
+    A = biharmonic(20, 0.3)
+    model = gabp.Gaussian(A)
+    truth = np.diag(np.linalg.inv(A.toarray()))
+    scores = []
+    for seed in range(20):
+        estimate = model.marginals("corrected", probes=probes, seed=seed)
+        scores.append((estimate.variance - truth) / estimate.variance_stderr)
+    scores = np.stack(scores)
+    assert "_factor" not in vars(model)
+    assert 0.8 <= scores.std() <= 1.25
+    assert abs(scores.mean()) <= 4 * scores.mean(1).std() / np.sqrt(20)  # no bias
+
+
+def test_the_relative_error_asked_for_is_met_by_probing_too(no_factor):
+    A = biharmonic(20, 1.0)
+    estimate = gabp.Gaussian(A).marginals("corrected", rtol=0.01, seed=0)
+    assert (estimate.variance_stderr <= 0.01 * estimate.variance).all()
+    truth = np.diag(np.linalg.inv(A.toarray()))
+    assert np.abs((estimate.variance - truth) / estimate.variance_stderr).max() < 6
+
+
+def test_enough_probes_for_a_colour_of_its_own_for_every_node_are_exact(no_factor):
+    A = biharmonic(7, 0.1)
+    estimate = gabp.Gaussian(A).marginals("corrected", probes=98, seed=0)
+    np.testing.assert_allclose(estimate.variance, np.diag(np.linalg.inv(A.toarray())), rtol=1e-6)
+
+
+def test_an_error_that_is_out_of_reach_is_told(no_factor, monkeypatch, caplog):
+    monkeypatch.setattr(sys.modules["gabp.marginals.corrected"], "_MOST", 64)
+    model = gabp.Gaussian(biharmonic(20, 0.01))
+    estimate = model.marginals("corrected", rtol=1e-4, seed=0)
+    assert (estimate.variance_stderr > 1e-4 * estimate.variance).any()
+    assert "after 64 probes" in caplog.text
+
+
+@pytest.mark.parametrize("excess", [0.2, 1e-4])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_negative_curvature_is_found_without_a_factor(no_factor, monkeypatch, excess, compiled):
+    """Down to one eigenvalue just below zero."""
+    if not compiled:
+        monkeypatch.setattr("gabp.solvers.definiteness.INSIDE_CG", "double-loop")
+    A = cases.laplacian(400, cases.grid_edges(20, 20), -excess)
+    for question in (gabp.Gaussian.mean, gabp.Gaussian.variances, lambda model: model.marginals("corrected")):
+        with pytest.raises(gabp.NotPositiveDefiniteError, match="negative curvature") as caught:
+            question(gabp.Gaussian(A, np.ones(400)))
+        assert 0 <= caught.value.node < 400
+
+
+def test_a_search_that_does_not_end_is_told(no_factor, monkeypatch, caplog):
+    monkeypatch.setattr("gabp.solvers.definiteness._STEPS", 1)
+    gabp.Gaussian(biharmonic(20, 0.01), np.ones(400)).mean()
+    assert "taken on trust" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["grid_2d", "random_sparse", "star", "complete", "isolated_nodes", "disconnected"])
+@pytest.mark.parametrize("distance", [0, 1, 2, 5])
+def test_nodes_of_one_colour_are_far_apart(name, distance):
+    A = cases.BY_NAME[name].A
+    n, graph = A.shape[0], make_system(read_matrix(A)).graph
+    results = []
+    for kernels in (cpu.extension, colouring):
+        colour = torch.empty(n, dtype=torch.int32)
+        colours = kernels.colour_apart(graph.start, graph.source, distance, n, colour)
+        assert colours == int(colour.max()) + 1
+        assert kernels.colour_apart(graph.start, graph.source, distance, colours - 1, torch.empty_like(colour)) == 0
+        results.append(colour.numpy())
+    np.testing.assert_array_equal(*results)
+    reached = np.linalg.matrix_power(np.eye(n) + (A.toarray() != 0), distance) > 0
+    alike = results[0][:, None] == results[0]
+    assert not (alike & reached & ~np.eye(n, dtype=bool)).any()
 
 
 def test_the_same_seed_gives_the_same_estimate():

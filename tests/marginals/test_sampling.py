@@ -46,14 +46,16 @@ def test_mean_and_covariance_by_perturb_and_solve(name):
     assert_distributed(samples, np.zeros(case.n), np.linalg.inv(A))
 
 
-def test_the_factor_is_preferred_and_perturbation_needs_a_certificate():
+def test_the_factor_is_preferred_and_perturbation_needs_a_certificate(monkeypatch):
     walk_summable, frustrated = cases.BY_NAME["grid_2d"], cases.BY_NAME["gram"]
     solver = gabp.Solver(walk_summable.A)
     factor = SparseFactor(solver.system)
     assert isinstance(make_sampler(factor, solver), FactorSampler)
     assert isinstance(make_sampler(None, solver), PerturbSampler)
+    assert make_sampler(None, gabp.Solver(frustrated.A)) is None
+    monkeypatch.setattr("gabp.learning.gaussian.fits_in_memory", lambda graph: False)
     with pytest.raises(gabp.InvalidSystemError, match="walk-summable"):
-        make_sampler(None, gabp.Solver(frustrated.A))
+        gabp.sample(frustrated.A)
 
 
 def test_a_seed_repeats_and_none_does_not():

@@ -11,7 +11,6 @@ import gabp
 from gabp.kernels import cpu, reference
 from gabp.messages.blocks import (
     BlockSweep,
-    block_walk_radius,
     leaves_first,
     settle_block_precisions,
 )
@@ -41,9 +40,9 @@ def ring(count):
     return [(i, (i + 1) % count) for i in range(count)]
 
 
-def blocks_of(A, blocks):
+def blocks_of(A, blocks, symmetric=True):
     matrix = read_matrix(A)
-    return BlockSystem.of(make_system(matrix), read_partition(blocks, matrix))
+    return BlockSystem.of(make_system(matrix, symmetric), read_partition(blocks, matrix))
 
 
 def correlated_pairs(count):
@@ -110,13 +109,21 @@ def test_blocks_converge_where_scalars_diverge():
     b = np.linspace(-1, 1, 16)
     with pytest.raises(gabp.ConvergenceError):
         gabp.solve(A, b, method="flooding")
-    lower, upper = block_walk_radius(blocks_of(A, 2))
-    assert lower <= upper < 1
-    solution = gabp.solve(A, b, blocks=2, method="flooding", rtol=1e-12)
-    assert solution.x == pytest.approx(np.linalg.solve(A, b), rel=1e-9, abs=1e-12)
+    for method in ("flooding", "sequential"):
+        solution = gabp.solve(A, b, blocks=2, method=method, rtol=1e-12)
+        assert solution.x == pytest.approx(np.linalg.solve(A, b), rel=1e-9, abs=1e-12)
 
 
-@pytest.mark.parametrize("method", ["flooding", "krylov", "hierarchy", "elimination", "auto"])
+def test_the_sequential_schedule_takes_about_half_the_sweeps():
+    path = sp.diags_array([-np.ones(7), np.full(8, 2.05), -np.ones(7)], offsets=[-1, 0, 1])
+    grid = sp.kron(path, sp.eye_array(8)) + sp.kron(sp.eye_array(8), path)
+    A = sp.kron(grid, np.array([[2.0, 1.0], [1.0, 1.5]])).tocsr()
+    b = np.random.default_rng(2).normal(size=(128, 2))
+    flooding, sequential = (gabp.solve(A, b, blocks=2, method=method) for method in ("flooding", "sequential"))
+    assert sequential.iterations < 0.6 * flooding.iterations
+
+
+@pytest.mark.parametrize("method", ["flooding", "sequential", "krylov", "hierarchy", "elimination", "auto"])
 def test_a_general_partition(method):
     """Blocks of one, two and three unknowns, not next to one another."""
     rng = np.random.default_rng(3)
@@ -145,21 +152,44 @@ def test_a_cavity_that_is_no_precision_is_found():
     assert solution.status is gabp.Status.INVALID_PRECISION
 
 
-def test_nonsymmetric_blocks():
-    rng = np.random.default_rng(5)
-    A = random_blocks(6, 2, ring(6), coupling=0.3) + np.triu(0.2 * rng.normal(size=(12, 12))) * np.kron(
-        np.eye(6) + np.eye(6, k=1), np.ones((2, 2))
-    )
-    b = rng.normal(size=12)
-    solution = gabp.solve(A, b, symmetric=False, blocks=2, method="flooding")
-    assert solution.x == pytest.approx(np.linalg.solve(A, b), rel=1e-6, abs=1e-7)
+def nonsymmetric_blocks(count, d, edges, seed=5):
+    """A symmetric model in blocks with as much again added to one of its directions."""
+    A = random_blocks(count, d, edges, coupling=0.3)
+    upper = np.triu(0.2 * np.random.default_rng(seed).normal(size=A.shape))
+    return A + np.where(A != 0, upper, 0.0)
 
 
+GENERAL = [{"method": "flooding"}, {"method": "sequential"}, {"method": "elimination"}, {"method": "auto"}] + [
+    {"method": "krylov", "krylov": krylov} for krylov in ("bicgstab", "gmres")
+]
+
+
+@pytest.mark.parametrize("arguments", GENERAL, ids=lambda arguments: "-".join(arguments.values()))
+def test_nonsymmetric_blocks(arguments):
+    A = nonsymmetric_blocks(6, 2, ring(6))
+    b = np.random.default_rng(6).normal(size=(12, 2))
+    solution = gabp.solve(A, b, symmetric=False, blocks=2, rtol=1e-10, **arguments)
+    assert solution.x == pytest.approx(np.linalg.solve(A, b), rel=1e-8, abs=1e-9)
+
+
+def test_blocks_of_turns_have_no_scalar_messages():
+    """Every diagonal entry is zero: scalar nodes have no precision, pairs of them do."""
+    turn = np.array([[0.0, 1.0], [-1.0, 0.0]])
+    A = np.kron(np.eye(20), turn) + 0.2 * np.kron(np.eye(20, k=1) - np.eye(20, k=-3), np.eye(2))
+    b = np.ones(40)
+    with pytest.raises(gabp.ConvergenceError):
+        gabp.solve(A, b, symmetric=False, method="krylov")
+    for method in ("flooding", "sequential", "krylov"):
+        solution = gabp.solve(A, b, symmetric=False, method=method, blocks=2, rtol=1e-12)
+        assert solution.x == pytest.approx(np.linalg.solve(A, b))
+
+
+@pytest.mark.parametrize("make", [random_blocks, nonsymmetric_blocks])
 @pytest.mark.parametrize("d", [1, 2, 3, 5, 6])
-def test_the_sweep_is_what_it_says(d):
-    A = random_blocks(6, d, [*ring(6), (0, 3)], coupling=0.3)
+def test_the_sweep_is_what_it_says(d, make):
+    A = make(6, d, [*ring(6), (0, 3)])
     block = np.arange(6 * d) // d
-    J, L = np.where(block[:, None] == block, A, 0.0), np.where(block[:, None] > block, A, 0.0)
+    J, L, U = (np.where(part(block[:, None], block), A, 0.0) for part in (np.equal, np.greater, np.less))
     for i in range(6):
         own = block == i
         for k in range(i):
@@ -167,26 +197,54 @@ def test_the_sweep_is_what_it_says(d):
             J[np.ix_(own, own)] -= (
                 A[np.ix_(own, other)] @ np.linalg.inv(J[np.ix_(other, other)]) @ A[np.ix_(other, own)]
             )
-    expected = np.linalg.inv((J + L) @ np.linalg.inv(J) @ (J + L.T))
-    found = BlockSweep.of(blocks_of(A, d)).apply(torch.eye(6 * d, dtype=torch.float64))
+    expected = np.linalg.inv((J + L) @ np.linalg.inv(J) @ (J + U))
+    found = BlockSweep.of(blocks_of(A, d, symmetric=make is random_blocks)).apply(torch.eye(6 * d, dtype=torch.float64))
     assert found.numpy() == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.skipif(cpu.extension is None, reason="without the compiled kernels there is nothing to compare")
 @pytest.mark.parametrize("d", [1, 2, 3, 5, 6])
 @pytest.mark.parametrize("coupling", [0.3, 5.0])  # the larger one meets pivots that are not positive definite
-def test_compiled_and_literal_sweeps_agree(d, coupling):
-    system = blocks_of(random_blocks(9, d, [*ring(9), (0, 4), (2, 7)], coupling=coupling), d)
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_compiled_and_literal_sweeps_agree(d, coupling, symmetric):
+    A = random_blocks(9, d, [*ring(9), (0, 4), (2, 7)], coupling=coupling)
+    if not symmetric:
+        A = A - 0.5 * np.triu(A, 1)
+    system = blocks_of(A, d, symmetric)
     graph = system.graph
     r = torch.randn(9, d, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     found = []
     for kernels in (cpu.extension, reference):
         inverse = torch.full_like(system.diagonal, torch.nan)
-        arguments = (system.diagonal, system.weight, graph.start, graph.source, graph.reverse)
+        arguments = (system.diagonal, system.weight, graph.start, graph.source, graph.reverse, symmetric)
         assert kernels.block_pivots(*arguments, inverse) == -1
         y = torch.full_like(r, torch.nan)
         kernels.block_elimination_sweep(system.weight, graph.start, graph.source, inverse, r, y)
-        found.append(y)
+        found.append((inverse, y))
+    torch.testing.assert_close(*found)
+
+
+@pytest.mark.skipif(cpu.extension is None, reason="without the compiled kernels there is nothing to compare")
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_compiled_and_literal_kernels_find_the_same_bad_block(symmetric):
+    system = blocks_of(np.kron(np.diag([1.0, 1.0, 0.0, 1.0]) + 0.0, np.eye(2)) + 0.1 * np.eye(8, k=4), 2, False)
+    graph, inverse = system.graph, torch.zeros_like(system.diagonal)
+    arguments = (system.diagonal, system.weight, graph.start, graph.source, graph.reverse, symmetric, inverse)
+    assert cpu.extension.block_pivots(*arguments) == reference.block_pivots(*arguments) == 2
+
+
+@pytest.mark.skipif(cpu.extension is None, reason="without the compiled kernels there is nothing to compare")
+@pytest.mark.parametrize("d", [1, 2, 3, 5, 6])
+def test_compiled_and_literal_sequential_sweeps_agree(d):
+    system = blocks_of(random_blocks(9, d, [*ring(9), (0, 4), (2, 7)], coupling=0.3), d)
+    graph = system.graph
+    ratio = settle_block_precisions(system).ratio[graph.reverse].contiguous()
+    b = torch.randn(9, d, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = []
+    for kernels in (cpu.extension, reference):
+        potential = torch.zeros(graph.edges, d, 2, dtype=torch.float64)
+        kernels.block_sequential_potentials(graph.start, graph.reverse, ratio, b, potential, 3)
+        found.append(potential)
     torch.testing.assert_close(*found)
 
 
@@ -219,14 +277,21 @@ def test_a_pose_graph_takes_fewer_steps_in_blocks():
     assert block.iterations < 0.5 * scalar.iterations
 
 
-def test_the_hierarchy_of_blocks_halves_the_steps_of_the_scalar_one():
-    A = pose_graph(1500)
+@pytest.mark.parametrize("poses", [1500, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_the_hierarchy_of_blocks_halves_the_steps_of_the_scalar_one(poses):
+    A = pose_graph(poses)
     b = np.random.default_rng(1).normal(size=(A.shape[0], 2))
-    block = gabp.solve(A, b, blocks="auto")
-    assert block.method == "hierarchy"
+    block = gabp.solve(A, b, blocks="auto", method="hierarchy")
     assert np.linalg.norm(b - A @ block.x, axis=0) == pytest.approx([0, 0], abs=1e-8 * np.linalg.norm(b))
     if cpu.extension is not None:  # the scalar hierarchy is compiled only
         assert block.iterations <= 0.5 * gabp.solve(A, b, method="hierarchy").iterations
+
+
+def test_auto_eliminates_pose_graphs_and_iterates_where_factors_fill():
+    A = pose_graph(1500)
+    solution = gabp.solve(A, np.ones(4500), blocks=3)
+    assert solution.method == "elimination"
+    assert "little fill" in solution.method_reason
 
 
 def test_a_hierarchy_of_blocks_of_many_sizes():
@@ -277,7 +342,9 @@ def test_arguments_are_checked():
     with pytest.raises(TypeError, match="integers"):
         gabp.solve(A, b, blocks=np.zeros(6))
     with pytest.raises(gabp.InvalidSystemError, match="blocks go with"):
-        gabp.solve(A, b, blocks=2, method="sequential")
+        gabp.solve(A, b, blocks=2, method="double-loop")
+    with pytest.raises(gabp.InvalidSystemError, match="'flooding', 'krylov', 'sequential'"):
+        gabp.solve(A, b, blocks=2, method="hierarchy", symmetric=False)
     with pytest.raises(gabp.InvalidSystemError, match="needs a forest"):
         gabp.solve(random_blocks(4, 2, ring(4)), np.ones(8), blocks=2, method="tree")
     with pytest.raises(gabp.InvalidSystemError, match="damping"):

@@ -91,8 +91,13 @@ def test_arguments_are_checked():
         gabp.lstsq(F, y, noise_variance=np.array([1.0, 0.0, 1.0]))
     with pytest.raises(gabp.InvalidSystemError, match=r"prior_precision\[0\]"):
         gabp.lstsq(F, y, prior_precision=-1.0)
-    with pytest.raises(gabp.InvalidSystemError, match="prior_precision has shape"):
-        gabp.lstsq(F, y, prior_precision=np.ones(2))
+    for wrong in (np.ones(2), np.eye(2), np.ones((2, 3))):
+        with pytest.raises(gabp.InvalidSystemError, match="prior_precision has shape"):
+            gabp.lstsq(F, y, prior_precision=wrong)
+    with pytest.raises(gabp.InvalidSystemError, match=r"not symmetric: \[0, 2\] = 1.0 against \[2, 0\] = 0.0"):
+        gabp.lstsq(F, y, prior_precision=np.eye(3) + np.eye(3, k=2))
+    with pytest.raises(gabp.InvalidSystemError, match=r"prior_precision\[1\] is -1"):
+        gabp.lstsq(F, y, prior_precision=np.diag([1.0, -1.0, 1.0]))
     with pytest.raises(gabp.InvalidSystemError, match=r"F\[1, 2\]"):
         gabp.lstsq(np.where(np.arange(9).reshape(3, 3) == 5, np.nan, F), y)
     with pytest.raises(gabp.InvalidSystemError, match=r"y\[2\]"):
@@ -125,6 +130,51 @@ def test_variances_and_priors_of_any_size():
     assert (large.x == plain.x).all()
     assert (small.x == plain.x).all()
     assert large.residual_norm == pytest.approx(plain.residual_norm * 2.0**-1000, rel=1e-9, abs=0)
+
+
+@pytest.mark.parametrize(("form", "decades"), [("auto", 60), ("factor", 5)])
+def test_rows_and_columns_of_many_sizes(form, decades):
+    rng = np.random.default_rng(1)
+    F = scipy.sparse.eye_array(150, 40) + scipy.sparse.random_array((150, 40), density=0.05, rng=rng)
+    x = rng.normal(size=40)
+    rows, columns = (10 ** rng.uniform(-decades, decades, size) for size in (150, 40))
+    scaled = scipy.sparse.diags_array(rows) @ F @ scipy.sparse.diags_array(columns)
+    solution = gabp.lstsq(scaled, rows * (F @ x), noise_variance=rows**2, form=form)
+    assert solution.x * columns == pytest.approx(x, rel=1e-9 if form == "auto" else 1e-3)
+
+
+@pytest.mark.parametrize("kind", [scipy.sparse.csc_matrix, np.asarray, torch.tensor])
+def test_a_prior_may_be_a_matrix(kind):
+    rng = np.random.default_rng(3)
+    F, y = rng.normal(size=(4, 6)), rng.normal(size=4)
+    smooth = 2.0 * np.eye(6) - np.eye(6, k=1) - np.eye(6, k=-1)
+    for form in ("auto", "pairwise"):
+        solution = gabp.lstsq(F, y, prior_precision=kind(20 * smooth + 5 * np.eye(6)), form=form, rtol=1e-11)
+        assert solution.x == pytest.approx(np.linalg.solve(F.T @ F + 20 * smooth + 5 * np.eye(6), F.T @ y))
+    with pytest.raises(gabp.InvalidSystemError, match="off its diagonal"):
+        gabp.lstsq(F, y, prior_precision=kind(smooth), form="factor")
+    diagonal = gabp.lstsq(F, y, prior_precision=kind(3 * np.eye(6)), form="factor")
+    assert diagonal.x == pytest.approx(gabp.lstsq(F, y, prior_precision=3.0, form="factor").x)
+
+
+@pytest.mark.parametrize("form", ["auto", "factor", "pairwise"])
+def test_what_nothing_is_said_of_is_zero(form):
+    F, y, _ = DENSE
+    padded = np.zeros((5, 5))
+    padded[np.ix_([0, 2, 4], [0, 1, 4])] = F
+    measured = np.array([y[0], 7.0, y[1], 0.0, y[2]])
+    solution = gabp.lstsq(padded, measured, form=form, rtol=1e-10)
+    assert solution.converged
+    assert solution.x == pytest.approx([1, 2, 0, 0, 1], abs=1e-7)
+    assert gabp.lstsq(np.zeros((3, 2)), y, form=form).x.tolist() == [0.0, 0.0]
+
+
+def test_fewer_measurements_than_unknowns():
+    """Any x that fits is right; one that does not is never called converged."""
+    rng = np.random.default_rng(5)
+    F, y = rng.normal(size=(3, 6)), rng.normal(size=3)
+    solution = gabp.lstsq(F, y)
+    assert F @ solution.x == pytest.approx(y, rel=1e-6)
 
 
 def test_a_solution_beyond_the_dtype_is_not_called_converged():

@@ -111,6 +111,46 @@ def test_a_large_nonsymmetric_system_is_chosen_for_the_krylov_method():
     assert np.linalg.norm(b - A @ solution.x) <= 1e-8 * np.linalg.norm(b)
 
 
+def test_a_wind_that_turns_in_a_circle():
+    m, h = 150, 1 / 151
+    x = np.arange(1, m + 1) * h
+    along, across = np.meshgrid(np.pi * x, np.pi * x, indexing="ij")
+    wind = 1e3 * np.stack([np.sin(along) * np.cos(across), -np.cos(along) * np.sin(across)]).reshape(2, -1) * h
+    step = sp.diags_array([np.ones(m - 1)], offsets=[1], shape=(m, m))
+    forth = [sp.kron(step, sp.eye_array(m)), sp.kron(sp.eye_array(m), step)]
+    A = sp.diags_array(4 + np.abs(wind).sum(0))
+    for there, speed in zip(forth, wind, strict=True):
+        A = A - sp.diags_array(1 + np.maximum(speed, 0)) @ there.T - sp.diags_array(1 - np.minimum(speed, 0)) @ there
+    b = np.random.default_rng(0).normal(size=m * m)
+    solution = gabp.solve(A.tocsr(), b, symmetric=False)
+    assert solution.method == "krylov"
+    assert np.linalg.norm(b - A @ solution.x) <= 1e-8 * np.linalg.norm(b)
+
+
+def grid_of_random_numbers(m):
+    step = sp.diags_array([np.ones(m - 1), np.ones(m - 1)], offsets=[-1, 1])
+    A = (sp.kron(step, sp.eye_array(m)) + sp.kron(sp.eye_array(m), step) + sp.eye_array(m * m)).tocsr()
+    A.data = np.random.default_rng(7).normal(size=A.nnz)
+    return A
+
+
+def test_what_is_not_dominant_is_eliminated():
+    A = grid_of_random_numbers(145)
+    b = np.ones(145**2)
+    solution = gabp.solve(A, b, symmetric=False)
+    assert solution.method == "elimination"
+    assert np.linalg.norm(b - A @ solution.x) <= 1e-8 * np.linalg.norm(b)
+
+
+@pytest.mark.parametrize("krylov", ["bicgstab", "gmres"])
+def test_the_krylov_method_gives_up_where_it_gains_nothing(krylov):
+    solution = gabp.solve(
+        grid_of_random_numbers(30), np.ones(900), symmetric=False, method="krylov", krylov=krylov, throw=False
+    )
+    assert solution.status is gabp.Status.DIVERGED
+    assert solution.iterations < 4000
+
+
 @pytest.mark.parametrize("method", ["flooding", "sequential", "krylov", "auto"])
 def test_dense_random_dominant_systems(method):
     A = dominant(150, 3)

@@ -1,0 +1,161 @@
+"""The compiled passes of convergence proofs against numpy, and their bounds against exact arithmetic."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from gabp.kernels import bounds
+from gabp.kernels.bounds import Nodes, Numbers, Offsets
+from gabp.kernels.cpu import bounds as compiled
+from gabp.kernels.rows import reverse_slots
+
+from .models import GRAPHS, slots
+
+Pattern = tuple[Offsets, Nodes, Offsets]
+
+
+@pytest.fixture(params=GRAPHS)
+def model(request: pytest.FixtureRequest) -> tuple[Pattern, Numbers]:
+    """Slots of a graph, their reverses, and symmetric weights."""
+    start, source, weight, _ = slots(*GRAPHS[request.param]())
+    reverse = reverse_slots(start, source)
+    return (start.numpy(), source.numpy(), reverse.numpy()), weight.numpy()
+
+
+def nodes(pattern: Pattern, seed: int = 0) -> Numbers:
+    return np.random.default_rng(seed).uniform(0.5, 2.0, len(pattern[0]) - 1)
+
+
+def edges(pattern: Pattern, seed: int = 1) -> Numbers:
+    return np.random.default_rng(seed).uniform(0.1, 1.0, len(pattern[1]))
+
+
+def close(got: Numbers, wanted: Numbers) -> None:
+    """Up to the order of sums, which hubs make long."""
+    np.testing.assert_allclose(got, wanted, rtol=1e-11, atol=1e-13)
+
+
+def test_multiply(model) -> None:
+    (start, source, _), weight = model
+    x = nodes(model[0]) - 1
+    close(compiled.multiply(start, source, weight, x), bounds.multiply(start, source, weight, x))
+
+
+def test_quotients(model) -> None:
+    pattern, weight = model
+    arguments = (*pattern[:2], np.abs(weight), nodes(pattern), nodes(pattern, 5))
+    (pull, *numbers), (wanted, *expected) = compiled.quotients(*arguments), bounds.quotients(*arguments)
+    close(pull, wanted)
+    np.testing.assert_allclose(numbers, expected, rtol=1e-13)
+
+
+def test_the_upper_quotient_holds_in_exact_arithmetic() -> None:
+    """0.1 + 0.2 + ... in float64 is not what it seems; the bound is above the truth all the same."""
+    n = 12
+    rng = np.random.default_rng(3)
+    start, source = np.arange(0, n * (n - 1) + 1, n - 1), np.array([k for i in range(n) for k in range(n) if k != i])
+    weight, diagonal, d = rng.uniform(size=n * (n - 1)), rng.uniform(1, 2, n), rng.uniform(1, 2, n)
+    exact = max(
+        sum(Fraction(weight[e]) * Fraction(d[source[e]]) for e in range(start[i], start[i + 1]))
+        / (Fraction(diagonal[i]) * Fraction(d[i]))
+        for i in range(n)
+    )
+    for kernels in (bounds, compiled):
+        upper = kernels.quotients(start, source.astype(np.int32), weight, diagonal, d)[1]
+        assert exact <= Fraction(upper) <= exact * (1 + Fraction(1, 2**40))
+
+
+def test_non_backtracking(model) -> None:
+    pattern, weight = model
+    arguments = (*pattern, edges(pattern), edges(pattern, 2), edges(pattern, 3))
+    got, wanted = (kernels.non_backtracking(*arguments, np.full(len(weight), np.nan)) for kernels in (compiled, bounds))
+    close(got, wanted)
+
+
+def test_growth_leaves_out_zero_ratios(model) -> None:
+    pattern, _ = model
+    ratio, w = edges(pattern), edges(pattern, 2)
+    assert compiled.growth(*pattern, ratio, w) == pytest.approx(bounds.growth(*pattern, ratio, w), rel=1e-13)
+    none = np.zeros(len(w))
+    assert compiled.growth(*pattern, none, none) == bounds.growth(*pattern, none, none) == 0.0
+    if len(w):
+        for kernels in (bounds, compiled):
+            assert kernels.growth(*pattern, ratio, none) == np.inf
+            assert kernels.growth(*pattern, ratio, np.where(np.arange(len(w)) == len(w) // 2, np.nan, w)) == np.inf
+
+
+def test_floor_and_ceiling(model) -> None:
+    """Of a dominant model ``-|A_ik|`` is a floor; the messages themselves, rounded up, never come below it."""
+    pattern, weight = model
+    start, source, _ = pattern
+    diagonal = bounds.multiply(start, source, np.abs(weight), np.ones(len(start) - 1)) + 0.5
+    floor = -np.abs(weight)
+    low, wanted = (kernels.floor_cavities(*pattern, weight**2, diagonal, floor) for kernels in (compiled, bounds))
+    close(low, wanted)
+    message = np.zeros(len(weight))
+    for _ in range(5):
+        (message, lowest), (expected, smallest) = (
+            kernels.ceiling_sweep(*pattern, weight**2, diagonal, message) for kernels in (compiled, bounds)
+        )
+        close(message, expected)
+        assert lowest == pytest.approx(smallest, rel=1e-13) and lowest > 0
+        assert np.all(message >= floor)
+    if len(weight):
+        for kernels in (bounds, compiled):
+            assert kernels.floor_cavities(*pattern, weight**2, diagonal, message / 2) is None
+            assert kernels.floor_cavities(*pattern, weight**2, diagonal, floor * np.nan) is None
+
+
+def test_comparison_messages(model) -> None:
+    pattern, weight = model
+    arguments = (*pattern[:2], np.abs(weight), edges(pattern), nodes(pattern))
+    close(compiled.comparison_messages(*arguments), bounds.comparison_messages(*arguments))
+
+
+def test_bethe_form(model) -> None:
+    pattern, _ = model
+    arguments = (*pattern[:2], edges(pattern), nodes(pattern), nodes(pattern, 4), 9.0)
+    np.testing.assert_allclose(compiled.bethe_form(*arguments), bounds.bethe_form(*arguments), rtol=1e-12)
+
+
+def test_core(model) -> None:
+    (start, source, _), _ = model
+    np.testing.assert_array_equal(compiled.peel_leaves(start, source), bounds.peel_leaves(start, source))
+
+
+def test_core_of_a_cycle_with_a_branch() -> None:
+    """0 - 1 - 2 - 0 and the branch 2 - 3 - 4."""
+    start, source = np.array([0, 2, 4, 7, 9, 10]), np.array([1, 2, 0, 2, 0, 1, 3, 2, 4, 3], dtype=np.int32)
+    for kernels in (bounds, compiled):
+        assert kernels.peel_leaves(start, source).tolist() == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_components_and_signs(model, balanced: bool) -> None:
+    (start, source, _), weight = model
+    if balanced:
+        flips = np.random.default_rng(2).choice([-1.0, 1.0], len(start) - 1)
+        weight = -np.abs(weight) * np.repeat(flips, np.diff(start)) * flips[source]
+    (labels, sign), (wanted, expected) = (kernels.balance(start, source, weight) for kernels in (compiled, bounds))
+    np.testing.assert_array_equal(labels, wanted)
+    assert (sign is None) == (expected is None)
+    assert not balanced or sign is not None
+    if sign is not None:
+        assert np.all(np.repeat(sign, np.diff(start)) * sign[source] * weight <= 0)
+
+
+def test_the_same_bits_for_any_number_of_threads() -> None:
+    rng = np.random.default_rng(0)
+    n = 20_000
+    start, source = np.arange(0, 4 * n + 1, 4), rng.integers(0, n, 4 * n).astype(np.int32)
+    weight, diagonal, d = rng.uniform(size=4 * n), rng.uniform(1, 2, n), rng.uniform(1, 2, n)
+    found = []
+    threads = torch.get_num_threads()
+    for count in (1, 3):
+        torch.set_num_threads(count)
+        found.append(compiled.quotients(start, source, weight, diagonal, d))
+    torch.set_num_threads(threads)
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    assert found[0][1:] == found[1][1:]
