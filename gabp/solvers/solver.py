@@ -15,7 +15,7 @@ import torch
 from gabp.conditions import ConvergenceReport, check_system
 from gabp.solvers.auto import Choice, can_eliminate, choose, method_class, recommended_method, worth_eliminating
 from gabp.solvers.blocks import BLOCK_METHODS, choose_blocks
-from gabp.solvers.hierarchy import hierarchy_class, m_matrix_solver
+from gabp.solvers.hierarchy import Hierarchy, hierarchy_class, m_matrix_solver
 from gabp.solvers.iteration import ROUNDING, Outcome, Progress, Request, backward_errors, iterate
 from gabp.solvers.protocol import Prepared
 from gabp.solvers.solution import ConvergenceError, Solution, Status

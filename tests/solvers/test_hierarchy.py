@@ -14,7 +14,7 @@ from gabp.solvers.hierarchy import Hierarchy
 from gabp.solvers.solution import Status
 from gabp.solvers.solver import Solver
 from gabp.system import InvalidSystemError, make_system, read_matrix
-from spd_matrices import CASES, grid, relative_residual, solve
+from spd_matrices import CASES, grid, relative_residual, solve, triangulation
 
 
 def prepare(A):
