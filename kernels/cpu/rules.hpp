@@ -61,24 +61,15 @@ struct Lanes<T, 1> {
 // load and store it; a long row's segments begin from zero sums, are folded to `sums` numbers each, and the
 // row ends by finish_long.
 
-template <class T, int K, bool first>
-struct MeanRule {
-    using Data = MeanData<T>;
+// Rows whose beliefs are their own potentials and the sums of their messages.
+template <class T, int K, class D>
+struct MeanRow {
+    using Data = D;
     using L = Lanes<T, K>;
     static constexpr int sums = K;
     struct Row {
         typename L::Pack own, sum;
     };
-    static Row begin(const Data &d, std::int64_t i) { return {L::pack(d.other, i), L::pack(d.unary, i)}; }
-    static Row begin_segment(const Data &d, std::int64_t i) { return {L::same(d.other, i), typename L::Pack{}}; }
-    static void slot(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
-        const auto g = L::scalar(d.coefficient, e);
-        typename L::Pack message = -row.own;
-        if (!first) message += L::pack(d.message, e);
-        message = g * (g * message - L::source(d.belief, column));
-        L::put(d.message, e, message);
-        row.sum += message;
-    }
     static void finish(const Data &d, std::int64_t i, const Row &row, Report &) { L::put(d.other, i, row.sum); }
     static void fold(const Row &row, double *partial) {
         for (int c = 0; c < K; ++c) partial[c] = L::fold(row.sum, c);
@@ -89,14 +80,28 @@ struct MeanRule {
     }
 };
 
+template <class T, int K, bool first>
+struct MeanRule : MeanRow<T, K, MeanData<T>> {
+    using Data = MeanData<T>;
+    using L = Lanes<T, K>;
+    using Row = typename MeanRow<T, K, Data>::Row;
+    static Row begin(const Data &d, std::int64_t i) { return {L::pack(d.other, i), L::pack(d.unary, i)}; }
+    static Row begin_segment(const Data &d, std::int64_t i) { return {L::same(d.other, i), typename L::Pack{}}; }
+    static void slot(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
+        const auto g = L::scalar(d.coefficient, e);
+        typename L::Pack message = -row.own;
+        if (!first) message += L::pack(d.message, e);
+        message = g * (g * message - L::source(d.belief, column));
+        L::put(d.message, e, message);
+        row.sum += message;
+    }
+};
+
 template <class T, int K>
-struct DampedRule {
+struct DampedRule : MeanRow<T, K, DampedData<T>> {
     using Data = DampedData<T>;
     using L = Lanes<T, K>;
-    static constexpr int sums = K;
-    struct Row {
-        typename L::Pack own, sum;
-    };
+    using Row = typename MeanRow<T, K, Data>::Row;
     static Row begin(const Data &d, std::int64_t i) { return {L::pack(d.belief, i), L::pack(d.unary, i)}; }
     static Row begin_segment(const Data &d, std::int64_t i) { return {L::same(d.belief, i), typename L::Pack{}}; }
     static void slot(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
@@ -106,14 +111,6 @@ struct DampedRule {
         L::put(d.heard, e, message);
         L::put(d.sent, e, d.damping * sent - fresh * (row.own - heard));
         row.sum += message;
-    }
-    static void finish(const Data &d, std::int64_t i, const Row &row, Report &) { L::put(d.other, i, row.sum); }
-    static void fold(const Row &row, double *partial) {
-        for (int c = 0; c < K; ++c) partial[c] = L::fold(row.sum, c);
-    }
-    static void finish_long(const Data &d, std::int64_t i, const double *total, Report &) {
-        for (int c = 0; c < K; ++c)
-            d.other[i * K + c] = static_cast<T>(static_cast<double>(d.unary[i * K + c]) + total[c]);
     }
 };
 
@@ -376,33 +373,25 @@ constexpr Kernel kernel() {
     return {traverse_slices<R>, traverse_segment<R>, finish_long_row<R>};
 }
 
+template <class T, int panel>
+constexpr void add_panel(Kernels<T> &k) {
+    constexpr int K = 1 << panel;
+    k.mean[panel] = kernel<MeanRule<T, K, false>>();
+    k.first_mean[panel] = kernel<MeanRule<T, K, true>>();
+    k.damped[panel] = kernel<DampedRule<T, K>>();
+    k.reverse[panel] = kernel<ReverseRule<T, K>>();
+    k.joint[panel] = kernel<JointRule<T, K>>();
+    k.residual[panel] = kernel<ResidualRule<T, K>>();
+}
+
 template <class T>
 constexpr Kernels<T> make_kernels() {
+    static_assert(panels == 4, "one line for each panel");
     Kernels<T> k{};
-    k.mean[0] = kernel<MeanRule<T, 1, false>>();
-    k.mean[1] = kernel<MeanRule<T, 2, false>>();
-    k.mean[2] = kernel<MeanRule<T, 4, false>>();
-    k.mean[3] = kernel<MeanRule<T, 8, false>>();
-    k.first_mean[0] = kernel<MeanRule<T, 1, true>>();
-    k.first_mean[1] = kernel<MeanRule<T, 2, true>>();
-    k.first_mean[2] = kernel<MeanRule<T, 4, true>>();
-    k.first_mean[3] = kernel<MeanRule<T, 8, true>>();
-    k.damped[0] = kernel<DampedRule<T, 1>>();
-    k.damped[1] = kernel<DampedRule<T, 2>>();
-    k.damped[2] = kernel<DampedRule<T, 4>>();
-    k.damped[3] = kernel<DampedRule<T, 8>>();
-    k.reverse[0] = kernel<ReverseRule<T, 1>>();
-    k.reverse[1] = kernel<ReverseRule<T, 2>>();
-    k.reverse[2] = kernel<ReverseRule<T, 4>>();
-    k.reverse[3] = kernel<ReverseRule<T, 8>>();
-    k.joint[0] = kernel<JointRule<T, 1>>();
-    k.joint[1] = kernel<JointRule<T, 2>>();
-    k.joint[2] = kernel<JointRule<T, 4>>();
-    k.joint[3] = kernel<JointRule<T, 8>>();
-    k.residual[0] = kernel<ResidualRule<T, 1>>();
-    k.residual[1] = kernel<ResidualRule<T, 2>>();
-    k.residual[2] = kernel<ResidualRule<T, 4>>();
-    k.residual[3] = kernel<ResidualRule<T, 8>>();
+    add_panel<T, 0>(k);
+    add_panel<T, 1>(k);
+    add_panel<T, 2>(k);
+    add_panel<T, 3>(k);
     k.start = kernel<StartRule<T>>();
     k.precision = kernel<PrecisionRule<T>>();
     k.coefficient = kernel<CoefficientRule<T>>();
