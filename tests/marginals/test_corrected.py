@@ -9,6 +9,7 @@ import torch
 
 import cases
 import gabp
+from gabp.solvers.device_hierarchy import DeviceHierarchy
 from gabp.kernels import colouring, cpu, patches
 from gabp.system import make_system, read_matrix
 
@@ -119,7 +120,7 @@ def test_an_error_that_is_out_of_reach_is_told(no_factor, monkeypatch, caplog):
 def test_negative_curvature_is_found_without_a_factor(no_factor, monkeypatch, excess, compiled):
     """Down to one eigenvalue just below zero."""
     if not compiled:
-        monkeypatch.setattr("gabp.solvers.definiteness.INSIDE_CG", "double-loop")
+        monkeypatch.setattr("gabp.solvers.definiteness.hierarchy_class", lambda system: DeviceHierarchy)
     A = cases.laplacian(400, cases.grid_edges(20, 20), -excess)
     for question in (gabp.Gaussian.mean, gabp.Gaussian.variances, lambda model: model.marginals("corrected")):
         with pytest.raises(gabp.NotPositiveDefiniteError, match="negative curvature") as caught:
