@@ -8,10 +8,6 @@
 #include <cmath>
 #include <new>
 
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
-
 namespace gabp {
 namespace {
 
@@ -123,20 +119,9 @@ private:
 
 }  // namespace
 
-Pages allocate_pages(std::int64_t doubles) {
-    constexpr std::size_t page = std::size_t{1} << 21;
-    const std::size_t bytes = (static_cast<std::size_t>(doubles) * sizeof(double) + page - 1) / page * page;
-    Pages pages(static_cast<double *>(std::aligned_alloc(page, std::max(bytes, page))));
-    if (!pages) throw std::bad_alloc();
-#ifdef MADV_HUGEPAGE
-    madvise(pages.get(), bytes, MADV_HUGEPAGE);  // a wish: nothing depends on it
-#endif
-    return pages;
-}
-
 Factor::Factor(std::shared_ptr<const Symbolic> symbolic, const Pattern &pattern, const Values &values, int threads)
-    : symbolic_(std::move(symbolic)), panels_(allocate_pages(symbolic_->panel_start.back())) {
-    const std::int32_t bad = Factorisation(*symbolic_, pattern, values, panels_.get()).run(threads);
+    : symbolic_(std::move(symbolic)), panels_(symbolic_->panel_start.back()) {
+    const std::int32_t bad = Factorisation(*symbolic_, pattern, values, panels_.data()).run(threads);
     bad_node_ = bad < 0 ? bad : symbolic_->order[bad];
 }
 

@@ -1,9 +1,9 @@
 // A sparse Cholesky factor A = L Lᵀ in fronts, and what is computed from it.
 #pragma once
 
+#include "array.hpp"
 #include "symbolic.hpp"
 
-#include <cstdlib>
 #include <memory>
 #include <vector>
 
@@ -11,13 +11,6 @@ namespace gabp {
 
 // Uninitialised storage: fronts are large and fully written.
 using Block = std::unique_ptr<double[]>;
-
-// The same for a whole factor, in pages as large as the system has them: half the faults of a small factorisation.
-struct FreePages {
-    void operator()(double *pages) const { std::free(pages); }
-};
-using Pages = std::unique_ptr<double[], FreePages>;
-Pages allocate_pages(std::int64_t doubles);
 
 // A symmetric matrix on a pattern: weight[e] for the pattern's entry e, in both triangles.
 struct Values {
@@ -43,13 +36,13 @@ public:
                           int threads) const;
 
     const Symbolic &symbolic() const { return *symbolic_; }
-    const double *panel(std::int32_t s) const { return panels_.get() + symbolic_->panel_start[s]; }
+    const double *panel(std::int32_t s) const { return panels_.data() + symbolic_->panel_start[s]; }
 
 private:
     void factorise(const Pattern &pattern, const Values &values, int threads);
 
     std::shared_ptr<const Symbolic> symbolic_;
-    Pages panels_;
+    Array<double> panels_;
     std::int32_t bad_node_ = -1;
 };
 
