@@ -70,9 +70,7 @@ def compile_for(kernel: Kernel, number: str, constants: Constants, capability: i
     aligned = {(i,): [["tt.divisibility", 16]] for i, type in enumerate(signature.values()) if type.startswith("*")}
     source = ASTSource(fn=kernel.function, signature=signature, constexprs=dict(constants), attrs=aligned)
     warps = kernel.warps(constants)
-    code = triton.compile(
-        source, target=GPUTarget("cuda", capability, 32), options={"num_warps": warps, "maxnreg": kernel.registers}
-    )
+    code = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=kernel.options(constants))
     registers, spilled, shared = _resources(code.asm["cubin"])
     moved, operations = _loop(code.asm["ptx"])
     return Compiled(

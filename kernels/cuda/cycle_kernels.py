@@ -232,6 +232,7 @@ def prolong(cluster, c, d, scalars, x, behind, K: tl.constexpr, TWO: tl.constexp
     },
     variants=tuple(v for v in _over_edges(STORE=(0, 1), SECOND=(0, 1)) if v["STORE"] != v["SECOND"]),
     warps=_warps,
+    capped=True,
     registers=80,
 )
 def image(
@@ -354,6 +355,7 @@ def finish_overlap(partials, scalars, programs, K: tl.constexpr, BLOCK: tl.const
     },
     variants=_over_edges(),
     warps=_warps,
+    capped=True,
     registers=104,  # of eight columns of a long row, which has a program of its own
 )
 def advance_direction(

@@ -94,6 +94,8 @@ class Kernel:
         The warps of a program, from its constants.
     registers : int
         The most a thread may need: 64 leaves half of the threads of an SM resident.
+    capped : bool
+        Whether the compiler is told so; left alone, it often takes fewer.
     """
 
     function: Any
@@ -101,6 +103,7 @@ class Kernel:
     variants: tuple[Constants, ...]
     warps: Callable[[Constants], int]
     registers: int
+    capped: bool
 
     @property
     def name(self) -> str:
@@ -118,7 +121,12 @@ class Kernel:
             return
         tensor = next(argument for argument in arguments if isinstance(argument, torch.Tensor))
         with torch.cuda.device_of(tensor):
-            self.function[(programs,)](*arguments, **constants, num_warps=self.warps(constants), maxnreg=self.registers)
+            self.function[(programs,)](*arguments, **constants, **self.options(constants))
+
+    def options(self, constants: Constants) -> dict[str, int]:
+        """What the compiler is told besides the code."""
+        limit = {"maxnreg": self.registers} if self.capped else {}
+        return {"num_warps": self.warps(constants), **limit}
 
     def signature(self, number: str, constants: Constants) -> dict[str, str]:
         """Triton's type of each parameter, for the number type ``"fp32"`` or ``"fp64"``."""
@@ -150,6 +158,7 @@ def kernel(
     variants: tuple[Constants, ...],
     warps: Callable[[Constants], int],
     registers: int = 64,
+    capped: bool = False,
 ) -> Callable[[Callable[..., None]], Kernel]:
     """Declare a Triton function; see the module.
 
@@ -162,6 +171,6 @@ def kernel(
         if taken != declared:
             raise TypeError(f"{function.__name__} takes {taken}, but {declared} are declared")
         scalars = [name for name, argument in arguments.items() if argument.per == "scalar"]
-        return Kernel(triton.jit(function, do_not_specialize=scalars), arguments, variants, warps, registers)
+        return Kernel(triton.jit(function, do_not_specialize=scalars), arguments, variants, warps, registers, capped)
 
     return declare
