@@ -59,7 +59,8 @@ def solve(
         methods are all but ``"double-loop"``, and ``"krylov"`` is conjugate gradients for a symmetric A; with
         ``symmetric=False`` they are ``"flooding"``, ``"sequential"``, ``"krylov"`` and ``"elimination"``.
     dtype : float32 or float64, optional
-        Of the messages; A's own by default.
+        Of the messages; A's own by default, but float32 in ``"flooding"`` of a float64 system from a million
+        directed edges on: faster, and refined to the same residual. Residuals are always evaluated in float64.
     device : "cpu", "cuda" or a torch device of these, optional
         Where to compute; where A is, by default. `gabp.backends` tells what is there.
     callback : callable, optional

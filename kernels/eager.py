@@ -4,7 +4,7 @@ Runs on any device and in any floating dtype. It is the ground truth that the fa
 against, and what remains where none of them can run.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -52,6 +52,11 @@ def layout(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor) -> L
     reverse = torch.empty_like(by_source)
     reverse[by_source] = torch.arange(len(source), device=start.device)
     return Layout(source.long(), destination, reverse, weight, diagonal)
+
+
+def in_dtype(layout: Layout, dtype: torch.dtype) -> Layout:
+    """The same arrangement with its numbers rounded to ``dtype``."""
+    return replace(layout, weight=layout.weight.to(dtype), diagonal=layout.diagonal.to(dtype))
 
 
 def residual(layout: Layout, x: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

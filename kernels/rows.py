@@ -82,6 +82,11 @@ def split_rows(
     return _offsets(row, n), column.to(torch.int32), value, diagonal
 
 
+def absolute_sums(start: Tensor, value: Tensor) -> Tensor:
+    """The sum of the magnitudes in each row, ``(n,)`` float64."""
+    return value.new_zeros(len(start) - 1, dtype=torch.float64).index_add_(0, _row(start), value.double().abs())
+
+
 def reverse_slots(start: Tensor, source: Tensor) -> Tensor:
     """The slot of the message that flows the other way, ``(m,)`` int64, of slots on a symmetric pattern."""
     n, destination = len(start) - 1, _row(start)

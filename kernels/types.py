@@ -51,6 +51,9 @@ class Kernels(Protocol):
     def layout(self, start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor) -> Any:
         """Arrange a symmetric model for sweeping, in ``weight``'s dtype."""
 
+    def in_dtype(self, layout: Any, dtype: torch.dtype) -> Any:
+        """The same arrangement with its numbers rounded to ``dtype``."""
+
     def residual(self, layout: Any, x: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """``b - A x`` ``(n, k)`` and its columns' norms ``(k,)``, evaluated in float64."""
 

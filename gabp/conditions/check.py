@@ -75,15 +75,17 @@ def check_system(
     """The report on a system that has been read already; its ``scaling`` is a numpy array."""
     remarks = []
     slots = Slots.of(system)
-    positive = slots.diagonal > 0
-    if not positive.all():
-        i = int(np.flatnonzero(~positive)[0])
-        remarks.append(f"A[{i}, {i}] = {slots.diagonal[i]:.6g} is not positive: no messages from node {i}")
-    examined = Slots.equilibrated(system) if positive.all() else slots
-    finding = _examine(examined, solver) if positive.all() else _no_messages(slots)
+    turned = system if system.symmetric else _with_rows_turned(system)
+    able = (turned.diagonal > 0).cpu().numpy()
+    if not able.all():
+        i = int(np.flatnonzero(~able)[0])
+        what = "not positive" if system.symmetric else "zero"
+        remarks.append(f"A[{i}, {i}] = {slots.diagonal[i]:.6g} is {what}: no messages from node {i}")
+    examined = Slots.equilibrated(turned) if able.all() else slots
+    finding = _examine(examined, solver) if able.all() else _no_messages(slots)
     between_blocks = None
-    if partition is not None and positive.all():
-        between_blocks = certify_blocks(system, partition, solver)
+    if partition is not None and able.all():
+        between_blocks = certify_blocks(turned, partition, solver)
     if partition is not None and between_blocks is None:
         remarks.append("no walk-sums between blocks: a diagonal block is not positive definite")
     return ConvergenceReport(
@@ -92,7 +94,7 @@ def check_system(
         components=examined.components,
         is_forest=system.graph.is_forest,
         symmetric=system.symmetric,
-        positive_diagonal=bool(positive.all()),
+        positive_diagonal=bool((slots.diagonal > 0).all()),
         positive_definite=finding.positive_definite,
         diagonally_dominant=diagonally_dominant(slots),
         walk_summable=finding.walk_summable,
@@ -109,6 +111,15 @@ def check_system(
         block_walk_summable=None if between_blocks is None else between_blocks.verdict,
         block_walk_radius=None if between_blocks is None else (between_blocks.lower, between_blocks.upper),
     )
+
+
+def _with_rows_turned(system: System) -> System:
+    """``S A`` with signs ``S`` that make the diagonal of a general matrix positive; the means are the same.
+
+    All messages that a node hears change by the sign of its row, and so does its belief.
+    """
+    sign = torch.where(system.diagonal < 0, -1.0, 1.0).to(system.dtype)
+    return replace(system, diagonal=system.diagonal * sign, weight=system.weight * sign[system.graph.destination])
 
 
 @dataclass

@@ -26,7 +26,7 @@ class ConvergenceReport:
     diagonally_dominant : Verdict
         ``A_ii > Σ_j |A_ij|`` in every row.
     walk_summable : Verdict
-        ``ρ(|R|) < 1``: precisions and means converge under every schedule.
+        ``ρ(|R|) < 1``: precisions and means converge under every schedule. Of a general matrix ``ρ(|D|⁻¹ |O|)``.
     walk_radius : (float, float) or None
         Certified bounds ``lower <= ρ(|R|) <= upper``; None without a positive diagonal.
     scaling : array or tensor, shape (n,), float64, or None

@@ -297,7 +297,7 @@ class _Messages:
         return message - torch.where(torch.isfinite(normaliser), normaliser, 0.0)
 
     def _collect(self, group: "_Group") -> tuple[Tensor, Tensor]:
-        """For each node of a group and each value the sum of the finite log-messages and potentials, and how many are -inf."""
+        """For each node of a group and value, the sum of what is finite in its log-belief, and how much is -inf."""
         # apart, because -inf - (-inf), which a cavity would need, is not a number
         unary, heard = self.model.unary[group.node], self.message[group.heard]
         own, silent = torch.isneginf(unary), torch.isneginf(heard)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from gabp.conditions import Verdict
 from gabp.kernels import cpu
 from gabp.messages import fits_in_memory
@@ -42,19 +44,38 @@ _THIN = 3.3  # neighbours of a node, on average: chains, networks of lines; slow
 _INSTANT = 0.005  # seconds that are not worth a second thought
 _MOST_FLOPS = 1e13  # some minutes, which are spent on a factor only where messages have failed
 _PATIENCE = 40  # steps of conjugate gradients, of which a hierarchy takes 10 to 30 where it does well
+_WORTH_ROUNDING = 1_000_000  # directed edges from which float64 messages no longer fit into a cache
+_ROUNDABLE = 2.0**40  # largest entry, and one over the smallest on the diagonal, for messages well inside float32
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A method and the reason for it; after so many steps (0: never) `worth_eliminating` is asked."""
+    """A method, and why and how it is used.
+
+    Attributes
+    ----------
+    method, reason : str
+    patience : int
+        After so many steps (0: never) `worth_eliminating` is asked.
+    dtype : torch.dtype, optional
+        Of the messages, where it is not the one they have by default.
+    """
 
     method: str
     reason: str
     patience: int = 0
+    dtype: torch.dtype | None = None
 
 
-def choose(system: System, method: str) -> list[Choice]:
-    """The methods to try, best first; one only, where the caller named it.
+def choose(system: System, method: str, may_round: bool = False) -> list[Choice]:
+    """The methods to try, best first; no other than the caller's, where he named one.
+
+    Parameters
+    ----------
+    system : System
+    method : str
+    may_round : bool
+        Whether float32 messages under refinement in float64 will do where they are faster.
 
     Raises
     ------
@@ -67,7 +88,20 @@ def choose(system: System, method: str) -> list[Choice]:
         raise InvalidSystemError(f"there is no method {method!r}; choose 'auto' or one of {sorted(METHODS)}")
     if method in _SYMMETRIC_ONLY and not system.symmetric:
         raise InvalidSystemError(f"method {method!r} needs symmetric=True")
-    return [Choice(method, "chosen by the caller")]
+    exact = Choice(method, "chosen by the caller")
+    if may_round and method == "flooding" and _rounding_pays(system):
+        rounded = replace(
+            exact, reason="chosen by the caller; float32 messages, refined in float64", dtype=torch.float32
+        )
+        return [rounded, replace(exact, reason="float64 messages")]
+    return [exact]
+
+
+def _rounding_pays(system: System) -> bool:
+    """Whether float32 messages reach the same residual in less time: measured in bench/README.md."""
+    if not (system.symmetric and system.dtype == torch.float64 and system.graph.edges >= _WORTH_ROUNDING):
+        return False
+    return float(system.diagonal.min()) >= 1 / _ROUNDABLE and system.norm <= _ROUNDABLE
 
 
 def recommended_method(system: System, positive_definite: Verdict) -> str:

@@ -13,7 +13,10 @@ from gabp.solvers.solution import Status
 from gabp.system import System
 
 _GROWTH_OF_DIVERGENCE = 1e10
-ROUNDING = 10 * torch.finfo(torch.float64).eps  # of a backward error: no method can be expected to gain more
+_ROUNDING_UNITS = 10
+ROUNDING = (
+    _ROUNDING_UNITS * torch.finfo(torch.float64).eps
+)  # of a backward error: no method can be expected to gain more
 _HOPELESS = 1e16  # residual of a starting point over that of zero, past which its digits hide the answer's
 _USED_UP = 1e-12  # of a backward error: corrections that gain nothing above it mean a singular matrix
 _FIRST_LOOK = 8  # sweeps
@@ -82,7 +85,7 @@ def backward_errors(system: System, x: Tensor, b: Tensor, residual: Tensor) -> T
 class _Iteration:
     def __init__(self, system: System, prepared: Prepared, request: Request, working: torch.dtype) -> None:
         self.system, self.prepared, self.request = system, prepared, request
-        self.worth_refining = _WORTH_REFINING[working]
+        self.working, self.worth_refining = working, _WORTH_REFINING[working]
         self.b_norm = request.b.norm(dim=0)
         self.iterations = 0
         self.history: list[float] = []
@@ -160,7 +163,7 @@ class _Iteration:
                 return self._verdict() if failure is Status.SINGULAR else failure, x, residual
             if not math.isfinite(relative) or relative > _GROWTH_OF_DIVERGENCE * max(first, self.best):
                 return Status.DIVERGED, x, residual
-            looks.saw(done, relative, at_rounding)
+            looks.saw(done, relative, at_rounding or (no_gain and self._is_spent(x - base, r, residual)))
             if self.iterations == self.ask_at and self._gives_up(relative):
                 return Status.MAX_ITERATIONS, self.best_x, self.best_residual
             if ended or looks.exhausted:
@@ -193,6 +196,11 @@ class _Iteration:
 
     def _backward_error(self, x: Tensor, residual: Tensor) -> float:
         return float(backward_errors(self.system, x, self.request.b, residual).max())
+
+    def _is_spent(self, correction: Tensor, r: Tensor, residual: Tensor) -> bool:
+        """Whether rounding of the messages, which are coarser than the residual, is all that is left of ``r``."""
+        rounding = _ROUNDING_UNITS * torch.finfo(self.working).eps
+        return float(backward_errors(self.system, correction, r, residual).max()) <= rounding
 
     def _scale(self) -> Tensor:
         return torch.where(self.b_norm > 0, self.b_norm, 1.0)

@@ -121,9 +121,9 @@ def lstsq(
 class _Unit:
     """The problem times powers of two, so that no product of its numbers overflows or vanishes as a whole.
 
-    ``rows[a] = 2**(row_exponent[a] - exponent) F[a]`` has its largest entry near 1 or below, the
-    variances ``4**row_exponent v`` are near 1, and the prior precisions ``4**-exponent Λ`` are at most about 1, but 1 for
-    an unknown that would be left without any.
+    ``rows[a] = 2**(row_exponent[a] - exponent) F[a]`` has its largest entry near 1 or below, the variances
+    ``4**row_exponent v`` are near 1, and the prior precisions ``4**-exponent Λ`` are at most about 1; an unknown that
+    nothing is said of has the prior precision 1.
     """
 
     rows: scipy.sparse.csr_array

@@ -51,7 +51,9 @@ class Solver:
     blocks : int, "auto" or integer array of shape (n,), optional
         Vector-valued nodes; see `gabp.solve`.
     dtype : float32 or float64, optional
-        Of the messages; A's own by default. Residuals are always evaluated in float64.
+        Of the messages; A's own by default, but float32 in ``"flooding"`` of a float64 system from a million
+        directed edges on, where that is faster: corrections in float32 are refined to the same residual, with
+        float64 messages to fall back on. Residuals are always evaluated in float64.
     device : torch device, optional
         Where to compute; where A is, by default.
     **options
@@ -97,14 +99,18 @@ class Solver:
 
     def _set_up(self, system: System, began: float) -> None:
         self.system = system
-        self._fallbacks: dict[str, Prepared] = {}
+        self._fallbacks: dict[Choice, Prepared] = {}
         self._working = system.dtype if self._dtype is None else working_dtype(self._dtype)
         self._blocks = None if self._partition is None else BlockSystem.of(system, self._partition)
         if self._blocks is None:
-            self._choices = choose(system, self._asked_method)
+            may_round = self._dtype is None and self._options.get("settle", True) is True
+            self._choices = choose(system, self._asked_method, may_round)
         else:
             self._choices = choose_blocks(system, self._blocks, self._asked_method)
-        self._prepared = self._prepare(self._choices[0], self._options)
+        self._prepared = self._prepare(self._choices[0])
+        if self._choices[0].dtype is not None and self._prepared.failure is not None:
+            self._choices = self._choices[1:]  # the digits may be what failed
+            self._prepared = self._prepare(self._choices[0])
         self.setup_seconds = time.perf_counter() - began
 
     @classmethod
@@ -274,7 +280,7 @@ class Solver:
         for position, choice in enumerate(self._choices):
             prepared = self._prepared if position == 0 else self._fallback(choice)
             patient = replace(request, patience=choice.patience, give_up=partial(worth_eliminating, self.system))
-            outcome = iterate(self.system, prepared, patient, self._working)
+            outcome = iterate(self.system, prepared, patient, choice.dtype or self._working)
             spent += outcome.iterations
             history += outcome.history
             remark = getattr(prepared, "remark", "")  # of elimination
@@ -285,6 +291,8 @@ class Solver:
             if following.method == "elimination" and not can_eliminate(self.system):
                 reason += f"; {outcome.status.name} there, and a factor would take too much memory or time"
                 break
+            if following.method == choice.method and outcome.status is Status.DIVERGED:
+                break  # no question of digits
             ended = "slow" if outcome.status is Status.MAX_ITERATIONS else outcome.status.name
             reason += f"; {ended} there, so {following.method}: {following.reason}"
             _log.info("%s was %s; trying %s", choice.method, ended, following.method)
@@ -301,19 +309,21 @@ class Solver:
 
     def _fallback(self, choice: Choice) -> Prepared:
         """A later choice, set up at its first use."""
-        if choice.method not in self._fallbacks:
-            self._fallbacks[choice.method] = self._prepare(choice, {})
-        return self._fallbacks[choice.method]
+        if choice not in self._fallbacks:
+            self._fallbacks[choice] = self._prepare(choice)
+        return self._fallbacks[choice]
 
-    def _prepare(self, choice: Choice, options: dict[str, Any]) -> Prepared:
+    def _prepare(self, choice: Choice) -> Prepared:
         """The method set up for the matrix of this solver, in blocks where there are blocks and the method has them."""
+        options = self._options if choice.method == self.method else {}  # which are those of the caller's method
         if self._blocks is not None and choice.method in BLOCK_METHODS:
             method = BLOCK_METHODS[choice.method]
             _require_known(method, choice, options)
             return method(self.system, self._blocks, **options)
         method = METHODS[choice.method]
         _require_known(method, choice, options)
-        return method(self.system if method.exact else self.system.astype(self._working), **options)
+        working = choice.dtype or self._working
+        return method(self.system if method.exact else self.system.astype(working), **options)
 
     def _solution(self, outcome: Outcome, columns: Columns, choice: Choice, reason: str, began: float) -> Solution:
         residual, status, shape = outcome.residual, outcome.status, () if columns.single else (-1,)

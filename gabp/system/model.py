@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gabp.kernels import dispatch, reference
+from gabp.kernels import dispatch
 from gabp.kernels.types import Kernels
 from gabp.system.errors import InvalidSystemError
 from gabp.system.graph import EdgeGraph
@@ -52,7 +52,9 @@ class System:
         """The same system with its numbers rounded to ``dtype``."""
         if dtype == self.dtype:
             return self
-        return replace(self, diagonal=self.diagonal.to(dtype), weight=self.weight.to(dtype))
+        rounded = replace(self, diagonal=self.diagonal.to(dtype), weight=self.weight.to(dtype))
+        vars(rounded)["layout"] = self._kernels.in_dtype(self.layout, dtype)  # a pattern is laid out once
+        return rounded
 
     def equilibrated(self) -> tuple["System", Tensor]:
         """``S A S`` in float64 with powers of two ``S = diag(unit)`` that bring the diagonal near 1; and ``unit``.
@@ -108,7 +110,7 @@ class System:
     @property
     def absolute_row_sums(self) -> Tensor:
         """``Σ_k |A_ik|`` over the neighbours of each node, shape (n,), float64."""
-        return reference.gather_messages(self.weight.double().abs(), self.graph.destination, self.n)
+        return dispatch.choose_rows(self.device).absolute_sums(self.graph.start, self.weight)
 
 
 def asymmetry(matrix: SparseMatrix) -> tuple[int, int, float, float] | None:

@@ -120,8 +120,8 @@ private:
 }  // namespace
 
 Factor::Factor(std::shared_ptr<const Symbolic> symbolic, const Pattern &pattern, const Values &values, int threads)
-    : symbolic_(std::move(symbolic)), panels_(new double[symbolic_->panel_start.back()]) {
-    const std::int32_t bad = Factorisation(*symbolic_, pattern, values, panels_.get()).run(threads);
+    : symbolic_(std::move(symbolic)), panels_(symbolic_->panel_start.back()) {
+    const std::int32_t bad = Factorisation(*symbolic_, pattern, values, panels_.data()).run(threads);
     bad_node_ = bad < 0 ? bad : symbolic_->order[bad];
 }
 

@@ -102,6 +102,11 @@ def layout(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor) -> L
     return replace(plan, diagonal=padded.view(-1))
 
 
+def in_dtype(layout: Layout, dtype: torch.dtype) -> Layout:
+    """The same arrangement with its numbers rounded to ``dtype``."""
+    return replace(layout, weight=layout.weight.to(dtype), diagonal=layout.diagonal.to(dtype))
+
+
 def residual(layout: Layout, x: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """``b - A x`` and the norms of its columns, in float64."""
     x, b = x.double().contiguous(), b.double().contiguous()
@@ -147,8 +152,8 @@ def precision_fixed_point(
     root = coefficient = belief.new_empty(0)
     if invalid < 0:
         root = belief.sqrt()
-        coefficient = panel.message[sweep % 2].clone()
-        _cpu.coefficients(layout.arrays, layout.weight, root, coefficient, threads)
+        coefficient = torch.empty_like(panel.message[0])
+        _cpu.coefficients(layout.arrays, layout.weight, root, panel.message[sweep % 2], coefficient, threads)
     return FixedPoint(
         converged=converged,
         sweeps=sweep,

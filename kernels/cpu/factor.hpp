@@ -1,6 +1,7 @@
 // A sparse Cholesky factor A = L Lᵀ in fronts, and what is computed from it.
 #pragma once
 
+#include "array.hpp"
 #include "symbolic.hpp"
 
 #include <memory>
@@ -35,13 +36,13 @@ public:
                           int threads) const;
 
     const Symbolic &symbolic() const { return *symbolic_; }
-    const double *panel(std::int32_t s) const { return panels_.get() + symbolic_->panel_start[s]; }
+    const double *panel(std::int32_t s) const { return panels_.data() + symbolic_->panel_start[s]; }
 
 private:
     void factorise(const Pattern &pattern, const Values &values, int threads);
 
     std::shared_ptr<const Symbolic> symbolic_;
-    Block panels_;
+    Array<double> panels_;
     std::int32_t bad_node_ = -1;
 };
 

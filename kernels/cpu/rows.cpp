@@ -4,6 +4,7 @@
 #include "tensors.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <memory>
 #include <numeric>
@@ -47,6 +48,14 @@ void for_rows(int threads, const RowTasks<Offset> &tasks, const Visit &visit) {
     });
 }
 
+inline void prefetch(const void *address) {
+#if defined(__GNUC__)
+    __builtin_prefetch(address);
+#else
+    (void)address;
+#endif
+}
+
 struct Soundness {
     std::int64_t not_finite = -1, outside = -1;  // first entry of its kind
     bool sorted = true;                          // columns ascending, none twice
@@ -85,8 +94,11 @@ struct Rows {
 
     // The entry (i, j), or -1.
     std::int64_t find(std::int64_t i, std::int32_t j) const {
-        const std::int32_t *end = column + start[i + 1];
-        const std::int32_t *at = std::lower_bound(column + start[i], end, j);
+        constexpr std::ptrdiff_t few = 32;  // a search that guesses wrong once, not at every step
+        const std::int32_t *at = column + start[i], *end = column + start[i + 1];
+        if (end - at > few) at = std::lower_bound(at, end, j);
+        else
+            while (at != end && *at < j) ++at;
         return at != end && *at == j ? at - column : -1;
     }
     T at(std::int64_t entry) const { return entry < 0 ? T(0) : value[entry]; }
@@ -108,10 +120,47 @@ struct Mirrors {
     }
 };
 
+// Whether every off-diagonal entry is nonzero and equal to its mirror: the entries right of the diagonal find their
+// mirrors, and there are as many on its left. Mirrors lie anywhere, so they are fetched well before they are read.
+template <class T>
+bool mirrors_agree(const Rows<T> &rows, int threads) {
+    constexpr std::int64_t ahead = 24;  // entries between the fetch of a row's offset and that of its columns
+    const RowTasks<std::int64_t> tasks(rows.start, rows.n);
+    const std::int64_t entries = rows.start[rows.n];
+    std::atomic<bool> agree{true};
+    std::atomic<std::int64_t> excess{0};  // of entries right of the diagonal
+    for_chunks(threads, tasks.count(), [&](std::int64_t task) {
+        std::int64_t balance = 0;
+        const std::int64_t last = tasks.last(task);
+        for (std::int64_t i = tasks.first(task); i < last; ++i) {
+            if (!agree.load(std::memory_order_relaxed)) return;
+            for (std::int64_t e = rows.start[i]; e < rows.start[i + 1]; ++e) {
+                if (e + 2 * ahead < entries) {
+                    prefetch(rows.start + rows.column[e + 2 * ahead]);
+                    const std::int64_t begin = rows.start[rows.column[e + ahead]];
+                    prefetch(rows.column + begin);
+                    prefetch(rows.value + begin);
+                }
+                const std::int32_t j = rows.column[e];
+                balance += (j > i) - (j < i);
+                if (j <= i) continue;
+                const std::int64_t mirror = rows.find(j, static_cast<std::int32_t>(i));
+                if (mirror < 0 || rows.value[mirror] != rows.value[e] || rows.value[e] == T(0)) {
+                    agree.store(false, std::memory_order_relaxed);
+                    return;
+                }
+            }
+        }
+        excess.fetch_add(balance, std::memory_order_relaxed);
+    });
+    return agree.load() && excess.load() == 0;
+}
+
 // Compares each entry with its mirror; a difference within tolerance * max(|A_ij|, |A_ji|, sqrt|A_ii A_jj|)
 // is rounding.
 template <class T>
 Mirrors compare_mirrors(const Rows<T> &rows, double tolerance, int threads) {
+    if (mirrors_agree(rows, threads)) return {};
     const RowTasks<std::int64_t> tasks(rows.start, rows.n);
     std::vector<Mirrors> found(static_cast<std::size_t>(tasks.count()));
     for_rows(threads, tasks, [&](std::int64_t task, std::int64_t i) {
@@ -345,6 +394,18 @@ void bind(nb::module_ &m) {
             slots = exact ? split_exact(rows, threads) : split_general(rows, average, threads);
         }
         return give_slots(std::move(slots), rows.n);
+    });
+    m.def("absolute_sums", [](Offsets start, Vector<const T> value, nb::object sums, int threads) {
+        const auto out = take<Vector<double>>(sums);
+        const auto n = static_cast<std::int64_t>(start.shape(0)) - 1;
+        require(n >= 0 && static_cast<std::int64_t>(out.shape(0)) == n, "sums must have one entry per row");
+        nb::gil_scoped_release release;
+        for_rows(threads, RowTasks<std::int64_t>(start.data(), n), [&](std::int64_t, std::int64_t i) {
+            double sum = 0.0;
+            for (std::int64_t e = start.data()[i]; e < start.data()[i + 1]; ++e)
+                sum += std::abs(static_cast<double>(value.data()[e]));
+            out.data()[i] = sum;
+        });
     });
     m.def("sort_rows", [](Offsets start, Nodes column, Vector<const T> value, int threads) {
         const Rows<T> rows = rows_of<T>(start, column, value);

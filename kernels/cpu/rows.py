@@ -32,6 +32,13 @@ def split_rows(
     return _cpu.split_rows(start, column, value, exact, average, torch.get_num_threads())
 
 
+def absolute_sums(start: Tensor, value: Tensor) -> Tensor:
+    """See `gabp.kernels.rows.absolute_sums`."""
+    sums = torch.empty(len(start) - 1, dtype=torch.float64)
+    _cpu.absolute_sums(start, value, sums, torch.get_num_threads())
+    return sums
+
+
 def reverse_slots(start: Tensor, source: Tensor) -> Tensor:
     """See `gabp.kernels.rows.reverse_slots`."""
     reverse = torch.empty(len(source), dtype=torch.int64)

@@ -279,7 +279,7 @@ struct CoefficientRule {
     static void slot(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
         const typename L::Scalar cavity = row.root * row.root - L::scalar(d.message, e);
         const typename L::Scalar g = L::scalar(d.weight, e) * row.root / (L::source_scalar(d.root, column) * cavity);
-        L::put_scalar(d.message, e, g);
+        L::put_scalar(d.coefficient, e, g);
     }
     static void finish(const Data &, std::int64_t, const Row &, Report &) {}
     static void fold(const Row &, double *) {}

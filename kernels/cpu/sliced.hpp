@@ -81,12 +81,13 @@ struct JointData {
     T *message;       // (slots, K)
 };
 
-// g from the precision messages, in their place.
+// g from the precision messages.
 template <class T>
 struct CoefficientData {
     const T *weight;
-    const T *root;  // (positions) sqrt(J)
-    T *message;     // (slots) in: P, out: g
+    const T *root;     // (positions) sqrt(J)
+    const T *message;  // (slots) P
+    T *coefficient;    // (slots) g
 };
 
 // The message that flows the other way, from the messages and beliefs of the sweep before it, in their place.

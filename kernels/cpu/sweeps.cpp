@@ -193,13 +193,13 @@ void bind(nb::module_ &m) {
         }
         return nb::make_tuple(t, report.change[0], report.invalid);
     });
-    // Turns half t of the precision messages into the coefficients g.
-    m.def("coefficients", [](nb::tuple layout, Vector<const T> weight, Vector<const T> root, nb::object message,
-                             int threads) {
+    // The coefficients g of the precision messages.
+    m.def("coefficients", [](nb::tuple layout, Vector<const T> weight, Vector<const T> root,
+                             Vector<const T> message, nb::object coefficient, int threads) {
         const LayoutArrays arrays(layout);
-        const auto messages = take<Vector<T>>(message);
+        const auto out = take<Vector<T>>(coefficient);
         nb::gil_scoped_release release;
-        const CoefficientData<T> data{weight.data(), root.data(), messages.data()};
+        const CoefficientData<T> data{weight.data(), root.data(), message.data(), out.data()};
         Sweep(arrays.view, threads).run(kernels<T>().coefficient, &data);
     });
     // Precisions and potentials together. Returns (t, node with an invalid belief or -1).

@@ -47,6 +47,13 @@ def test_what_is_odd_is_reported_and_not_an_error(folder, capsys, name):
     assert captured.err == ""
 
 
+def test_the_scaling_goes_to_a_file_and_not_into_the_json(folder, capsys):
+    assert main(["check", "chain.mtx", "--json", "--scaling", "d.mtx"]) == 0
+    assert "scaling" not in json.loads(capsys.readouterr().out)
+    A, d = scipy.io.mmread("chain.mtx").toarray(), scipy.io.mmread("d.mtx").ravel()
+    assert (d > 0).all() and (A @ d > 0).all()
+
+
 def test_plot(folder, capsys):
     assert main(["check", "chain.mtx", "--plot", "report.png"]) == 0
     assert (folder / "report.png").read_bytes().startswith(b"\x89PNG")
@@ -61,6 +68,8 @@ def test_plot(folder, capsys):
         ("check wide.mtx", "wide.mtx: .*square"),
         ("check infinite.mtx", "infinite.mtx: .*inf"),
         ("check chain.mtx --plot report.svg", "report.svg: the output file must end in .png"),
+        ("check indefinite.mtx --scaling d.mtx", "d.mtx: there is no scaling to write: walk-summability is not proven"),
+        ("check chain.mtx --scaling chain.mtx", "chain.mtx: cannot be written: it is the input"),
         ("check chain.mtx --plot nowhere/report.png", "there is no folder nowhere"),
     ],
 )

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 import torch
 from pyamg.gallery import load_example
 
+import gabp
 from gabp import conditions
 from gabp.conditions import ConvergenceReport, Verdict
 from gabp.conditions.non_backtracking import NonBacktracking, real_radius
@@ -219,6 +220,29 @@ class TestReportedNotRaised:
         report = check(A)
         assert report.walk_summable is YES
         assert report.jacobi_radius <= report.walk_radius[1]
+
+    def test_the_sign_of_a_row_of_a_general_matrix_makes_no_difference(self) -> None:
+        rng = np.random.default_rng(3)
+        A = np.diag(np.full(30, 3.0)) + np.where(rng.random((30, 30)) < 0.2, rng.uniform(-0.4, 0.4, (30, 30)), 0.0)
+        plain, turned = check(A), check(rng.choice([-1.0, 1.0], 30)[:, None] * A)
+        assert plain.positive_diagonal and not turned.positive_diagonal
+        assert (turned.walk_summable, turned.flooding_converges) == (YES, YES)
+        assert turned.walk_radius == plain.walk_radius
+        assert turned.expected_sweeps == plain.expected_sweeps
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_what_is_said_of_a_general_matrix_is_true(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        A = np.where(rng.random((8, 8)) < 0.4, rng.normal(size=(8, 8)), 0.0) * rng.uniform(0.2, 1.2)
+        np.fill_diagonal(A, rng.choice([-1.0, 1.0], 8))
+        report = check(A)
+        solution = gabp.solve(A, np.ones(8), symmetric=False, method="flooding", throw=False, maxiter=5000)
+        assert report.flooding_converges is not (NO if solution.converged else YES)
+
+    def test_a_zero_on_the_diagonal_of_a_general_matrix(self) -> None:
+        report = check(np.array([[0.0, 1.0], [2.0, 3.0]]))
+        assert report.walk_radius is None
+        assert "A[0, 0] = 0 is zero" in repr(report)
 
     @pytest.mark.parametrize("entry", [0.0, -1.0])
     def test_nonpositive_diagonal(self, entry: float) -> None:

@@ -6,6 +6,7 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 Program = tuple[Callable[..., Tensor], tuple[Tensor, ...]]
 
@@ -163,6 +164,38 @@ def embedding() -> Program:
     return lambda W: F.embedding(torch.tensor([0, 1, 1]), W).square().sum(), (random(5, 3),)
 
 
+def transformer() -> Program:
+    layer = module(lambda: nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True))
+    return lambda x: layer(x).square().sum(), (random(2, 3, 4),)
+
+
+def contractions_and_orders() -> Program:
+    def fn(a: Tensor, b: Tensor) -> Tensor:
+        product = torch.einsum("bij,bjk,k->bi", a, b, torch.arange(4, dtype=torch.float64))
+        best = product.topk(2).values.prod() + product.sort(dim=1).values[:, 0].sum()
+        spread = torch.zeros(3, dtype=torch.float64).scatter_add(0, torch.tensor([0, 1, 1]), product[0])
+        return best + spread.square().sum() + product.gather(1, torch.tensor([[0], [2]])).sum()
+
+    return fn, (random(2, 3, 5), random(2, 5, 4, seed=1))
+
+
+def lists_in_place() -> Program:
+    def fn(x: Tensor) -> Tensor:
+        parts = [x * 1, x * 2]
+        torch._foreach_mul_(parts, 3.0)
+        return (parts[0] * parts[1]).sum()
+
+    return fn, (random(3),)
+
+
+def recomputed() -> Program:
+    return lambda x: checkpoint(lambda y: y.sin().exp(), x, use_reentrant=False).sum(), (random(4),)
+
+
+def derivative_inside() -> Program:
+    return lambda x: torch.func.grad(lambda y: (y**3).sum())(x).sin().sum(), (random(3),)
+
+
 def branch() -> Program:
     return lambda x: (x.sin() if x.sum() > 0 else x.cos()).sum(), (random(3),)
 
@@ -210,6 +243,11 @@ EVERY = (
     sparse_constant,
     vectorised_map,
     embedding,
+    transformer,
+    contractions_and_orders,
+    lists_in_place,
+    recomputed,
+    derivative_inside,
     branch,
     detached_and_unrecorded,
     unused_input,

@@ -226,7 +226,7 @@ def test_a_model_without_any_assignment_is_refused(mode):
         (np.full((1, 2), -np.inf), [], np.zeros((0, 2, 2))),
         (given, triangle, np.stack([same, same, apart])),
     ]:
-        with pytest.raises(gabp.InvalidSystemError, match="no assignment.*node"):
+        with pytest.raises(gabp.InvalidSystemError, match=r"no assignment.*node"):
             gabp.maxproduct(unary, np.array(edges), pairwise, mode=mode)
 
 
