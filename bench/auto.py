@@ -202,7 +202,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    plan = Plan(rounds=arguments.rounds, times_first=8.0, trial_seconds=20.0, peer_seconds=1.0)
+    plan = Plan(rounds=arguments.rounds, times_first=6.0, trial_seconds=10.0, peer_seconds=1.0)
     names = [name for name in SYSTEMS if arguments.only is None or any(text in name for text in arguments.only)]
     reports = []
     for problem in problems(names, arguments.matrices):

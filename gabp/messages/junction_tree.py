@@ -13,7 +13,7 @@ from gabp.kernels import dispatch
 from gabp.system import EdgeGraph, NotPositiveDefiniteError, System
 
 _SHARE_OF_MEMORY = 0.8  # that a factor may claim of what the machine has to give
-_WORTH_THREADS = 3e7  # operations
+_WORTH_THREADS = 3e8  # operations: below, a second thread gains nothing, and loses where it has to share its core
 
 
 def fits_in_memory(graph: EdgeGraph) -> bool:
