@@ -124,10 +124,10 @@ def model_table(systems: dict[str, System], number: str, codes: dict, counts: di
                     f"{layout.slots / system.graph.edges:.2f}",
                     f"{moved.total / 1e6:.0f}",
                     *(f"{1e6 * moved.seconds(bytes_per_second):.0f} µs" for bytes_per_second in bandwidth.values()),
-                    f"{code['operations_in_loop'] * columns if columns == 1 else ''}",
+                    f"{code['operations_in_loop'] if columns == 1 else ''}",
                     f"{code['registers']}",
                     f"{resident / 2048:.0%}",
-                    f"{launches:g}",
+                    f"{launches:.2g}",
                     f"{waits:.2g}",
                 ]
             )
@@ -237,7 +237,8 @@ def main(argv: list[str] | None = None) -> int:
     if measured:
         bandwidth = {torch.cuda.get_device_name(): copy_bandwidth()}
         told = f"Measured on one {torch.cuda.get_device_name()}, whose copy bandwidth is given."
-    lines = ["# Sweeps on a GPU", f"{date.today()}, gabp {gabp.__version__} ({describe_commit()}). {told}"]
+    commit = describe_commit().get("commit", "no checkout")[:10]
+    lines = ["# Sweeps on a GPU", f"{date.today()}, gabp {gabp.__version__} ({commit}). {told}"]
     for number in NUMBERS:
         lines += [f"## {NUMBERS[number]}, model", model_table(systems, number, codes, counts, bandwidth)]
         if measured:

@@ -4,7 +4,7 @@ No host synchronisation inside a sweep: mean sweeps never look, and sweeps of pr
 that stops them, at which the host looks now and then. Everything runs where its tensors are, in torch's current stream.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -78,6 +78,11 @@ class JointState:
 def layout(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor) -> Layout:
     """Arrange a symmetric model, given as slots, for sweeping."""
     return arrange(start, source, weight, diagonal)
+
+
+def in_dtype(layout: Layout, dtype: torch.dtype) -> Layout:
+    """The same arrangement with its numbers rounded to ``dtype``."""
+    return replace(layout, weight=layout.weight.to(dtype), diagonal=layout.diagonal.to(dtype))
 
 
 def residual(layout: Layout, x: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """The benchmark suite runs, and its problems and baseline are what they say. No timing is asserted."""
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ sys.path.append(str(ROOT))  # the suite lives beside the package, in a checkout 
 
 from bench import textbook  # noqa: E402
 from bench.auto import main as auto_main  # noqa: E402
+from bench.gpu import main as gpu_main  # noqa: E402
 from bench.peers import SUITE_PEERS  # noqa: E402
 from bench.problems import PROBLEMS, problem_with_file  # noqa: E402
 from bench.run import main as run_main  # noqa: E402
@@ -134,3 +136,13 @@ def test_the_registry_has_no_two_names_for_one_peer():
     names = [peer.name for peer in SUITE_PEERS.values()]
     assert len(set(names)) == len(names)
     assert all(sp.issparse(PROBLEMS[name](1e-4).A) for name in GENERATED)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="beside a GPU it measures")
+def test_without_a_gpu_the_model_says_that_it_is_one(tmp_path):
+    assert gpu_main(["--problems", "random", "--scale", "0.001", "--out", str(tmp_path / "gpu.md")]) == 0
+    text = (tmp_path / "gpu.md").read_text()
+    assert "Modelled, not measured" in text
+    assert "| random" in text and "mean_sweep" in text

@@ -9,7 +9,7 @@ import torch
 
 from gabp.kernels import cpu, eager
 from gabp.kernels.cpu import engine
-from gabp.kernels.types import FixedPoint
+from gabp.kernels.types import FixedPoint, Kernels
 
 from .backends import CPU, CUDA, Backend, Graph, every_backend, every_case, every_graph, row
 from .models import GRAPHS, Slots, grid, random_graph, slots, star
@@ -51,6 +51,12 @@ def scales(model: Slots, start: str) -> torch.Tensor | None:
     """The ``d`` of a start by `precision_fixed_point`."""
     random = torch.rand(len(model.diagonal), generator=torch.Generator().manual_seed(1))
     return {"zero": None, "constant": torch.ones(len(random)), "scaled": 1 + 0.1 * random}[start]
+
+
+@every_backend
+def test_the_function_set_is_complete(backend):
+    for kernels in (backend.kernels, eager):
+        assert [name for name in vars(Kernels) if not name.startswith("_") and not hasattr(kernels, name)] == []
 
 
 @functools.cache

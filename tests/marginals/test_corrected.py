@@ -9,8 +9,8 @@ import torch
 
 import cases
 import gabp
-from gabp.solvers.device_hierarchy import DeviceHierarchy
 from gabp.kernels import colouring, cpu, patches
+from gabp.solvers.device_hierarchy import DeviceHierarchy
 from gabp.system import make_system, read_matrix
 
 
