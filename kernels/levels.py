@@ -20,7 +20,7 @@ _HALF_SWEEP, _WHOLE_SWEEP = (0.8, 0.0), (0.01, 1.0)
 _ROUNDING = 1e-5  # of a pivot against its floor
 _LEAST_CONTRACTION = 0.8  # coarse over fine nodes, above which a coarse model is not worth it
 _LEAST_INNER = 0.12  # share of the couplings within clusters, below which the graph is no mesh
-_WINDOW = 1024  # rows within which equal lengths are put together
+_WINDOW = 4096  # rows within which equal lengths are put together
 _SMALL_PIVOT = 1e-12  # of the diagonal in the dense factor: rounding
 
 

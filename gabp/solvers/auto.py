@@ -39,6 +39,7 @@ _WORTH_ANALYSING_HARD = 5_000_000  # the same where A is not diagonally dominant
 _WORTH_ELIMINATING = 5.0  # seconds, ten times as many with pivots, where a Krylov method is a gamble
 _WORTH_ANALYSING_THIN = 20_000_000  # the same where most nodes have two or three neighbours
 _THIN = 3.3  # neighbours of a node, on average: chains, networks of lines; slow to coarsen, quick to eliminate
+_WORTH_ANALYSING_FROM_DEVICE = 20_000  # the same for a system on a GPU, which does many steps meanwhile
 _INSTANT = 0.005  # seconds that are not worth a second thought
 _MOST_FLOPS = 1e13  # some minutes, which are spent on a factor only where messages have failed
 _PATIENCE = 40  # steps of conjugate gradients, of which a hierarchy takes 10 to 30 where it does well
@@ -136,6 +137,8 @@ def _positive_diagonal_choices(system: System) -> list[Choice]:
     size = system.n + system.graph.edges
     thin = system.graph.edges <= _THIN * system.n
     worth = _WORTH_ANALYSING_THIN if thin else _WORTH_ANALYSING if dominant else _WORTH_ANALYSING_HARD
+    if system.device.type != "cpu":  # where the factor is not
+        worth = min(worth, _WORTH_ANALYSING_FROM_DEVICE)
     if size > worth:
         patient = replace(messages, reason="too large for elimination: message passing inside conjugate gradients")
         return [replace(patient, patience=_PATIENCE), exact]
@@ -171,7 +174,8 @@ def factor_is_quicker(system: System, by_messages: float) -> bool:
 
 def little_fill(system: System) -> str:
     """The reason for a factor."""
-    return f"little fill: {system.graph.symbolic.entries:.3g} entries in the factor"
+    where = "" if system.device.type == "cpu" else ", computed on the CPU"
+    return f"little fill: {system.graph.symbolic.entries:.3g} entries in the factor{where}"
 
 
 def nonsymmetric_choices(system: System) -> list[Choice]:

@@ -94,7 +94,8 @@ class DeviceHierarchy:
     def launches(self) -> int:
         """Kernels that one step launches, none of which waits for the host."""
         counter = _LaunchCounter()
-        DeviceCorrection(self, torch.zeros(self.system.n, 1), torch.zeros(1), counter).step()
+        nothing = torch.zeros((self.system.n, 1), device=self.system.device)
+        DeviceCorrection(self, nothing, nothing[0], counter).step()
         return counter.launches
 
     def correct(self, r: Tensor, target: Tensor) -> "DeviceCorrection":

@@ -1,6 +1,5 @@
 """The fast backends, as the tests see them."""
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from .models import GRAPHS, SMALL_GRAPHS
 Graph = Callable[[], tuple[int, np.ndarray]]
 
 needs_triton = pytest.mark.skipif(
-    importlib.util.find_spec("triton") is None, reason="Triton is not installed: pip install 'gabp[cuda]'"
+    cuda.triton_missing_because() is not None, reason="Triton is not installed: pip install 'gabp[cuda]'"
 )
 
 

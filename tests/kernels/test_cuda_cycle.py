@@ -186,7 +186,7 @@ def test_restriction_is_that_of_the_residual_left_by_the_forward_half():
 
 def test_padding_is_small_where_degrees_differ():
     rows = levels_of(random_graph(n=20_000, degree=10))[0].rows
-    assert rows.slots <= 1.15 * int((rows.column >= 0).sum())
+    assert rows.slots <= 1.2 * int((rows.column >= 0).sum())
     assert bool((rows.bounds % 32 == 0).all()) and rows.bounds.dtype == torch.int64
 
 

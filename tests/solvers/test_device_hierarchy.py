@@ -10,8 +10,8 @@ import scipy.sparse.linalg as sl
 import torch
 
 import gabp
-from gabp.kernels import cpu
-from gabp.solvers import device_hierarchy
+from gabp.kernels import cpu, cuda, dispatch
+from gabp.solvers import auto, device_hierarchy
 from gabp.solvers.device_hierarchy import DeviceHierarchy
 from gabp.solvers.hierarchy import Hierarchy
 from gabp.solvers.solution import Status
@@ -163,3 +163,25 @@ def test_serves_where_the_compiled_kernels_are_missing(monkeypatch):
     assert solution.converged and relative_residual(A, solution.x[:, None], b[:, None]) <= 1e-8
     operator = solver.aspreconditioner()
     assert (operator @ b) @ b > 0
+
+
+@pytest.mark.skipif(cuda.triton_missing_because() is not None, reason="Triton is not installed")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="without a GPU only: the interpreter is off beside one")
+def test_the_whole_way_by_the_kernels_of_a_gpu(monkeypatch):
+    """Set-up, cycle and conjugate gradients as on CUDA, the kernels interpreted; and as many launches as declared."""
+    A = grid(16, 17, shift=0.02)
+    b = np.random.default_rng(16).standard_normal(A.shape[0])
+    plain, steps = solve(prepare(A), A, b[:, None])
+    monkeypatch.setattr(dispatch, "choose_cycle", lambda device: cuda.load("cycle"))
+    monkeypatch.setattr(auto, "hierarchy_class", lambda system: DeviceHierarchy)
+    launched = []
+    kernel = cuda.load("launch").Kernel
+    launch = kernel.__call__
+    monkeypatch.setattr(kernel, "__call__", lambda self, n, *a, **k: launched.append(n > 0) or launch(self, n, *a, **k))
+    solver = gabp.Solver(A, method="hierarchy")
+    solution = solver.solve(b)
+    assert solution.converged and relative_residual(A, solution.x[:, None], b[:, None]) <= 1e-8
+    eliminations = 3 * 2 ** (len(solver._prepared.levels) - 2)  # torch's own: to float64, product, and back
+    assert sum(launched) == solution.iterations * (solver._prepared.launches - eliminations)
+    assert steps == solution.iterations
+    np.testing.assert_allclose(solution.x, plain[:, 0], rtol=1e-6, atol=1e-7 * np.abs(plain).max())
