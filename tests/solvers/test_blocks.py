@@ -277,13 +277,13 @@ def test_a_pose_graph_takes_fewer_steps_in_blocks():
     assert block.iterations < 0.5 * scalar.iterations
 
 
-@pytest.mark.parametrize("poses", [1500, pytest.param(20_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("poses", [5000, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_the_hierarchy_of_blocks_halves_the_steps_of_the_scalar_one(poses):
     A = pose_graph(poses)
     b = np.random.default_rng(1).normal(size=(A.shape[0], 2))
     block = gabp.solve(A, b, blocks="auto", method="hierarchy")
     assert np.linalg.norm(b - A @ block.x, axis=0) == pytest.approx([0, 0], abs=1e-8 * np.linalg.norm(b))
-    if cpu.extension is not None:  # the scalar hierarchy is compiled only
+    if cpu.extension is not None:  # in tensor operations the scalar one takes minutes
         assert block.iterations <= 0.5 * gabp.solve(A, b, method="hierarchy").iterations
 
 
