@@ -107,7 +107,9 @@ def _draw_graph(axes: Axes, slots: Slots, report: ConvergenceReport) -> None:
         side = min(slots.n, _PIXELS)
         row, column = (slots.destination * scale).astype(int), (slots.source * scale).astype(int)
         count = scipy.sparse.coo_array((np.ones(slots.edges), (row, column)), (side, side)).toarray()
-        axes.imshow(np.log1p(count), cmap="Blues", extent=(0, slots.n, slots.n, 0), interpolation="nearest")
+        axes.imshow(
+            np.log1p(count), cmap="Blues", extent=(0, slots.n, slots.n, 0), aspect="auto", interpolation="nearest"
+        )
         axes.set_title("Where the off-diagonal nonzeros are")
     pieces = f"{report.components} component" + ("s" if report.components != 1 else "")
     axes.set_xlabel(f"{report.n:,} unknowns, {slots.edges // 2:,} edges, {pieces}")

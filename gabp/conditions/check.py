@@ -177,6 +177,8 @@ def _examine_means(slots: Slots, bracket: Bracket, precisions: PrecisionMessages
         finding.mean_radius = trial.rate
     if precisions.floor_cavity is not None:
         bound = certified_bound(operator, precisions.floor_cavity, finding.scaling)
+        if finding.walk_summable is Verdict.YES:
+            bound = min(bound, 1.0)  # walk-sums converge, so ρ(|M|) < 1, whatever rounding leaves of the bound
         finding.mean_radius_bound = bound if np.isfinite(bound) else None
     finding.flooding_converges = _flooding_converges(slots, precisions, operator, finding)
     if finding.flooding_converges is not Verdict.NO:

@@ -424,3 +424,18 @@ def test_a_laplacian_in_any_unit_is_on_the_boundary(decades: int) -> None:
     report = check(sp.diags_array(off @ np.ones(20)) - off)
     assert report.walk_summable is NO and report.positive_definite is NO
     assert report.walk_radius[0] == 1.0
+
+
+def test_walk_summability_bounds_the_mean_radius_where_rounding_spoils_the_bound():
+    """A network grounded at one node, with couplings over six decades."""
+    random = np.random.default_rng(0)
+    node = np.arange(1, 300)
+    ends = np.concatenate([[node, (random.random(299) * node).astype(int)], random.integers(0, 300, (2, 60))], axis=1)
+    ends = ends[:, ends[0] != ends[1]]
+    W = sp.coo_array((10.0 ** random.uniform(-3, 3, ends.shape[1]), tuple(ends)), (300, 300))
+    W = sp.csr_array(W + W.T)
+    ground = np.zeros(300)
+    ground[0] = 1e-3
+    report = gabp.check(sp.diags_array(W.sum(axis=1) + ground) - W)
+    assert report.walk_summable is gabp.Verdict.YES
+    assert report.mean_radius <= report.mean_radius_bound <= 1
