@@ -220,21 +220,15 @@ class Solver:
     ) -> Solution:
         """Solve ``A x = b``; the arguments are those of `gabp.solve`."""
         columns = read_columns(b, self.n, "b", self.system.device)
-        return self.solve_columns(columns, x0, rtol, atol, maxiter, callback, throw)
+        began = time.perf_counter()
+        return self._answer(columns, self._request(columns, x0, rtol, atol, maxiter, callback), began, throw)
 
-    def solve_columns(
-        self,
-        columns: Columns,
-        x0: Any = None,
-        rtol: float | None = None,
-        atol: float = 0.0,
-        maxiter: int | None = None,
-        callback: Callable[[Progress], Any] | None = None,
-        throw: bool = True,
-    ) -> Solution:
+    def solve_columns(self, columns: Columns, rtol: float | None = None) -> Solution:
         """Solve for right-hand sides that are read already; otherwise as `solve`."""
         began = time.perf_counter()
-        request = self._request(columns, x0, rtol, atol, maxiter, callback)
+        return self._answer(columns, self._request(columns, rtol=rtol), began)
+
+    def _answer(self, columns: Columns, request: Request, began: float, throw: bool = True) -> Solution:
         solution = self._run(request, columns, began)
         if throw and not solution.converged and solution.status is not Status.STOPPED_BY_CALLBACK:
             raise ConvergenceError(solution)
@@ -243,11 +237,11 @@ class Solver:
     def _request(
         self,
         columns: Columns,
-        x0: Any,
-        rtol: float | None,
-        atol: float,
-        maxiter: int | None,
-        callback: Callable[[Progress], Any] | None,
+        x0: Any = None,
+        rtol: float | None = None,
+        atol: float = 0.0,
+        maxiter: int | None = None,
+        callback: Callable[[Progress], Any] | None = None,
     ) -> Request:
         if rtol is None:
             rtol = 1e-5 if columns.dtype == torch.float32 else 1e-8

@@ -110,7 +110,7 @@ class System:
         rows = self.absolute_row_sums + self.diagonal.double().abs()
         return float(rows.max())
 
-    @property
+    @cached_property
     def absolute_row_sums(self) -> Tensor:
         """``Σ_k |A_ik|`` over the neighbours of each node, shape (n,), float64."""
         return dispatch.choose_rows(self.device).absolute_sums(self.graph.start, self.weight)
