@@ -6,18 +6,15 @@
 namespace gabp {
 namespace {
 
-constexpr double rounding = 1e-14;   // curvature below this share of |A||p|^2 is noise
 constexpr double cancelled = 1e-10;  // a norm that falls so far in one step is not known from sums before it
 
 }  // namespace
 
 ConjugateGradients::ConjugateGradients(const Hierarchy &hierarchy, const double *residual, std::int64_t stride,
                                        int columns, Cycle cycle, Team &team)
-    : hierarchy_(hierarchy),
-      columns_(columns),
-      width_(padded_columns(columns)),
+    : Gradients(columns),
+      hierarchy_(hierarchy),
       team_(team),
-      kernel_(sweep_kernels(width_)),
       passage_(hierarchy, width_, cycle, team) {
     const std::int64_t size = std::int64_t(hierarchy.n()) * width_;
     solution_ = Array<double>(size);
@@ -26,13 +23,8 @@ ConjugateGradients::ConjugateGradients(const Hierarchy &hierarchy, const double 
     image_ = Array<double>(size);
     b_ = Array<float>(size);
     z_ = Array<float>(size);
-    const auto width = static_cast<std::size_t>(width_);
-    alpha_.assign(width, 0.0);
-    beta_.assign(width, 0.0);
-    energy_.assign(width, 0.0);
-    norm_.assign(width, 0.0);
     const ModelMatrix &m = hierarchy.models().front().matrix;
-    dots_.resize(static_cast<std::size_t>(m.blocks()) * direction_dots * width);
+    dots_.resize(static_cast<std::size_t>(m.blocks() * direction_dots * width_));
     team_.each(m.blocks(), [&](std::int64_t k) {
         for (Array<double> *vector : {&solution_, &direction_, &image_})
             std::fill(vector->data() + m.block[k] * std::int64_t(width_),
@@ -75,16 +67,12 @@ Failure ConjugateGradients::step() {
     const GradientStep g{solution_.data(), residual_.data(), direction_.data(), image_.data(), alpha_.data(), beta_.data()};
     const int blocks = m.blocks(), w = width_;
     float *z = z_.data();
-    const auto sum_blocks = [&](int count) {
-        for (int k = 1; k < blocks; ++k)
-            for (int d = 0; d < count * w; ++d) dots_[d] += dots_[static_cast<std::size_t>(k * count * w + d)];
-    };
     if (passage_.splits()) {
         team_.each(blocks, [&](std::int64_t k) {
             kernel_.advance_forward(view, m.block_run[k], m.block_run[k + 1], g, b_.data(), passage_.half(),
                                     dots_.data() + k * w);
         });
-        sum_blocks(1);
+        sum_blocks(blocks, 1);
         if (!hierarchy_.scaled())
             for (int c = 0; c < w; ++c) norm_[c] = std::sqrt(dots_[c]);
         passage_.finish(b_.data(), z);
@@ -97,28 +85,23 @@ Failure ConjugateGradients::step() {
     team_.each(blocks, [&](std::int64_t k) {
         kernel_.dot(m.block[k], m.block[k + 1], z, image_.data(), dots_.data() + k * w);
     });
-    sum_blocks(1);
+    sum_blocks(blocks, 1);
     for (int c = 0; c < w; ++c) beta_[c] = energy_[c] > 0.0 ? -dots_[c] / energy_[c] : 0.0;
     team_.each(blocks, [&](std::int64_t k) {
         kernel_.advance_direction(view, m.block_run[k], m.block_run[k + 1], g, z, dots_.data() + k * direction_dots * w);
     });
-    sum_blocks(direction_dots);
+    sum_blocks(blocks, direction_dots);
     Failure failure = Failure::none;
     bool uncertain = false;
     for (int c = 0; c < w; ++c) {
         const double energy = dots_[c], match = dots_[w + c], length2 = dots_[2 * w + c];
         const double image2 = dots_[3 * w + c], overlap = dots_[4 * w + c];
-        const double noise = rounding * hierarchy_.norm_bound() * length2;
         alpha_[c] = 0.0;
         energy_[c] = energy;
         if (length2 == 0.0) continue;
-        if (!(energy > noise)) {
-            failure = energy < -noise ? Failure::not_positive_definite : Failure::breakdown;
-            failed_column_ = c;
-            energy_[c] = 0.0;
-            if (!(energy > 0.0)) continue;
-        }
-        alpha_[c] = match / energy;
+        const Failure f = choose_step(c, energy, match, curvature_rounding * hierarchy_.norm_bound() * length2);
+        if (f != Failure::none) failure = f;
+        if (alpha_[c] == 0.0) continue;
         const double left = norm_[c] * norm_[c] - 2.0 * alpha_[c] * overlap + alpha_[c] * alpha_[c] * image2;
         if (!(left > cancelled * norm_[c] * norm_[c])) uncertain = true;
         norm_[c] = std::sqrt(std::max(left, 0.0));

@@ -7,7 +7,8 @@
 namespace gabp {
 namespace {
 
-constexpr double scattered = 0.25;      // couplings across blocks above this share call for another order
+constexpr double many_across = 0.25;    // couplings across blocks above this share call for another order, ...
+constexpr double most_across = 0.5;     // ... and above this one leave a sweep within blocks little to see
 constexpr std::size_t ball_rows = 1000;  // a neighbourhood of this size ...
 constexpr double ball_inner = 0.4;      // ... keeps at least this share of its couplings inside on a mesh
 constexpr int balls = 5;
@@ -39,7 +40,7 @@ Preparation<W>::Preparation(std::int32_t n, const std::int64_t *start, const std
         order_ = Array<std::int32_t>(n_);
         std::copy(order->data(), order->data() + n_, order_.data());
     }
-    choose_scale(team);
+    if (!scattered_) choose_scale(team);
     if (order_.size() > 0 || scale_.size() > 0) {
         rewrite(team);
         return;
@@ -83,7 +84,7 @@ void Preparation<W>::choose_order(Team &team) {
     });
     double all = 0.0, across = 0.0;
     for (std::size_t k = 0; k < block.size(); ++k) all += total[k], across += cross[k];
-    if (across <= scattered * all) return;
+    if (across <= many_across * all) return;
 
     double inside = 0.0, touched = 0.0;
     for (int s = 0; s < balls; ++s) {
@@ -104,7 +105,10 @@ void Preparation<W>::choose_order(Team &team) {
             }
     }
     is_mesh_ = inside >= ball_inner * touched;
-    if (!is_mesh_) return;
+    if (!is_mesh_) {
+        scattered_ = across > most_across * all;
+        return;
+    }
     order_ = Array<std::int32_t>(n_);
     std::vector<char> seen(static_cast<std::size_t>(n_), 0);
     std::int32_t count = 0;

@@ -18,6 +18,7 @@ public:
     Array<std::int32_t> take_order() { return std::move(order_); }  // row i of rows() is the user's row order[i]
     Array<double> take_scale() { return std::move(scale_); }        // S, in the new order; powers of two
     bool is_mesh() const { return is_mesh_; }  // false: neighbourhoods grow like a tree's, clusters cannot hold them
+    bool scattered() const { return scattered_; }  // no mesh, and most couplings lie between row blocks
 
 private:
     void choose_order(Team &team);
@@ -34,7 +35,7 @@ private:
     Array<std::int64_t> own_start_;
     Array<std::int32_t> own_column_;
     Array<W> own_weight_;
-    bool is_mesh_ = true;
+    bool is_mesh_ = true, scattered_ = false;
 };
 
 }  // namespace gabp
