@@ -41,24 +41,10 @@ ConjugateGradients::ConjugateGradients(const Hierarchy &hierarchy, const double 
 void ConjugateGradients::measure() {
     const ModelMatrix &m = hierarchy_.models().front().matrix;
     team_.each(m.blocks(), [&](std::int64_t k) {
-        double *sum = dots_.data() + k * width_;
-        if (!hierarchy_.scaled()) {
-            kernel_.norm2(m.block[k], m.block[k + 1], residual_.data(), sum);
-            return;
-        }
-        std::fill(sum, sum + width_, 0.0);
-        for (std::int64_t i = m.block[k]; i < m.block[k + 1]; ++i) {
-            const double unit = 1.0 / hierarchy_.scale(i);
-            for (int c = 0; c < width_; ++c) {
-                const double r = unit * residual_[i * width_ + c];
-                sum[c] += r * r;
-            }
-        }
+        kernel_.norm2(m.block[k], m.block[k + 1], m.norm_weight.data(), residual_.data(), dots_.data() + k * width_);
     });
-    std::fill(norm_.begin(), norm_.end(), 0.0);
-    for (int k = 0; k < m.blocks(); ++k)
-        for (int c = 0; c < width_; ++c) norm_[c] += dots_[static_cast<std::size_t>(k * width_ + c)];
-    for (double &norm : norm_) norm = std::sqrt(norm);
+    sum_blocks(m.blocks(), 1);
+    for (int c = 0; c < width_; ++c) norm_[c] = std::sqrt(dots_[c]);
 }
 
 Failure ConjugateGradients::step() {
@@ -73,8 +59,7 @@ Failure ConjugateGradients::step() {
                                     dots_.data() + k * w);
         });
         sum_blocks(blocks, 1);
-        if (!hierarchy_.scaled())
-            for (int c = 0; c < w; ++c) norm_[c] = std::sqrt(dots_[c]);
+        for (int c = 0; c < w; ++c) norm_[c] = std::sqrt(dots_[c]);
         passage_.finish(b_.data(), z);
     } else {
         settle();
@@ -106,7 +91,7 @@ Failure ConjugateGradients::step() {
         if (!(left > cancelled * norm_[c] * norm_[c])) uncertain = true;
         norm_[c] = std::sqrt(std::max(left, 0.0));
     }
-    if (uncertain || hierarchy_.scaled()) {
+    if (uncertain) {
         settle();
         measure();
     }

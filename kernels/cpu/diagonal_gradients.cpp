@@ -24,7 +24,7 @@ DiagonalGradients::DiagonalGradients(const Hierarchy &hierarchy, const double *r
         for (std::int64_t i = block_[k]; i < block_[k + 1]; ++i)
             for (int c = 0; c < width_; ++c)
                 residual_[i * width_ + c] = c < columns_ ? residual[i * stride + c] : 0.0;
-        kernel_.norm2(block_[k], block_[k + 1], residual_.data(), dots_.data() + k * width_);
+        kernel_.norm2(block_[k], block_[k + 1], nullptr, residual_.data(), dots_.data() + k * width_);
     });
     sum_blocks(blocks, 1);
     for (int c = 0; c < width_; ++c) norm_[c] = std::sqrt(dots_[c]);

@@ -44,6 +44,16 @@ Hierarchy::Hierarchy(Preparation<W> &&prepared, const Hierarchy *like, Team &tea
     build(rows, prepared.is_mesh(), like, team);
     order_ = prepared.take_order();
     scale_ = prepared.take_scale();
+    if (scaled()) weigh_norm(team);
+}
+
+void Hierarchy::weigh_norm(Team &team) {
+    ModelMatrix &m = model_.front().matrix;
+    m.norm_weight = Array<double>(m.n);
+    team.each(m.blocks(), [&](std::int64_t k) {
+        for (std::int64_t i = m.block[k]; i < m.block[k + 1]; ++i)
+            m.norm_weight[i] = 1.0 / (scale_[i] * scale_[i]);
+    });
 }
 
 template <class W>

@@ -48,6 +48,7 @@ private:
     void build(const RowsView<W> &rows, bool contract_further, const Hierarchy *like, Team &team);
     template <class W>
     void keep_slots(const RowsView<W> &rows, Team &team);
+    void weigh_norm(Team &team);  // in the user's units
 
     std::int32_t n_;
     std::int64_t couplings_;

@@ -164,13 +164,13 @@ SweepView ModelMatrix::view() const {
     return {run.data(),         distance.data(),  low_start.data(),  rest_start.data(),     rest_split.data(),
             low_column.data(),  rest_column.data(), low.data(),      rest.data(),           low_exact.data(),
             rest_exact.data(),  diagonal.data(),  inverse_pivot.data(), excess.data(),      diagonal_exact.data(),
-            cluster.data()};
+            cluster.data(),     norm_weight.data()};
 }
 
 std::int64_t ModelMatrix::bytes() const {
     return low_start.bytes() + rest_start.bytes() + rest_split.bytes() + low_column.bytes() + rest_column.bytes() +
            low.bytes() + rest.bytes() + low_exact.bytes() + rest_exact.bytes() + diagonal.bytes() +
-           inverse_pivot.bytes() + excess.bytes() + diagonal_exact.bytes() + cluster.bytes() +
+           inverse_pivot.bytes() + excess.bytes() + norm_weight.bytes() + diagonal_exact.bytes() + cluster.bytes() +
            static_cast<std::int64_t>(run.size() * sizeof(SweepRun) + distance.size() * sizeof(std::int32_t));
 }
 
