@@ -126,7 +126,7 @@ class Gaussian:
         NotPositiveDefiniteError
         """
         system = self._system
-        if bool((system.diagonal.double() > (1 + _ROUNDING) * system.absolute_row_sums).all()):
+        if system.smallest_diagonal > 0 and (1 + _ROUNDING) * system.dominance < 1:
             return system  # diagonally dominant
         small = system.graph.edges <= _QUICKLY_ORDERED and system.graph.symbolic.flops <= _QUICKLY_FACTORED
         if not small and certify(system, m_matrix_solver).verdict is Verdict.YES:

@@ -31,7 +31,7 @@ from gabp.system import (
     working_dtype,
 )
 from gabp.system.blocks import BlockSystem, Partition, read_partition
-from gabp.system.vectors import times_power_of_two
+from gabp.system.vectors import column_norms, times_power_of_two
 
 _log = logging.getLogger("gabp")
 _MAXITER = 10_000
@@ -261,7 +261,7 @@ class Solver:
         return Request(
             b=b,
             x0=start,
-            tolerance=torch.maximum(rtol * b.norm(dim=0), columns.to_units(torch.full_like(b[0], atol))),
+            tolerance=torch.maximum(rtol * column_norms(b), columns.to_units(torch.full_like(b[0], atol))),
             maxiter=int(maxiter),
             answer_dtype=columns.dtype,
             callback=callback,
@@ -325,7 +325,7 @@ class Solver:
     def _solution(self, outcome: Outcome, columns: Columns, choice: Choice, reason: str, began: float) -> Solution:
         residual, status, shape = outcome.residual, outcome.status, () if columns.single else (-1,)
         backward = backward_errors(self.system, outcome.x, columns.in_units, residual)
-        residual_norm = columns.from_units(residual.norm(dim=0))
+        residual_norm = columns.from_units(column_norms(residual))
         x = times_power_of_two(outcome.x, columns.answer_exponent)
         given = times_power_of_two(x.to(columns.dtype).double(), -columns.answer_exponent)
         if status is Status.CONVERGED and not torch.equal(given, outcome.x):

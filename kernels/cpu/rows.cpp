@@ -453,18 +453,6 @@ void bind(nb::module_ &m) {
         }
         return give_slots(std::move(slots));
     });
-    m.def("absolute_sums", [](Offsets start, Vector<const T> value, nb::object sums, int threads) {
-        const auto out = take<Vector<double>>(sums);
-        const auto n = static_cast<std::int64_t>(start.shape(0)) - 1;
-        require(n >= 0 && static_cast<std::int64_t>(out.shape(0)) == n, "sums must have one entry per row");
-        nb::gil_scoped_release release;
-        for_rows(threads, RowTasks<std::int64_t>(start.data(), n), [&](std::int64_t, std::int64_t i) {
-            double sum = 0.0;
-            for (std::int64_t e = start.data()[i]; e < start.data()[i + 1]; ++e)
-                sum += std::abs(static_cast<double>(value.data()[e]));
-            out.data()[i] = sum;
-        });
-    });
     m.def("sort_rows", [](Offsets start, Nodes column, Vector<const T> value, int threads) {
         const Rows<T> rows = rows_of<T>(start, column, value);
         Slots<T> sorted;
