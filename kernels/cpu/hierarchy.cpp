@@ -24,17 +24,7 @@ constexpr double parallel = 1e-7;                  // the second direction adds 
 template <class W>
 Hierarchy::Hierarchy(Preparation<W> &&prepared, const Hierarchy *like, Team &team) {
     const RowsView<W> rows = prepared.rows();
-    const std::vector<std::int32_t> block = row_blocks(rows.n);
-    std::vector<double> largest(block.size());
-    team.each(static_cast<std::int64_t>(block.size()) - 1, [&](std::int64_t k) {
-        for (std::int32_t i = block[k]; i < block[k + 1]; ++i) {
-            double sum = rows.diagonal[i];
-            for (std::int64_t e = rows.start[i]; e < rows.start[i + 1]; ++e)
-                sum += std::abs(static_cast<double>(rows.weight[e]));
-            largest[k] = std::max(largest[k], sum);
-        }
-    });
-    norm_bound_ = *std::max_element(largest.begin(), largest.end());
+    norm_bound_ = prepared.norm_bound();
     n_ = rows.n;
     couplings_ = rows.start[rows.n];
     if (prepared.scattered()) {
