@@ -12,6 +12,7 @@ from gabp.kernels import cpu
 from gabp.solvers.device_hierarchy import DeviceHierarchy
 from gabp.solvers.solution import Status
 from gabp.system import System, require_positive_diagonal, times_power_of_two
+from gabp.system.vectors import largest_entries
 
 _SAFETY = 0.7  # the recurrence's residual norm is met a little below the target, since rounding sets it apart
 _MODERATE = 60  # binary digits that a matrix may be away from 1 and be taken as it is
@@ -81,7 +82,7 @@ class Hierarchy:
         if cpu.extension is None:
             raise ModuleNotFoundError(f"method 'hierarchy' needs the compiled kernels: {cpu.missing_because}")
         graph = self.system.graph
-        exponent = math.frexp(float(self.system.diagonal.max()))[1]
+        exponent = math.frexp(float(largest_entries(self.system.diagonal[:, None])))[1]
         # the cycle is kept in float32, whose range the squares of extreme entries leave
         unit = 1.0 if abs(exponent) < _MODERATE else math.ldexp(1.0, min(-exponent, 1000))
         weight, diagonal = self.system.weight.detach(), self.system.diagonal.detach()

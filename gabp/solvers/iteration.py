@@ -90,7 +90,7 @@ class _Iteration:
         self.b_norm = column_norms(request.b)
         self.iterations = 0
         self.history: list[float] = []
-        self.zero = torch.zeros_like(request.b)
+        self.zero = request.b.new_zeros(()).expand_as(request.b)
         self.best_x = self.zero
         self.best_residual = request.b
         self.best = math.inf

@@ -328,7 +328,7 @@ class Solver:
         residual_norm = columns.from_units(column_norms(residual))
         x = times_power_of_two(outcome.x, columns.answer_exponent)
         given = times_power_of_two(x.to(columns.dtype).double(), -columns.answer_exponent)
-        if status is Status.CONVERGED and not torch.equal(given, outcome.x):
+        if status is Status.CONVERGED and given is not outcome.x and not torch.equal(given, outcome.x):
             status = Status.STAGNATED  # x lies beyond the range of the dtype it is given back in
         return Solution(
             x=columns.restore(x),

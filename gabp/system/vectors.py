@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gabp.kernels import dispatch
 from gabp.system.errors import InvalidSystemError
-from gabp.system.scalars import as_numbers
+from gabp.system.scalars import as_numbers, converted
 
 _MODERATE = 16  # binary digits that the entries of a column may be away from 1 and need no unit
 
@@ -105,7 +105,7 @@ def read_columns(b: Any, n: int, name: str = "b", device: Any = "cpu") -> Column
         raise InvalidSystemError(f"{name}{shown} is {float(values[place])}; every value must be finite")
 
     def restore(x: Tensor) -> Any:
-        x = x.reshape(shape).to(numbers.dtype, copy=True)  # the caller may write to what he gets
+        x = converted(x.reshape(shape), numbers.dtype, copy=True)  # the caller may write to what he gets
         return x.to(b.device) if is_torch else x.cpu().numpy()
 
     return Columns(values, numbers.dtype, restore, len(shape) == 1)
