@@ -14,7 +14,7 @@ constexpr std::int64_t exact_numbers_finest = 300000, exact_numbers_coarse = 400
 constexpr std::int32_t largest_exact = 10000;
 constexpr double least_contraction = 0.8;          // coarse n / fine n above which coarser models are not worth it
 constexpr double least_inner = 0.12;               // couplings within clusters below which the graph is no mesh
-constexpr std::int32_t fewest_accelerated = 8192;  // rows; the many visits of smaller models would cost too much
+constexpr std::int32_t fewest_accelerated = 10000;  // rows; the many visits of smaller models would cost too much
 constexpr double second_step = 0.25;               // residual left by the first coarse step that calls for a second
 constexpr std::int64_t slots_per_block = 1 << 17;
 constexpr double parallel = 1e-7;                  // the second direction adds nothing below this share of its energy
