@@ -75,13 +75,13 @@ class Sweeps:
         return max(float((a - e).abs().max() / e.abs().max()) for a, e in zip(*answers, strict=True))
 
 
-def compiled() -> dict[tuple[str, str, int], dict]:
-    """What the compiler says of each kernel, by name, number type and columns; in a process of its own."""
+def compiled() -> dict[tuple[str, tuple[str, str], int], dict]:
+    """What the compiler says of each kernel, by name, types and columns; in a process of its own."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     command = [sys.executable, "-m", "gabp.kernels.cuda.ahead_of_time", "--capability", "90", "--columns", "1", "8"]
     told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     codes = map(json.loads, told.splitlines())
-    return {(code["kernel"], code["number"], code["constants"].get("K", 1)): code for code in codes}
+    return {(code["kernel"], (code["number"], code["column"]), code["constants"].get("K", 1)): code for code in codes}
 
 
 def launches_and_waits() -> dict[tuple[str, int], tuple[float, float]]:
@@ -107,20 +107,21 @@ def small_system(device: str = "cpu") -> System:
 
 def model_table(systems: dict[str, System], number: str, codes: dict, counts: dict, bandwidth: dict[str, float]) -> str:
     """Bytes, operations and predicted times of each sweep on each problem."""
-    cost, kernels = cuda.load("cost"), vars(cuda.load("sweep_kernels"))
+    cost, kernels = cuda.load("cost"), {kernel.name: kernel for kernel in cuda.load("compiled").KERNELS}
     rows = []
     for problem, system in systems.items():
         layout = Sweeps(system, number).layout
+        types = cost.types_of(layout, number)
         for name, columns in SWEEPS:
-            moved, code = cost.traffic(kernels[name], layout, number, columns), codes[name, number, columns]
+            moved, code = cost.traffic(kernels[name], layout, number, columns), codes[name, types, columns]
             launches, waits = counts[name, columns]
             resident = cost.resident_threads(code["registers"], code["warps"])
             rows.append(
                 [
                     problem,
                     name + (f", {columns} columns" if columns > 1 else ""),
-                    f"{kernels[name].bytes_per_slot(number, columns)}",
-                    f"{kernels[name].bytes_per_node(number, columns)}",
+                    f"{kernels[name].bytes_per_slot(types, columns)}",
+                    f"{kernels[name].bytes_per_node(types, columns)}",
                     f"{layout.slots / system.graph.edges:.2f}",
                     f"{moved.total / 1e6:.0f}",
                     *(f"{1e6 * moved.seconds(bytes_per_second):.0f} µs" for bytes_per_second in bandwidth.values()),
@@ -174,7 +175,7 @@ def measured_table(systems: dict[str, System], number: str, bandwidth: float) ->
     ArithmeticError
         A sweep disagrees with plain torch.
     """
-    cost, kernels = cuda.load("cost"), vars(cuda.load("sweep_kernels"))
+    cost, kernels = cuda.load("cost"), {kernel.name: kernel for kernel in cuda.load("compiled").KERNELS}
     rows = []
     for problem, system in systems.items():
         sweeps = Sweeps(system, number)

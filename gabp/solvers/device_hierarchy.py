@@ -207,8 +207,8 @@ class DeviceCorrection:
 
     def _look(self) -> tuple[bool, Status | None, float]:
         """Whether all targets are met; else why they cannot be, if so; and the worst norm over its target."""
-        told = torch.cat([panel.scalars[[SQUARE, TARGET, FAILURE]] for panel in self._panels], 1)
-        square, target, failure = told.cpu()
+        told = torch.cat([panel.scalars for panel in self._panels], 1).cpu()
+        square, target, failure = told[SQUARE], told[TARGET], told[FAILURE]
         left = square > target
         if not bool(left.any()):
             return True, None, 0.0
