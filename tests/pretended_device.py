@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 DEVICE = torch.device("privateuseone:0")
+CAN_PRETEND = hasattr(backend_registration, "_setup_privateuseone_for_python_backend")
 _COPIES = {"_to_copy", "copy_", "_copy_from"}
 _WAITS = {"_local_scalar_dense", "equal", "nonzero", "masked_select", "_unique2", "unique_consecutive", "unique_dim"}
 
@@ -54,7 +55,7 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     on_device = any(isinstance(tensor, DeviceTensor) for tensor in tensors)
     name = func.name().split("::")[1].split(".")[0]
     if on_device and name not in _COPIES:
-        strangers = [t for t in tensors if not isinstance(t, DeviceTensor) and t.dim() > 0]
+        strangers = [t for t in tensors if not isinstance(t, DeviceTensor) and t.dim() > 0 and not _is_sparse(t)]
         assert not strangers, f"{func} mixes tensors of the device with those of the CPU"
     device = kwargs.get("device")
     if device is not None:
@@ -62,7 +63,16 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     stays = on_device if device is None else torch.device(device).type != "cpu"
     args, kwargs = tree_map(memory_of, (args, kwargs))
     result = func(*args, **kwargs)
-    return tree_map(lambda r: DeviceTensor(r) if isinstance(r, torch.Tensor) else r, result) if stays else result
+    return tree_map(_moved, result) if stays else result
+
+
+def _moved(result: Any) -> Any:
+    """A result on the device; sparse matrices cannot pretend, and pass for what they should be."""
+    return DeviceTensor(result) if isinstance(result, torch.Tensor) and not _is_sparse(result) else result
+
+
+def _is_sparse(tensor: torch.Tensor) -> bool:
+    return tensor.layout != torch.strided
 
 
 class PretendedDevice(TorchDispatchMode):
@@ -97,6 +107,8 @@ class _OutOfSight(TorchFunctionMode):
         kwargs = dict(kwargs or {})
         if func is torch.Tensor.tolist and isinstance(args[0], DeviceTensor):
             return args[0].cpu().tolist()
+        if func is torch.Tensor.new_tensor and isinstance(args[0], DeviceTensor):
+            return torch.tensor(*args[1:], dtype=args[0].dtype).to(DEVICE)
         if func not in (torch.tensor, torch.as_tensor) or kwargs.get("device") is None:
             return func(*args, **kwargs)
         device = kwargs.pop("device")
