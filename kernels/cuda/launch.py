@@ -103,18 +103,18 @@ class Kernel:
         The compile-time constants, in order, of every combination in use.
     warps : callable
         The warps of a program, from its constants.
-    registers : int
-        The most a thread may need: 64 leaves half of the threads of an SM resident.
-    capped : bool
-        Whether the compiler is told so; left alone, it often takes fewer.
+    registers : callable
+        The most a thread may need, from the constants: 64 leaves half of the threads of an SM resident.
+    capped : callable
+        Whether the compiler is told so, from the constants; left alone, it often takes fewer, but may spill.
     """
 
     function: Any
     arguments: Mapping[str, Argument]
     variants: tuple[Constants, ...]
     warps: Callable[[Constants], int]
-    registers: int
-    capped: bool
+    registers: Callable[[Constants], int]
+    capped: Callable[[Constants], bool]
 
     @property
     def name(self) -> str:
@@ -138,7 +138,7 @@ class Kernel:
 
     def options(self, constants: Constants) -> dict[str, int]:
         """What the compiler is told besides the code."""
-        limit = {"maxnreg": self.registers} if self.capped else {}
+        limit = {"maxnreg": self.registers(constants)} if self.capped(constants) else {}
         return {"num_warps": self.warps(constants), **limit}
 
     def signature(self, types: Types, constants: Constants) -> dict[str, str]:
@@ -170,8 +170,8 @@ def kernel(
     *,
     variants: tuple[Constants, ...],
     warps: Callable[[Constants], int],
-    registers: int = 64,
-    capped: bool = False,
+    registers: Callable[[Constants], int] = lambda constants: 64,
+    capped: Callable[[Constants], bool] = lambda constants: False,
 ) -> Callable[[Callable[..., None]], Kernel]:
     """Declare a Triton function; see the module.
 

@@ -199,6 +199,8 @@ def newest_sums(
     },
     variants=PANEL_VARIANTS,
     warps=warps_of,
+    registers=lambda constants: 40 if constants["K"] > 1 else 32,
+    capped=lambda constants: constants["K"] > 1,
 )
 def residual_sweep(
     tile_start, tile_row, tile_base, first, column, weight, node, diagonal, x, b, r, partial, stride, offset,

@@ -164,7 +164,8 @@ def finish_precisions(
     },
     variants=PANEL_VARIANTS,
     warps=warps_of,
-    registers=80,  # with four columns and more; each thread has then twice the bytes under way
+    registers=lambda constants: 96 if constants["K"] > 1 else 64,  # each thread has then twice the bytes under way
+    capped=lambda constants: constants["K"] > 1,
 )
 def joint_sweep(
     tile_start, tile_row, tile_base, first, column, weight, node, diagonal, precision, other_precision,

@@ -42,7 +42,7 @@ def check(compiled: list[dict]) -> None:
     too_much = [
         (code["kernel"], code["number"], code["constants"], code["registers"], code["spilled"])
         for code in compiled
-        if code["spilled"] or code["registers"] > kernels[code["kernel"]].registers
+        if code["spilled"] or code["registers"] > kernels[code["kernel"]].registers(code["constants"])
     ]
     assert too_much == []
 
