@@ -2,6 +2,8 @@
 
 import importlib
 import textwrap
+import threading
+import weakref
 from collections.abc import Callable
 
 import torch
@@ -14,7 +16,7 @@ _MOST_ENTRIES = 2**31 - 1  # for the 32-bit indices of the libraries
 
 
 class RunsOnCPU:
-    """A method whose nodes work one after the other, for which a GPU is no help."""
+    """A method that sends its messages on the CPU wherever the system is, most often because nodes take turns."""
 
     system: System
 
@@ -61,10 +63,14 @@ def _by_nvmath(system: System) -> Solve:
     solver.plan()
     solver.factorize()
 
-    def solve(b: Tensor) -> Tensor:
-        solver.reset_operands(b=b)
-        return solver.solve()
+    lock = threading.Lock()  # the solver holds one right-hand side at a time
 
+    def solve(b: Tensor) -> Tensor:
+        with lock:
+            solver.reset_operands(b=b)
+            return solver.solve()
+
+    weakref.finalize(solve, solver.free).atexit = False
     return _tried(solve, system)
 
 

@@ -1,7 +1,9 @@
 """Every method where A is on a device other than the CPU: a pretended one, which tells the two apart."""
 
+import gc
 import sys
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -174,10 +176,13 @@ def test_no_sweep_waits(served, schedule):
 class DirectSolver:
     """Stands in for nvmath's: the same calls in the same order, on a dense matrix."""
 
+    standing: ClassVar[list] = []  # set up and not freed
+
     def __init__(self, a, b):
         assert a.layout == torch.sparse_csr and a.crow_indices().dtype == a.col_indices().dtype == torch.int32
         assert b.shape == (len(a),) and b.dtype == a.dtype == torch.float64
         self.a, self.b, self.done = a, b, []
+        self.standing.append(self)
 
     def plan(self):
         self.done.append("plan")
@@ -189,6 +194,9 @@ class DirectSolver:
     def reset_operands(self, *, b):
         assert b.shape == self.b.shape and b.is_contiguous()
         self.b = b
+
+    def free(self):
+        self.standing.remove(self)
 
     def solve(self):
         assert self.done == ["plan", "factorize"]
@@ -212,6 +220,8 @@ def test_a_library_of_the_device_factors_there(device, monkeypatch, library, kin
     solution = gabp.solve(A, right_side(A), method="elimination", symmetric=kind != "general", device=DEVICE)
     check(solution, A, right_side(A))
     assert solution.method_reason == f"chosen by the caller; factored by cuDSS in {library}"
+    gc.collect()
+    assert DirectSolver.standing == []
 
 
 def test_without_such_a_library_the_cpu_factors_and_the_reason_says_why(device, monkeypatch):
