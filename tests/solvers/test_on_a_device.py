@@ -1,9 +1,7 @@
 """Every method where A is on a device other than the CPU: a pretended one, which tells the two apart."""
 
-import gc
 import sys
 from types import SimpleNamespace
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ from gabp.messages import FloodingSweeps, settle_precisions
 from gabp.messages.sequential import sequential_sweeps
 from gabp.solvers import device_hierarchy
 from gabp.solvers.device_hierarchy import DeviceHierarchy
+from gabp.solvers.placement import factor_where_it_is
 from gabp.system import make_system, read_matrix
 from pretended_device import CAN_PRETEND, DEVICE, DeviceTensor, memory_of, pretended_device
 from spd_matrices import grid
@@ -176,13 +175,10 @@ def test_no_sweep_waits(served, schedule):
 class DirectSolver:
     """Stands in for nvmath's: the same calls in the same order, on a dense matrix."""
 
-    standing: ClassVar[list] = []  # set up and not freed
-
     def __init__(self, a, b):
         assert a.layout == torch.sparse_csr and a.crow_indices().dtype == a.col_indices().dtype == torch.int32
         assert b.shape == (len(a),) and b.dtype == a.dtype == torch.float64
         self.a, self.b, self.done = a, b, []
-        self.standing.append(self)
 
     def plan(self):
         self.done.append("plan")
@@ -196,11 +192,17 @@ class DirectSolver:
         self.b = b
 
     def free(self):
-        self.standing.remove(self)
+        self.done.append("free")
 
     def solve(self):
         assert self.done == ["plan", "factorize"]
         return solve_dense(self.a, self.b)
+
+
+def install_nvmath(monkeypatch):
+    monkeypatch.setitem(sys.modules, "nvmath", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "nvmath.sparse", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "nvmath.sparse.advanced", SimpleNamespace(DirectSolver=DirectSolver))
 
 
 def solve_dense(a, b):
@@ -213,15 +215,21 @@ def test_a_library_of_the_device_factors_there(device, monkeypatch, library, kin
     if library == "torch":
         monkeypatch.setattr(torch.sparse, "spsolve", solve_dense)
     else:
-        monkeypatch.setitem(sys.modules, "nvmath", SimpleNamespace())
-        monkeypatch.setitem(sys.modules, "nvmath.sparse", SimpleNamespace())
-        monkeypatch.setitem(sys.modules, "nvmath.sparse.advanced", SimpleNamespace(DirectSolver=DirectSolver))
+        install_nvmath(monkeypatch)
     A = {"positive definite": GRID, "indefinite": GRID - 2.5 * sp.eye_array(30), "general": skewed()}[kind]
     solution = gabp.solve(A, right_side(A), method="elimination", symmetric=kind != "general", device=DEVICE)
     check(solution, A, right_side(A))
     assert solution.method_reason == f"chosen by the caller; factored by cuDSS in {library}"
-    gc.collect()
-    assert DirectSolver.standing == []
+
+
+def test_the_factor_of_nvmath_is_freed_with_the_last_that_uses_it(device, monkeypatch):
+    install_nvmath(monkeypatch)
+    freed = []
+    monkeypatch.setattr(DirectSolver, "free", lambda solver: freed.append(solver))
+    solve, _ = factor_where_it_is(make_system(read_matrix(GRID, DEVICE)))
+    assert freed == []
+    del solve
+    assert len(freed) == 1
 
 
 def test_without_such_a_library_the_cpu_factors_and_the_reason_says_why(device, monkeypatch):
