@@ -137,7 +137,7 @@ def _positive_diagonal_choices(system: System) -> list[Choice]:
     size = system.n + system.graph.edges
     thin = system.graph.edges <= _THIN * system.n
     worth = _WORTH_ANALYSING_THIN if thin else _WORTH_ANALYSING if dominant else _WORTH_ANALYSING_HARD
-    if system.device.type != "cpu":  # where the factor is not
+    if system.device.type != "cpu":  # where most factors are not
         worth = min(worth, _WORTH_ANALYSING_FROM_DEVICE)
     if size > worth:
         patient = replace(messages, reason="too large for elimination: message passing inside conjugate gradients")
@@ -174,8 +174,7 @@ def factor_is_quicker(system: System, by_messages: float) -> bool:
 
 def little_fill(system: System) -> str:
     """The reason for a factor."""
-    where = "" if system.device.type == "cpu" else ", computed on the CPU"
-    return f"little fill: {system.graph.symbolic.entries:.3g} entries in the factor{where}"
+    return f"little fill: {system.graph.symbolic.entries:.3g} entries in the factor"
 
 
 def nonsymmetric_choices(system: System) -> list[Choice]:

@@ -61,12 +61,12 @@ class ConjugateGradients:
         curvature = _dot(direction, image)
         size = self.system.norm * _dot(direction, direction)
         rounding = torch.finfo(torch.float64).eps * self.system.n**0.5 * size
-        negative = active & (curvature < -rounding)
-        if bool(negative.any()):
+        if bool((active & (curvature <= 0)).any()):
+            negative = active & (curvature < -rounding)
+            if not bool(negative.any()):
+                return Status.SINGULAR
             self.witness = direction[:, int(negative.int().argmax())]
             return Status.NOT_POSITIVE_DEFINITE
-        if bool((active & (curvature <= 0)).any()):
-            return Status.SINGULAR
         step = torch.where(active, _dot(direction, self.residual) / curvature, 0.0)
         self.y = self.y + step * direction
         self.previous_residual, self.residual = self.residual, self.residual - step * image

@@ -278,7 +278,7 @@ class Solver:
             outcome = iterate(self.system, prepared, patient, choice.dtype or self._working)
             spent += outcome.iterations
             history += outcome.history
-            remark = getattr(prepared, "remark", "")  # of elimination
+            remark = getattr(prepared, "remark", "")  # of methods that have one
             reason += f"; {remark}" if remark else ""
             if position == len(self._choices) - 1 or not self._worth_going_on(outcome, request):
                 break
