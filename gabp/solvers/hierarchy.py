@@ -11,12 +11,12 @@ from torch import Tensor
 from gabp.kernels import cpu
 from gabp.solvers.device_hierarchy import DeviceHierarchy
 from gabp.solvers.solution import Status
+from gabp.solvers.witness import proven_by
 from gabp.system import System, require_positive_diagonal, times_power_of_two
 
 _SAFETY = 0.7  # the recurrence's residual norm is met a little below the target, since rounding sets it apart
 _MODERATE = 60  # binary digits that a matrix may be away from 1 and be taken as it is
-_STALLED_STEPS = 400  # without a new lowest residual norm
-_FAILURES = {0: None, 1: Status.NOT_POSITIVE_DEFINITE, 2: Status.SINGULAR}
+_STALLED_STEPS = 400  # without a gain, in residual or energy
 
 
 @dataclass(frozen=True)
@@ -172,19 +172,30 @@ class HierarchyCorrection:
         self.shape, self.device = r.shape, r.device
         self.target = (_SAFETY * target).double().cpu().contiguous()
         self.witness: Tensor | None = None
-        self._unit = hierarchy._unit
+        self._system, self._unit = hierarchy.system, hierarchy._unit
         self._solve = cpu.extension.HierarchyCorrection(
             hierarchy._models, r.detach().double().cpu().contiguous(), torch.get_num_threads()
         )
 
     def advance(self, steps: int) -> tuple[int, Status | None]:
-        done, failure, _ = self._solve.advance(steps, self.target, _STALLED_STEPS)
-        status = _FAILURES[failure]
+        done, suspect = 0, True
+        while suspect and done < steps:
+            more, suspect, _ = self._solve.advance(steps - done, self.target, _STALLED_STEPS)
+            done += more
+            status = self._proven() if suspect else None
+            if status is not None:
+                return done, status
+        return done, None
+
+    def _proven(self) -> Status | None:
+        """What the last direction proves, whose curvature vanished beside the norms."""
+        direction = torch.empty(self.shape[0], dtype=torch.float64)
+        self._solve.witness(direction)
+        direction /= direction.norm()
+        status = proven_by(self._system, direction)
         if status is Status.NOT_POSITIVE_DEFINITE:
-            self.witness = torch.empty(self.shape[0], dtype=torch.float64)
-            self._solve.witness(self.witness)
-            self.witness /= self.witness.norm()
-        return done, status
+            self.witness = direction
+        return status
 
     def estimate(self) -> Tensor:
         out = torch.empty(self.shape, dtype=torch.float64)

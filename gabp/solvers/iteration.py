@@ -19,7 +19,8 @@ ROUNDING = (
     _ROUNDING_UNITS * torch.finfo(torch.float64).eps
 )  # of a backward error: no method can be expected to gain more
 _HOPELESS = 1e16  # residual of a starting point over that of zero, past which its digits hide the answer's
-_USED_UP = 1e-12  # of a backward error: corrections that gain nothing above it mean a singular matrix
+_USED_UP = 1e-12  # of a backward error, from where on a singular matrix is no reason to call x bad
+_CAREFUL_ROUNDS, _CAREFUL_SHARE = 3, 0.01  # what each of them leaves of its residual
 _FIRST_LOOK = 8  # sweeps
 _LOOKS_WITHOUT_GAIN = 3
 # a correction is good to about half its digits; past that a new one for the true residual gains more
@@ -108,9 +109,9 @@ class _Iteration:
             before = self.best
             status, x, residual = self._correct(x, residual)
             if status is not None:
-                return self._outcome(status)
+                return self._outcome(self._verdict(status) if status is Status.SINGULAR else status)
             if not self.best < 0.5 * before:
-                return self._outcome(self._verdict())
+                return self._outcome(self._verdict(Status.STAGNATED))
 
     def _start(self) -> Tensor:
         """``x0``, but 0 in a column where ``b`` is, or vanishes beside ``A x0``: no tolerance is met from there."""
@@ -120,20 +121,38 @@ class _Iteration:
         left = self.system.residual(request.x0, request.b).norm(dim=0)
         return torch.where(left <= _HOPELESS * self.b_norm, request.x0, 0.0)
 
-    def _verdict(self) -> Status:
-        """Why no correction gains any more: rounding is all that is left, or A is singular."""
+    def _verdict(self, ended: Status) -> Status:
+        """The status of a solve that ended as STAGNATED or SINGULAR: neither is said of rounding alone."""
         if self._backward_error(self.best_x, self.best_residual) <= _USED_UP:
-            return Status.STAGNATED
+            return self._refine_carefully()
         if self.at_rounding is None:
-            return Status.SINGULAR
+            return ended
         self.best_x, self.best_residual = self.at_rounding  # its residual is large because x is
         return Status.STAGNATED
 
-    def _correct(self, base: Tensor, r: Tensor) -> tuple[Status | None, Tensor, Tensor]:
+    def _refine_carefully(self) -> Status:
+        """Correct by residuals as of twice the precision: to the float64 numbers nearest to the solution.
+
+        Rounding of the residuals themselves keeps ordinary refinement some units farther away (Demmel et al. 2006).
+        """
+        request = self.request
+        for _ in range(_CAREFUL_ROUNDS):
+            before = self.best
+            if self.iterations >= request.maxiter:
+                break
+            r = self.system.careful_residual(self.best_x, request.b)
+            status, _, _ = self._correct(self.best_x, r, _CAREFUL_SHARE * r.norm(dim=0))
+            if status is not None and status is not Status.SINGULAR:
+                return status
+            if not self.best < before:
+                break
+        return Status.STAGNATED
+
+    def _correct(self, base: Tensor, r: Tensor, tolerance: Tensor | None = None) -> tuple[Status | None, Tensor, Tensor]:
         """Add one correction to ``base``; ends with a status, or when refining what is left gains more."""
         request = self.request
         first = float((r.norm(dim=0) / self._scale()).max())
-        correction = self.prepared.correct(r, request.tolerance)
+        correction = self.prepared.correct(r, request.tolerance if tolerance is None else tolerance)
         looks = _Looks(first, self.worth_refining, every_step=request.callback is not None)
         while True:
             if self.iterations >= request.maxiter:
@@ -161,7 +180,7 @@ class _Iteration:
             if at_rounding:
                 self.at_rounding = x, residual
             if failure is not None:
-                return self._verdict() if failure is Status.SINGULAR else failure, x, residual
+                return failure, x, residual
             if not math.isfinite(relative) or relative > _GROWTH_OF_DIVERGENCE * max(first, self.best):
                 return Status.DIVERGED, x, residual
             looks.saw(done, relative, at_rounding or (no_gain and self._is_spent(x - base, r, residual)))

@@ -7,6 +7,7 @@ namespace gabp {
 namespace {
 
 constexpr double rounding = 1e-14;   // curvature below this share of |A||p|^2 is noise
+constexpr double trace = 1e-4;       // of the energy gained by all steps, that still counts as a gain
 constexpr double cancelled = 1e-10;  // a norm that falls so far in one step is not known from sums before it
 
 }  // namespace
@@ -31,6 +32,7 @@ ConjugateGradients::ConjugateGradients(const Hierarchy &hierarchy, const double 
     beta_.assign(width, 0.0);
     energy_.assign(width, 0.0);
     norm_.assign(width, 0.0);
+    gained_.assign(width, 0.0);
     const ModelMatrix &m = hierarchy.models().front().matrix;
     dots_.resize(static_cast<std::size_t>(m.blocks()) * direction_dots * width);
     team_.each(m.blocks(), [&](std::int64_t k) {
@@ -105,6 +107,7 @@ Failure ConjugateGradients::step() {
     sum_blocks(direction_dots);
     Failure failure = Failure::none;
     bool uncertain = false;
+    gained_energy_ = false;
     for (int c = 0; c < w; ++c) {
         const double energy = dots_[c], match = dots_[w + c], length2 = dots_[2 * w + c];
         const double image2 = dots_[3 * w + c], overlap = dots_[4 * w + c];
@@ -119,6 +122,8 @@ Failure ConjugateGradients::step() {
             if (!(energy > 0.0)) continue;
         }
         alpha_[c] = match / energy;
+        gained_[c] += alpha_[c] * match;
+        if (alpha_[c] * match > trace * gained_[c]) gained_energy_ = true;
         const double left = norm_[c] * norm_[c] - 2.0 * alpha_[c] * overlap + alpha_[c] * alpha_[c] * image2;
         if (!(left > cancelled * norm_[c] * norm_[c])) uncertain = true;
         norm_[c] = std::sqrt(std::max(left, 0.0));

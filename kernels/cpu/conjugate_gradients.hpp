@@ -19,6 +19,9 @@ public:
     // One step. Its residual norms are known afterwards without another pass.
     Failure step();
     const std::vector<double> &norms() const { return norm_; }  // of the residuals, by the recurrence
+    // Whether the last step lowered the energy of a column's error by more than a trace of all that was gained: where
+    // A is ill-conditioned, the norm of the residual rises for long before it falls.
+    bool gained_energy() const { return gained_energy_; }
     void write_solution(double *out, std::int64_t stride);
     int columns() const { return columns_; }
     int failed_column() const { return failed_column_; }
@@ -36,6 +39,8 @@ private:
     Array<double> solution_, residual_, direction_, image_;
     Array<float> b_, z_;
     std::vector<double> alpha_, beta_, energy_, norm_, dots_;
+    std::vector<double> gained_;  // energy, by all steps
+    bool gained_energy_ = false;
     int failed_column_ = -1;
 };
 
