@@ -15,11 +15,9 @@ from gabp.system.vectors import largest_entries
 
 _GROWTH_OF_DIVERGENCE = 1e10
 _ROUNDING_UNITS = 10
-ROUNDING = (
-    _ROUNDING_UNITS * torch.finfo(torch.float64).eps
-)  # of a backward error: no method can be expected to gain more
+_AT_ROUNDING = 4.0  # of `rounding_units`: no method can be expected to gain more
+_NEAR_ROUNDING = 2000.0  # the same, from where on a singular matrix is no reason to call x bad
 _HOPELESS = 1e16  # residual of a starting point over that of zero, past which its digits hide the answer's
-_USED_UP = 1e-12  # of a backward error, from where on a singular matrix is no reason to call x bad
 _CAREFUL_ROUNDS, _CAREFUL_SHARE = 3, 0.01  # what each of them leaves of its residual
 _FIRST_LOOK = 8  # sweeps
 _LOOKS_WITHOUT_GAIN = 3
@@ -84,6 +82,22 @@ def backward_errors(system: System, x: Tensor, b: Tensor, residual: Tensor) -> T
     return largest_entries(residual) / torch.where(size > 0, size, 1.0)
 
 
+def rounding_units(system: System, x: Tensor, b: Tensor, residual: Tensor) -> float:
+    """The residual norm of the worst column in units of what rounding makes of it: of order 1 where no more can be had.
+
+    Rounding in float64 leaves a sum of ``m`` terms uncertain by about ``√m eps`` of their sizes. Row by row: unlike a
+    backward error in norms, this does not take the small parts of a badly scaled x for solved when the large ones are.
+    """
+    terms = (system.graph.start.diff() + 2.0).sqrt()[:, None]
+    rounding = (torch.finfo(torch.float64).eps * terms * system.term_sizes(x, b)).norm(dim=0)
+    return float((residual.norm(dim=0) / torch.where(rounding > 0, rounding, 1.0)).max())
+
+
+def is_at_rounding(system: System, x: Tensor, b: Tensor, residual: Tensor) -> bool:
+    """Whether ``x`` is as good as float64 can make it."""
+    return rounding_units(system, x, b, residual) <= _AT_ROUNDING
+
+
 class _Iteration:
     def __init__(self, system: System, prepared: Prepared, request: Request, working: torch.dtype) -> None:
         self.system, self.prepared, self.request = system, prepared, request
@@ -123,7 +137,7 @@ class _Iteration:
 
     def _verdict(self, ended: Status) -> Status:
         """The status of a solve that ended as STAGNATED or SINGULAR: neither is said of rounding alone."""
-        if self._backward_error(self.best_x, self.best_residual) <= _USED_UP:
+        if rounding_units(self.system, self.best_x, self.request.b, self.best_residual) <= _NEAR_ROUNDING:
             return self._refine_carefully()
         if self.at_rounding is None:
             return ended
@@ -176,12 +190,13 @@ class _Iteration:
             ended = failure is not None or self.prepared.exact or done < steps
             # where there is gain, rounding is not what ends it, and the look is saved the norms
             no_gain = ended or not relative < looks.best
-            at_rounding = no_gain and self._backward_error(x, residual) <= ROUNDING
+            at_rounding = no_gain and is_at_rounding(self.system, x, request.b, residual)
             if at_rounding:
                 self.at_rounding = x, residual
             if failure is not None:
                 return failure, x, residual
-            if not math.isfinite(relative) or relative > _GROWTH_OF_DIVERGENCE * max(first, self.best):
+            grown = not relative <= _GROWTH_OF_DIVERGENCE * max(first, self.best)
+            if not math.isfinite(relative) or (grown and not at_rounding):
                 return Status.DIVERGED, x, residual
             looks.saw(done, relative, at_rounding or (no_gain and self._is_spent(x - base, r, residual)))
             if self.iterations == self.ask_at and self._gives_up(relative):
@@ -213,9 +228,6 @@ class _Iteration:
         if converged or relative < self.best:
             self.best_x, self.best_residual, self.best = x, residual, relative
         return converged
-
-    def _backward_error(self, x: Tensor, residual: Tensor) -> float:
-        return float(backward_errors(self.system, x, self.request.b, residual).max())
 
     def _is_spent(self, correction: Tensor, r: Tensor, residual: Tensor) -> bool:
         """Whether rounding of the messages, which are coarser than the residual, is all that is left of ``r``."""

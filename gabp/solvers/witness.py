@@ -1,7 +1,5 @@
 """What one direction proves of a symmetric matrix."""
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -28,9 +26,9 @@ def proven_by(system: System, direction: Tensor) -> Status | None:
     unit, scale = system.equilibrated()
     p = (direction.to(scale) / scale)[:, None]
     p = p / p.abs().max()
-    terms = replace(unit, diagonal=unit.diagonal.abs(), weight=unit.weight.abs())
-    curvature = -float((p * unit.careful_residual(p, torch.zeros_like(p))).sum())
-    rounding = _ROUNDING * float((p.abs() * terms.multiply(p.abs())).sum())
+    nothing = torch.zeros_like(p)
+    curvature = -float((p * unit.careful_residual(p, nothing)).sum())
+    rounding = _ROUNDING * float((p.abs() * unit.term_sizes(p, nothing)).sum())
     if curvature < -rounding:
         return Status.NOT_POSITIVE_DEFINITE
     return Status.SINGULAR if curvature <= rounding else None
