@@ -103,9 +103,7 @@ def residual(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, x:
     return r.index_add_(0, _row(start), weight.double()[:, None] * x[source.long()], alpha=-1.0)
 
 
-def careful_residual(
-    start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, x: Tensor, b: Tensor
-) -> Tensor:
+def careful_residual(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, x: Tensor, b: Tensor) -> Tensor:
     """`residual` as if in twice the precision.
 
     Each row's terms, and the errors of their products, are split by one large power of two: the upper parts add up

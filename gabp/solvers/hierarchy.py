@@ -81,7 +81,8 @@ class Hierarchy:
         if cpu.extension is None:
             raise ModuleNotFoundError(f"method 'hierarchy' needs the compiled kernels: {cpu.missing_because}")
         graph = self.system.graph
-        exponent = math.frexp(float(self.system.diagonal.max()))[1]
+        ends = float(self.system.diagonal.min()), float(self.system.diagonal.max())
+        exponent = sum(math.frexp(end)[1] for end in ends) // 2
         # the cycle is kept in float32, whose range the squares of extreme entries leave
         unit = 1.0 if abs(exponent) < _MODERATE else math.ldexp(1.0, min(-exponent, 1000))
         weight, diagonal = self.system.weight.detach(), self.system.diagonal.detach()

@@ -162,7 +162,9 @@ class _Iteration:
                 break
         return Status.STAGNATED
 
-    def _correct(self, base: Tensor, r: Tensor, tolerance: Tensor | None = None) -> tuple[Status | None, Tensor, Tensor]:
+    def _correct(
+        self, base: Tensor, r: Tensor, tolerance: Tensor | None = None
+    ) -> tuple[Status | None, Tensor, Tensor]:
         """Add one correction to ``base``; ends with a status, or when refining what is left gains more."""
         request = self.request
         first = float((r.norm(dim=0) / self._scale()).max())

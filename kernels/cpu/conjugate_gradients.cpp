@@ -7,6 +7,7 @@ namespace gabp {
 namespace {
 
 constexpr double rounding = 1e-14;   // curvature below this share of |A||p|^2 is noise
+constexpr int varied_steps = 250;    // the K-cycle differs from step to step, which costs a long solve its conjugacy
 constexpr double trace = 1e-4;       // of the energy gained by all steps, that still counts as a gain
 constexpr double cancelled = 1e-10;  // a norm that falls so far in one step is not known from sums before it
 
@@ -44,7 +45,19 @@ ConjugateGradients::ConjugateGradients(const Hierarchy &hierarchy, const double 
                 residual_[i * width_ + c] =
                     c < columns_ ? hierarchy_.scale(i) * residual[hierarchy_.place(i) * stride + c] : 0.0;
     });
+    unit_.assign(width, 1.0);
+    if (hierarchy_.scaled()) choose_units();
     measure();
+}
+
+void ConjugateGradients::choose_units() {
+    for (int c = 0; c < columns_; ++c) {
+        double largest = 0.0;
+        for (std::int64_t i = 0; i < hierarchy_.n(); ++i) largest = std::max(largest, std::abs(residual_[i * width_ + c]));
+        if (!(largest > 0.0) || !std::isfinite(largest)) continue;
+        unit_[c] = std::ldexp(1.0, std::ilogb(largest));
+        for (std::int64_t i = 0; i < hierarchy_.n(); ++i) residual_[i * width_ + c] /= unit_[c];
+    }
 }
 
 // The norms of the residuals in the user's units.
@@ -58,9 +71,8 @@ void ConjugateGradients::measure() {
         }
         std::fill(sum, sum + width_, 0.0);
         for (std::int64_t i = m.block[k]; i < m.block[k + 1]; ++i) {
-            const double unit = 1.0 / hierarchy_.scale(i);
             for (int c = 0; c < width_; ++c) {
-                const double r = unit * residual_[i * width_ + c];
+                const double r = unit_[c] / hierarchy_.scale(i) * residual_[i * width_ + c];
                 sum[c] += r * r;
             }
         }
@@ -72,6 +84,10 @@ void ConjugateGradients::measure() {
 }
 
 Failure ConjugateGradients::step() {
+    if (++steps_ == varied_steps) {
+        passage_.use(Cycle::v);
+        std::fill(energy_.begin(), energy_.end(), 0.0);  // no direction before the first of a new sequence
+    }
     const ModelMatrix &m = hierarchy_.models().front().matrix;
     const SweepView view = m.view();
     const GradientStep g{solution_.data(), residual_.data(), direction_.data(), image_.data(), alpha_.data(), beta_.data()};
@@ -155,7 +171,7 @@ void ConjugateGradients::write_solution(double *out, std::int64_t stride) {
     team_.each(m.blocks(), [&](std::int64_t k) {
         for (std::int64_t i = m.block[k]; i < m.block[k + 1]; ++i)
             for (int c = 0; c < columns_; ++c)
-                out[hierarchy_.place(i) * stride + c] = hierarchy_.scale(i) * solution_[i * width_ + c];
+                out[hierarchy_.place(i) * stride + c] = hierarchy_.scale(i) * unit_[c] * solution_[i * width_ + c];
     });
 }
 

@@ -28,6 +28,7 @@ public:
     void write_direction(int column, double *out) const;
 
 private:
+    void choose_units();
     void settle();
     void measure();
 
@@ -39,9 +40,10 @@ private:
     Array<double> solution_, residual_, direction_, image_;
     Array<float> b_, z_;
     std::vector<double> alpha_, beta_, energy_, norm_, dots_;
+    std::vector<double> unit_;    // of each column: a power of two that brings a scaled residual within float32
     std::vector<double> gained_;  // energy, by all steps
     bool gained_energy_ = false;
-    int failed_column_ = -1;
+    int steps_ = 0, failed_column_ = -1;
 };
 
 }  // namespace gabp

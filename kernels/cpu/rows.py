@@ -51,9 +51,7 @@ def residual(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, x:
     return _residual(start, source, weight, diagonal, x, b, carefully=False)
 
 
-def careful_residual(
-    start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, x: Tensor, b: Tensor
-) -> Tensor:
+def careful_residual(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, x: Tensor, b: Tensor) -> Tensor:
     """See `gabp.kernels.rows.careful_residual`."""
     return _residual(start, source, weight, diagonal, x, b, carefully=True)
 

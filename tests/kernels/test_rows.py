@@ -191,4 +191,6 @@ class TestResidual:
             products = [Fraction(matrix.data[e]) * Fraction(x[matrix.indices[e], c]) for e in entries]
             exact = Fraction(b[i, c]) - sum(products)
             size = sum(map(abs, products))
-            assert abs(exact - Fraction(r[i, c])) <= 1e-15 * abs(exact) + Fraction(len(products) ** 2 * 2.0**-100) * size
+            assert (
+                abs(exact - Fraction(r[i, c])) <= 1e-15 * abs(exact) + Fraction(len(products) ** 2 * 2.0**-100) * size
+            )
