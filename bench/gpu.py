@@ -24,6 +24,8 @@ from bench.problems import PROBLEMS
 from gabp.app.comparison_table import markdown_table
 from gabp.app.machine import describe_commit
 from gabp.kernels import cuda, eager
+from gabp.kernels.recording import record
+from gabp.solvers.device_hierarchy import DeviceCorrection, DeviceHierarchy
 from gabp.system import System, make_system, read_matrix
 
 RESULTS = Path(__file__).with_name("results") / "gpu.md"
@@ -32,6 +34,8 @@ NUMBERS = {"fp64": torch.float64, "fp32": torch.float32}
 SWEEPS = (("mean_sweep", 1), ("mean_sweep", 8), ("damped_sweep", 1), ("precision_sweep", 1), ("joint_sweep", 1))
 SWEEPS += (("residual_sweep", 1),)
 COUNT = 64  # sweeps of a sample
+GAP = 2e-6  # seconds from one kernel to the next within a CUDA graph: assumed
+RTOL = 1e-8
 Run = Callable[[int], object]  # so many sweeps, on and on
 
 
@@ -75,13 +79,13 @@ class Sweeps:
         return max(float((a - e).abs().max() / e.abs().max()) for a, e in zip(*answers, strict=True))
 
 
-def compiled() -> dict[tuple[str, str, int], dict]:
-    """What the compiler says of each kernel, by name, number type and columns; in a process of its own."""
+def compiled() -> dict[tuple[str, tuple[str, str], int], dict]:
+    """What the compiler says of each kernel, by name, types and columns; in a process of its own."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     command = [sys.executable, "-m", "gabp.kernels.cuda.ahead_of_time", "--capability", "90", "--columns", "1", "8"]
     told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     codes = map(json.loads, told.splitlines())
-    return {(code["kernel"], code["number"], code["constants"].get("K", 1)): code for code in codes}
+    return {(code["kernel"], (code["number"], code["column"]), code["constants"].get("K", 1)): code for code in codes}
 
 
 def launches_and_waits() -> dict[tuple[str, int], tuple[float, float]]:
@@ -107,20 +111,21 @@ def small_system(device: str = "cpu") -> System:
 
 def model_table(systems: dict[str, System], number: str, codes: dict, counts: dict, bandwidth: dict[str, float]) -> str:
     """Bytes, operations and predicted times of each sweep on each problem."""
-    cost, kernels = cuda.load("cost"), vars(cuda.load("sweep_kernels"))
+    cost, kernels = cuda.load("cost"), {kernel.name: kernel for kernel in cuda.load("compiled").KERNELS}
     rows = []
     for problem, system in systems.items():
         layout = Sweeps(system, number).layout
+        types = cost.types_of(layout, number)
         for name, columns in SWEEPS:
-            moved, code = cost.traffic(kernels[name], layout, number, columns), codes[name, number, columns]
+            moved, code = cost.traffic(kernels[name], layout, number, columns), codes[name, types, columns]
             launches, waits = counts[name, columns]
             resident = cost.resident_threads(code["registers"], code["warps"])
             rows.append(
                 [
                     problem,
                     name + (f", {columns} columns" if columns > 1 else ""),
-                    f"{kernels[name].bytes_per_slot(number, columns)}",
-                    f"{kernels[name].bytes_per_node(number, columns)}",
+                    f"{kernels[name].bytes_per_slot(types, columns)}",
+                    f"{kernels[name].bytes_per_node(types, columns)}",
                     f"{layout.slots / system.graph.edges:.2f}",
                     f"{moved.total / 1e6:.0f}",
                     *(f"{1e6 * moved.seconds(bytes_per_second):.0f} µs" for bytes_per_second in bandwidth.values()),
@@ -132,9 +137,36 @@ def model_table(systems: dict[str, System], number: str, codes: dict, counts: di
                 ]
             )
     heads = ["problem", "sweep", "bytes per slot", "bytes per node", "slots per edge", "MB"]
-    heads += [f"{gpu} ({bytes_per_second / 1e12:.1f} TB/s)" for gpu, bytes_per_second in bandwidth.items()]
+    heads += [_named(gpu, bytes_per_second) for gpu, bytes_per_second in bandwidth.items()]
     heads += ["operations per slot", "registers", "threads resident", "launches", "waits"]
     return markdown_table(heads, rows)
+
+
+def hierarchy_table(systems: dict[str, System], bandwidth: dict[str, float], measured: bool) -> str:
+    """Launches, bytes and predicted time of a step of conjugate gradients on the hierarchy, and a solve's steps."""
+    rows = []
+    for problem, system in systems.items():
+        hierarchy = DeviceHierarchy(system)
+        b = torch.ones(system.n, 1, dtype=torch.float64, device=system.device)
+        with mock.patch.object(DeviceCorrection, "_look", autospec=True, side_effect=DeviceCorrection._look) as look:
+            correction = hierarchy.correct(b, RTOL * b.norm(dim=0))
+            steps, failure = correction.advance(1000)
+            waits = look.call_count
+        if failure is not None:
+            raise ArithmeticError(f"{failure.name} on {problem}")
+        times = [f"{1e6 * hierarchy.cost.seconds(speed, GAP):.0f} µs" for speed in bandwidth.values()]
+        if measured:
+            step = record(correction.step, system.device)
+            times.append(f"{1e6 * seconds_of(step):.0f} µs")
+        size = [f"{len(hierarchy.levels)}", f"{hierarchy.cost.launches}", f"{hierarchy.cost.bytes_moved / 1e6:.0f}"]
+        rows.append([problem, *size, *times, f"{steps}", f"{waits}"])
+    heads = ["problem", "levels", "launches", "MB", *(_named(gpu, speed) for gpu, speed in bandwidth.items())]
+    heads += ["measured"] if measured else []
+    return markdown_table([*heads, f"steps to {RTOL:g}", "waits in all"], rows)
+
+
+def _named(gpu: str, bytes_per_second: float) -> str:
+    return f"{gpu} ({bytes_per_second / 1e12:.1f} TB/s)"
 
 
 def seconds_of(run: Callable[[], object], repeats: int = 7) -> float:
@@ -174,7 +206,7 @@ def measured_table(systems: dict[str, System], number: str, bandwidth: float) ->
     ArithmeticError
         A sweep disagrees with plain torch.
     """
-    cost, kernels = cuda.load("cost"), vars(cuda.load("sweep_kernels"))
+    cost, kernels = cuda.load("cost"), {kernel.name: kernel for kernel in cuda.load("compiled").KERNELS}
     rows = []
     for problem, system in systems.items():
         sweeps = Sweeps(system, number)
@@ -244,6 +276,7 @@ def main(argv: list[str] | None = None) -> int:
         if measured:
             (copied,) = bandwidth.values()
             lines += [f"## {NUMBERS[number]}, measured", measured_table(systems, number, copied)]
+    lines += ["## A step of conjugate gradients on the hierarchy", hierarchy_table(systems, bandwidth, measured)]
     text = "\n\n".join([*lines, NOTES])
     print(text)
     arguments.out.write_text(text + "\n", encoding="utf-8")
@@ -255,7 +288,9 @@ but the second-level cache holds it (beliefs of a million nodes in float64 take 
 padding. *Times* are bytes over bandwidth; launch latency is not in them. *Operations* are those of one pass through
 the inner loop of the code for sm_90, a fused multiply-add counting as two; *threads resident* is the share of an SM's
 threads that its registers allow. *Launches* and *waits* (of the host for the device) are those of a call that does 64
-sweeps, per sweep."""
+sweeps, per sweep. A step on the *hierarchy* keeps its cycle in float32 and the rest in float64; launches are counted by
+going through its motions, times are bytes over bandwidth and 2 µs (assumed) between kernels, as all of it is one CUDA
+graph. The host waits only where it looks at the residual."""
 
 
 if __name__ == "__main__":

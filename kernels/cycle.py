@@ -22,7 +22,7 @@ SUMS = 3  # quantities that a program may leave
 
 # Half of an elimination sweep: from nothing, after a correction, or to finish the sweep that began from nothing.
 FORWARD, BACKWARD, SUBSTITUTE = range(3)
-_PARTS = {FORWARD: LOW, BACKWARD: BOTH, SUBSTITUTE: HIGH}
+PARTS = {FORWARD: LOW, BACKWARD: BOTH, SUBSTITUTE: HIGH}
 
 # Rows of the scalars of the outer steps, and of a level's two inner ones.
 BETA, ALPHA, ENERGY, SQUARE, TARGET, NOISE, FAILURE, OUTER_SCALARS = range(8)
@@ -37,7 +37,7 @@ def relax(level: Level, stage: int, first: int, last: int, b: Tensor, x: Tensor)
 
     FORWARD ``x = (b - L x) / J``, BACKWARD ``x = (b + (J - D) x - (L + U) x) / J``, SUBSTITUTE ``x = x - U x / J``.
     """
-    heard = _row_sums(level.rows, level.rows.value, x, first, last, _PARTS[stage])
+    heard = _row_sums(level.rows, level.rows.value, x, first, last, PARTS[stage])
     own, rows = x[first:last], slice(first, last)
     if stage == FORWARD:
         own.copy_((b[rows] - heard) * level.inverse_pivot[rows, None])

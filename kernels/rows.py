@@ -1,4 +1,4 @@
-"""From compressed rows to slots, and what slots tell without a layout, in torch, on any device.
+"""From compressed rows to slots, what slots tell without a layout, and norms, in torch, on any device.
 
 Compressed rows are ``start`` ``(n + 1,)``, ``column`` and ``value`` ``(nnz,)``; entry ``e`` is one of the
 ``nnz`` places. *Sorted* rows have ascending columns, none twice. `inspect_rows` takes int32 and int64
@@ -82,9 +82,12 @@ def split_rows(
     return _offsets(row, n), column.to(torch.int32), value, diagonal
 
 
-def absolute_sums(start: Tensor, value: Tensor) -> Tensor:
-    """The sum of the magnitudes in each row, ``(n,)`` float64."""
-    return value.new_zeros(len(start) - 1, dtype=torch.float64).index_add_(0, _row(start), value.double().abs())
+def summarize_rows(start: Tensor, weight: Tensor, diagonal: Tensor) -> tuple[float, float, float]:
+    """The smallest diagonal entry, the largest absolute row sum, the largest ``Σ_k |A_ik| / |A_ii|`` of any row."""
+    sums = weight.new_zeros(len(start) - 1, dtype=torch.float64).index_add_(0, _row(start), weight.double().abs())
+    size = diagonal.double().abs()
+    ratio = torch.where(sums > 0, sums / size, 0.0)
+    return float(diagonal.min()), float((sums + size).max()), float(ratio.max())
 
 
 def reverse_slots(start: Tensor, source: Tensor) -> Tensor:
@@ -132,6 +135,16 @@ def _halves(a: Tensor) -> tuple[Tensor, Tensor]:
     wide = (2.0**27 + 1) * a
     high = wide - (wide - a)
     return high, a - high
+
+
+def column_norms(x: Tensor) -> Tensor:
+    """The Euclidean norm of each column of ``x`` ``(n, k)``: ``(k,)``."""
+    return x.norm(dim=0)
+
+
+def largest_entries(x: Tensor) -> Tensor:
+    """The largest magnitude in each column of ``x`` ``(n, k)``: ``(k,)``; NaN where there is one."""
+    return x.abs().amax(0)
 
 
 def _row(start: Tensor) -> Tensor:

@@ -126,7 +126,7 @@ class Gaussian:
         NotPositiveDefiniteError
         """
         system = self._system
-        if bool((system.diagonal.double() > (1 + _ROUNDING) * system.absolute_row_sums).all()):
+        if system.smallest_diagonal > 0 and (1 + _ROUNDING) * system.dominance < 1:
             return system  # diagonally dominant
         small = system.graph.edges <= _QUICKLY_ORDERED and system.graph.symbolic.flops <= _QUICKLY_FACTORED
         if not small and certify(system, m_matrix_solver).verdict is Verdict.YES:
@@ -276,10 +276,10 @@ class Gaussian:
                 "A is too large for a factor and not certified walk-summable (see gabp.check), so no exact samples "
                 "can be drawn; a machine with more memory can, and means and variances need no samples"
             )
-        draws = self._sampler.draw(int(size), make_generator(seed))
+        draws = self._sampler.draw(int(size), make_generator(seed)).to(self._system.device)
         if self._differentiable:
             setup = self._factor_setup if isinstance(self._sampler, FactorSampler) else self._solver_setup
-            draws = implicit.transport(self._entries, draws.to(self._system.device), setup)
+            draws = implicit.transport(self._entries, draws, setup)
         return self._give(draws.T + self._mean())
 
     def condition(self, indices: Any, values: Any) -> "Gaussian":

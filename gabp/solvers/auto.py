@@ -100,7 +100,7 @@ def _rounding_pays(system: System) -> bool:
     """Whether float32 messages reach the same residual in less time: measured in bench/README.md."""
     if not (system.symmetric and system.dtype == torch.float64 and system.graph.edges >= _WORTH_ROUNDING):
         return False
-    return float(system.diagonal.min()) >= 1 / _ROUNDABLE and system.norm <= _ROUNDABLE
+    return system.smallest_diagonal >= 1 / _ROUNDABLE and system.norm <= _ROUNDABLE
 
 
 def method_class(name: str, system: System) -> Any:
@@ -124,7 +124,7 @@ def _choices(system: System) -> list[Choice]:
         ]
     if not system.symmetric:
         return nonsymmetric_choices(system)
-    if not bool((system.diagonal > 0).all()):
+    if not system.smallest_diagonal > 0:
         return [Choice("elimination", "A has a nonpositive diagonal, so it is no precision matrix")]
     return _positive_diagonal_choices(system)
 
@@ -137,7 +137,7 @@ def _positive_diagonal_choices(system: System) -> list[Choice]:
     size = system.n + system.graph.edges
     thin = system.graph.edges <= _THIN * system.n
     worth = _WORTH_ANALYSING_THIN if thin else _WORTH_ANALYSING if dominant else _WORTH_ANALYSING_HARD
-    if system.device.type != "cpu":  # where the factor is not
+    if system.device.type != "cpu":  # where most factors are not
         worth = min(worth, _WORTH_ANALYSING_FROM_DEVICE)
     if size > worth:
         patient = replace(messages, reason="too large for elimination: message passing inside conjugate gradients")
@@ -174,8 +174,7 @@ def factor_is_quicker(system: System, by_messages: float) -> bool:
 
 def little_fill(system: System) -> str:
     """The reason for a factor."""
-    where = "" if system.device.type == "cpu" else ", computed on the CPU"
-    return f"little fill: {system.graph.symbolic.entries:.3g} entries in the factor{where}"
+    return f"little fill: {system.graph.symbolic.entries:.3g} entries in the factor"
 
 
 def nonsymmetric_choices(system: System) -> list[Choice]:
@@ -200,7 +199,7 @@ def nonsymmetric_choices(system: System) -> list[Choice]:
 
 def _is_dominant(system: System) -> bool:
     """Whether every diagonal entry is at least the sum of the others in its row, up to rounding."""
-    return bool((system.absolute_row_sums <= system.diagonal.double().abs() * (1 + 1e-12)).all())
+    return system.dominance <= 1 + 1e-12
 
 
 def _is_dominant_either_way(system: System) -> bool:

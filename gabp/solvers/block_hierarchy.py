@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gabp.messages.blocks import BlockSweep
 from gabp.solvers.conjugate_gradients import ConjugateGradients
+from gabp.solvers.placement import RunsOnCPU
 from gabp.solvers.protocol import Correction
 from gabp.solvers.solution import Status
 from gabp.system import System, make_system, read_matrix
@@ -31,7 +32,7 @@ class _Level:
 
 
 @dataclass(frozen=True, eq=False)
-class BlockHierarchy:
+class BlockHierarchy(RunsOnCPU):
     """Flexible conjugate gradients preconditioned by elimination sweeps on coarser and coarser models.
 
     Twice in a row, blocks are matched with the neighbour that they are most strongly coupled to, and the two vectors of

@@ -17,6 +17,7 @@ from gabp.solvers.auto import Choice, factor_is_quicker, little_fill, nonsymmetr
 from gabp.solvers.block_hierarchy import BlockHierarchy
 from gabp.solvers.conjugate_gradients import ConjugateGradients
 from gabp.solvers.nonsymmetric import KrylovMethod, general_correction, require_krylov
+from gabp.solvers.placement import RunsOnCPU
 from gabp.solvers.protocol import Correction
 from gabp.solvers.schedules import DirectCorrection, SweepCorrection
 from gabp.solvers.solution import Status
@@ -25,7 +26,7 @@ from gabp.system.blocks import BlockSystem
 
 
 @dataclass(frozen=True, eq=False)
-class BlockFlooding:
+class BlockFlooding(RunsOnCPU):
     """Synchronous sweeps of d × d precision messages and d-vectors; block walk-summability suffices.
 
     Parameters
@@ -56,7 +57,7 @@ class BlockFlooding:
 
 
 @dataclass(frozen=True, eq=False)
-class BlockSequential:
+class BlockSequential(RunsOnCPU):
     """In-place sweeps in the order of the blocks: about half the sweeps of flooding where both converge."""
 
     system: System
@@ -77,7 +78,7 @@ class BlockSequential:
 
 
 @dataclass(frozen=True, eq=False)
-class BlockTree:
+class BlockTree(RunsOnCPU):
     """Two passes on a forest of blocks, exact for a positive definite matrix."""
 
     system: System
@@ -100,7 +101,7 @@ class BlockTree:
 
 
 @dataclass(frozen=True, eq=False)
-class BlockKrylov:
+class BlockKrylov(RunsOnCPU):
     """One elimination sweep of block messages inside a Krylov method.
 
     Conjugate gradients for a symmetric matrix, which converge where it is positive definite; for a general one BiCGSTAB

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gabp.kernels import cpu
 from gabp.messages import SparseFactor
+from gabp.solvers.placement import Solve, factor_where_it_is
 from gabp.solvers.protocol import Correction
 from gabp.solvers.schedules import DirectCorrection
 from gabp.solvers.solution import Status
@@ -20,6 +21,8 @@ from gabp.system import NotPositiveDefiniteError, System
 class Elimination:
     """A sparse Cholesky factor where A is positive definite, scipy's SuperLU with pivoting where it is not.
 
+    On a GPU a factor by its own library, where one is installed: see `gabp.solvers.placement`.
+
     Raises
     ------
     MemoryError
@@ -27,6 +30,7 @@ class Elimination:
     """
 
     system: System
+    on_device: Solve | None = field(init=False, repr=False)
     cholesky: SparseFactor | None = field(init=False)
     pivoted: "scipy.sparse.linalg.SuperLU | None" = field(init=False)
     remark: str = field(init=False)
@@ -34,16 +38,21 @@ class Elimination:
     stops_itself = True
 
     def __post_init__(self) -> None:
-        cholesky, remark = _cholesky(self.system)
+        on_device, where = factor_where_it_is(self.system)
+        cholesky, remark = _cholesky(self.system) if on_device is None else (None, "")
+        there_is_none = on_device is None and cholesky is None
+        object.__setattr__(self, "on_device", on_device)
         object.__setattr__(self, "cholesky", cholesky)
-        object.__setattr__(self, "pivoted", None if cholesky is not None else _superlu(self.system))
-        object.__setattr__(self, "remark", remark)
+        object.__setattr__(self, "pivoted", _superlu(self.system) if there_is_none else None)
+        object.__setattr__(self, "remark", "; ".join(filter(None, (where, remark))))
 
     @property
     def failure(self) -> Status | None:
-        return Status.SINGULAR if self.cholesky is None and self.pivoted is None else None
+        return None if self.on_device or self.cholesky or self.pivoted else Status.SINGULAR
 
     def correct(self, r: Tensor, target: Tensor) -> Correction:
+        if self.on_device is not None:
+            return DirectCorrection(self.on_device(r))
         if self.cholesky is not None:
             return DirectCorrection(self.cholesky.solve(r))
         assert self.pivoted is not None

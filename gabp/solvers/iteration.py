@@ -11,7 +11,7 @@ from torch import Tensor
 from gabp.solvers.protocol import Prepared
 from gabp.solvers.solution import Status
 from gabp.system import System
-from gabp.system.vectors import largest_entries
+from gabp.system.vectors import column_norms, largest_entries
 
 _GROWTH_OF_DIVERGENCE = 1e10
 _ROUNDING_UNITS = 10
@@ -102,10 +102,10 @@ class _Iteration:
     def __init__(self, system: System, prepared: Prepared, request: Request, working: torch.dtype) -> None:
         self.system, self.prepared, self.request = system, prepared, request
         self.working, self.worth_refining = working, _WORTH_REFINING[working]
-        self.b_norm = request.b.norm(dim=0)
+        self.b_norm = column_norms(request.b)
         self.iterations = 0
         self.history: list[float] = []
-        self.zero = torch.zeros_like(request.b)
+        self.zero = request.b.new_zeros(()).expand_as(request.b)
         self.best_x = self.zero
         self.best_residual = request.b
         self.best = math.inf
@@ -132,7 +132,7 @@ class _Iteration:
         request = self.request
         if request.x0 is None:
             return self.zero
-        left = self.system.residual(request.x0, request.b).norm(dim=0)
+        left = column_norms(self.system.residual(request.x0, request.b))
         return torch.where(left <= _HOPELESS * self.b_norm, request.x0, 0.0)
 
     def _verdict(self, ended: Status) -> Status:
@@ -167,7 +167,7 @@ class _Iteration:
     ) -> tuple[Status | None, Tensor, Tensor]:
         """Add one correction to ``base``; ends with a status, or when refining what is left gains more."""
         request = self.request
-        first = float((r.norm(dim=0) / self._scale()).max())
+        first = float((column_norms(r) / self._scale()).max())
         correction = self.prepared.correct(r, request.tolerance if tolerance is None else tolerance)
         looks = _Looks(first, self.worth_refining, every_step=request.callback is not None)
         while True:
@@ -219,11 +219,11 @@ class _Iteration:
 
     def _look(self, x: Tensor, residual: Tensor) -> bool:
         """Note the relative residual of the worst column; whether every column meets its tolerance."""
-        norm = residual.norm(dim=0)
+        norm = column_norms(residual)
         converged = bool((norm <= self.request.tolerance).all())
         if converged:
             x, residual = self._as_answered(x, residual)
-            norm = residual.norm(dim=0)
+            norm = column_norms(residual)
             converged = bool((norm <= self.request.tolerance).all())
         relative = float((norm / self._scale()).max())
         self.history.append(relative)

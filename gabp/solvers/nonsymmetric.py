@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gabp.messages.directed import DirectedSweep
+from gabp.solvers.placement import RunsOnCPU
 from gabp.solvers.protocol import Correction
 from gabp.solvers.solution import Status
 from gabp.system import InvalidSystemError, System
@@ -23,7 +24,7 @@ KrylovMethod = Literal["bicgstab", "gmres"]
 
 
 @dataclass(frozen=True, eq=False)
-class Krylov:
+class Krylov(RunsOnCPU):
     """BiCGSTAB or restarted GMRES, preconditioned from the right by one elimination sweep.
 
     Parameters

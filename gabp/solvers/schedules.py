@@ -18,6 +18,7 @@ from gabp.messages import (
     settle_general_precisions,
     settle_precisions,
 )
+from gabp.solvers.placement import RunsOnCPU
 from gabp.solvers.protocol import Correction
 from gabp.solvers.solution import Status
 from gabp.system import InvalidSystemError, System, require_damping, require_positive_diagonal
@@ -151,7 +152,7 @@ class DirectCorrection:
 
 
 @dataclass(frozen=True, eq=False)
-class Tree:
+class Tree(RunsOnCPU):
     """Two passes on a forest, exact for any nonsingular system on it."""
 
     system: System

@@ -31,7 +31,7 @@ from gabp.system import (
     working_dtype,
 )
 from gabp.system.blocks import BlockSystem, Partition, read_partition
-from gabp.system.vectors import times_power_of_two
+from gabp.system.vectors import column_norms, times_power_of_two
 
 _log = logging.getLogger("gabp")
 _MAXITER = 10_000
@@ -261,7 +261,7 @@ class Solver:
         return Request(
             b=b,
             x0=start,
-            tolerance=torch.maximum(rtol * b.norm(dim=0), columns.to_units(torch.full_like(b[0], atol))),
+            tolerance=torch.maximum(rtol * column_norms(b), columns.to_units(torch.full_like(b[0], atol))),
             maxiter=int(maxiter),
             answer_dtype=columns.dtype,
             callback=callback,
@@ -278,7 +278,7 @@ class Solver:
             outcome = iterate(self.system, prepared, patient, choice.dtype or self._working)
             spent += outcome.iterations
             history += outcome.history
-            remark = getattr(prepared, "remark", "")  # of elimination
+            remark = getattr(prepared, "remark", "")  # of methods that have one
             reason += f"; {remark}" if remark else ""
             if position == len(self._choices) - 1 or not self._worth_going_on(outcome, request):
                 break
@@ -325,10 +325,10 @@ class Solver:
     def _solution(self, outcome: Outcome, columns: Columns, choice: Choice, reason: str, began: float) -> Solution:
         residual, status, shape = outcome.residual, outcome.status, () if columns.single else (-1,)
         backward = backward_errors(self.system, outcome.x, columns.in_units, residual)
-        residual_norm = columns.from_units(residual.norm(dim=0))
+        residual_norm = columns.from_units(column_norms(residual))
         x = times_power_of_two(outcome.x, columns.answer_exponent)
         given = times_power_of_two(x.to(columns.dtype).double(), -columns.answer_exponent)
-        if status is Status.CONVERGED and not torch.equal(given, outcome.x):
+        if status is Status.CONVERGED and given is not outcome.x and not torch.equal(given, outcome.x):
             status = Status.STAGNATED  # x lies beyond the range of the dtype it is given back in
         return Solution(
             x=columns.restore(x),

@@ -11,7 +11,7 @@ from torch import Tensor
 from gabp.kernels import dispatch
 from gabp.system.device import read_device
 from gabp.system.errors import InvalidSystemError
-from gabp.system.scalars import as_numbers, require_number_kind, shared
+from gabp.system.scalars import as_numbers, converted, require_number_kind, shared
 
 _TORCH_SPARSE = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc)
 
@@ -141,7 +141,7 @@ def _from_rows(start: Tensor, column: Tensor, value: Tensor, device: Any) -> Spa
     infinite, outside, in_order = rows.inspect_rows(start, column, value)
     if outside >= 0:
         raise InvalidSystemError(f"A has an entry in column {int(column[outside])}, outside 0…{n - 1}")
-    start, column = start.to(torch.int64), column.to(torch.int32)
+    start, column = converted(start, torch.int64), converted(column, torch.int32)
     if infinite < 0 and not in_order:
         start, column, value = rows.sort_rows(start, column, value)
         infinite = rows.inspect_rows(start, column, value)[0]  # a sum of duplicates may overflow

@@ -114,16 +114,24 @@ class System:
         """``A @ x`` in float64 for ``x`` of shape (n, k)."""
         return -self.residual(x, torch.zeros_like(x))
 
-    @cached_property
+    @property
     def norm(self) -> float:
         """The largest absolute row sum, ``‖A‖_∞``."""
-        rows = self.absolute_row_sums + self.diagonal.double().abs()
-        return float(rows.max())
+        return self._summary[1]
+
+    @property
+    def smallest_diagonal(self) -> float:
+        return self._summary[0]
+
+    @property
+    def dominance(self) -> float:
+        """The largest ``Σ_k |A_ik| / |A_ii|`` over the neighbours of a node; A is diagonally dominant below 1."""
+        return self._summary[2]
 
     @cached_property
-    def absolute_row_sums(self) -> Tensor:
-        """``Σ_k |A_ik|`` over the neighbours of each node, shape (n,), float64."""
-        return dispatch.choose_rows(self.device).absolute_sums(self.graph.start, self.weight)
+    def _summary(self) -> tuple[float, float, float]:
+        rows = dispatch.choose_rows(self.device)
+        return rows.summarize_rows(self.graph.start, self.weight.detach(), self.diagonal.detach())
 
 
 def asymmetry(matrix: SparseMatrix) -> tuple[int, int, float, float] | None:
@@ -162,7 +170,7 @@ def make_system(matrix: SparseMatrix, symmetric: bool = True) -> System:
 
 def require_positive_diagonal(system: System, method: str) -> None:
     """Refuse a node whose precision is not positive, as no message from it can be."""
-    if bool((system.diagonal > 0).all()):
+    if system.smallest_diagonal > 0:
         return
     i = int((system.diagonal <= 0).nonzero()[0])
     raise InvalidSystemError(

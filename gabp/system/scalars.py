@@ -55,6 +55,14 @@ def shared(array: np.ndarray) -> Tensor:
     return torch.from_numpy(array)
 
 
+def converted(values: Tensor, dtype: torch.dtype, copy: bool = False) -> Tensor:
+    """The values in another dtype; on the CPU by numpy, which leaves no threads spinning on the cores sweeps need."""
+    if values.device.type != "cpu":
+        return values.to(dtype, copy=copy)
+    kind = torch.empty(0, dtype=dtype).numpy().dtype
+    return torch.from_numpy(values.detach().numpy().astype(kind, copy=copy))
+
+
 def require_number_kind(dtype: np.dtype | torch.dtype, name: str) -> None:
     """Refuse numbers that gabp does not compute with; see `as_numbers`."""
     kind = str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype) else dtype.newbyteorder("=").name

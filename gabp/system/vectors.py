@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gabp.kernels import dispatch
 from gabp.system.errors import InvalidSystemError
-from gabp.system.scalars import as_numbers
+from gabp.system.scalars import as_numbers, converted
 
 _MODERATE = 16  # binary digits that the entries of a column may be away from 1 and need no unit
 
@@ -69,8 +70,13 @@ def times_power_of_two(x: Tensor, exponent: Tensor) -> Tensor:
 
 
 def largest_entries(x: Tensor) -> Tensor:
-    """The largest magnitude in each column of ``x``, shape (n, k): (k,)."""
-    return x.abs().amax(0)
+    """The largest magnitude in each column of ``x``, shape (n, k): (k,); NaN where there is one."""
+    return dispatch.choose_rows(x.device).largest_entries(x)
+
+
+def column_norms(x: Tensor) -> Tensor:
+    """The Euclidean norm of each column of ``x``, shape (n, k): (k,)."""
+    return dispatch.choose_rows(x.device).column_norms(x)
 
 
 def read_columns(b: Any, n: int, name: str = "b", device: Any = "cpu") -> Columns:
@@ -99,7 +105,7 @@ def read_columns(b: Any, n: int, name: str = "b", device: Any = "cpu") -> Column
         raise InvalidSystemError(f"{name}{shown} is {float(values[place])}; every value must be finite")
 
     def restore(x: Tensor) -> Any:
-        x = x.reshape(shape).to(numbers.dtype, copy=True)  # the caller may write to what he gets
+        x = converted(x.reshape(shape), numbers.dtype, copy=True)  # the caller may write to what he gets
         return x.to(b.device) if is_torch else x.cpu().numpy()
 
     return Columns(values, numbers.dtype, restore, len(shape) == 1)

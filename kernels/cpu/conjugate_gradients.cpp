@@ -6,20 +6,16 @@
 namespace gabp {
 namespace {
 
-constexpr double rounding = 1e-14;   // curvature below this share of |A||p|^2 is noise
 constexpr int varied_steps = 250;    // the K-cycle differs from step to step, which costs a long solve its conjugacy
-constexpr double trace = 1e-4;       // of the energy gained by all steps, that still counts as a gain
 constexpr double cancelled = 1e-10;  // a norm that falls so far in one step is not known from sums before it
 
 }  // namespace
 
 ConjugateGradients::ConjugateGradients(const Hierarchy &hierarchy, const double *residual, std::int64_t stride,
                                        int columns, Cycle cycle, Team &team)
-    : hierarchy_(hierarchy),
-      columns_(columns),
-      width_(padded_columns(columns)),
+    : Gradients(columns),
+      hierarchy_(hierarchy),
       team_(team),
-      kernel_(sweep_kernels(width_)),
       passage_(hierarchy, width_, cycle, team) {
     const std::int64_t size = std::int64_t(hierarchy.n()) * width_;
     solution_ = Array<double>(size);
@@ -28,14 +24,8 @@ ConjugateGradients::ConjugateGradients(const Hierarchy &hierarchy, const double 
     image_ = Array<double>(size);
     b_ = Array<float>(size);
     z_ = Array<float>(size);
-    const auto width = static_cast<std::size_t>(width_);
-    alpha_.assign(width, 0.0);
-    beta_.assign(width, 0.0);
-    energy_.assign(width, 0.0);
-    norm_.assign(width, 0.0);
-    gained_.assign(width, 0.0);
     const ModelMatrix &m = hierarchy.models().front().matrix;
-    dots_.resize(static_cast<std::size_t>(m.blocks()) * direction_dots * width);
+    dots_.resize(static_cast<std::size_t>(m.blocks() * direction_dots * width_));
     team_.each(m.blocks(), [&](std::int64_t k) {
         for (Array<double> *vector : {&solution_, &direction_, &image_})
             std::fill(vector->data() + m.block[k] * std::int64_t(width_),
@@ -45,42 +35,17 @@ ConjugateGradients::ConjugateGradients(const Hierarchy &hierarchy, const double 
                 residual_[i * width_ + c] =
                     c < columns_ ? hierarchy_.scale(i) * residual[hierarchy_.place(i) * stride + c] : 0.0;
     });
-    unit_.assign(width, 1.0);
-    if (hierarchy_.scaled()) choose_units();
     measure();
-}
-
-void ConjugateGradients::choose_units() {
-    for (int c = 0; c < columns_; ++c) {
-        double largest = 0.0;
-        for (std::int64_t i = 0; i < hierarchy_.n(); ++i) largest = std::max(largest, std::abs(residual_[i * width_ + c]));
-        if (!(largest > 0.0) || !std::isfinite(largest)) continue;
-        unit_[c] = std::ldexp(1.0, std::ilogb(largest));
-        for (std::int64_t i = 0; i < hierarchy_.n(); ++i) residual_[i * width_ + c] /= unit_[c];
-    }
 }
 
 // The norms of the residuals in the user's units.
 void ConjugateGradients::measure() {
     const ModelMatrix &m = hierarchy_.models().front().matrix;
     team_.each(m.blocks(), [&](std::int64_t k) {
-        double *sum = dots_.data() + k * width_;
-        if (!hierarchy_.scaled()) {
-            kernel_.norm2(m.block[k], m.block[k + 1], residual_.data(), sum);
-            return;
-        }
-        std::fill(sum, sum + width_, 0.0);
-        for (std::int64_t i = m.block[k]; i < m.block[k + 1]; ++i) {
-            for (int c = 0; c < width_; ++c) {
-                const double r = unit_[c] / hierarchy_.scale(i) * residual_[i * width_ + c];
-                sum[c] += r * r;
-            }
-        }
+        kernel_.norm2(m.block[k], m.block[k + 1], m.norm_weight.data(), residual_.data(), dots_.data() + k * width_);
     });
-    std::fill(norm_.begin(), norm_.end(), 0.0);
-    for (int k = 0; k < m.blocks(); ++k)
-        for (int c = 0; c < width_; ++c) norm_[c] += dots_[static_cast<std::size_t>(k * width_ + c)];
-    for (double &norm : norm_) norm = std::sqrt(norm);
+    sum_blocks(m.blocks(), 1);
+    for (int c = 0; c < width_; ++c) norm_[c] = std::sqrt(dots_[c]);
 }
 
 Failure ConjugateGradients::step() {
@@ -93,18 +58,13 @@ Failure ConjugateGradients::step() {
     const GradientStep g{solution_.data(), residual_.data(), direction_.data(), image_.data(), alpha_.data(), beta_.data()};
     const int blocks = m.blocks(), w = width_;
     float *z = z_.data();
-    const auto sum_blocks = [&](int count) {
-        for (int k = 1; k < blocks; ++k)
-            for (int d = 0; d < count * w; ++d) dots_[d] += dots_[static_cast<std::size_t>(k * count * w + d)];
-    };
     if (passage_.splits()) {
         team_.each(blocks, [&](std::int64_t k) {
             kernel_.advance_forward(view, m.block_run[k], m.block_run[k + 1], g, b_.data(), passage_.half(),
                                     dots_.data() + k * w);
         });
-        sum_blocks(1);
-        if (!hierarchy_.scaled())
-            for (int c = 0; c < w; ++c) norm_[c] = std::sqrt(dots_[c]);
+        sum_blocks(blocks, 1);
+        for (int c = 0; c < w; ++c) norm_[c] = std::sqrt(dots_[c]);
         passage_.finish(b_.data(), z);
     } else {
         settle();
@@ -115,36 +75,29 @@ Failure ConjugateGradients::step() {
     team_.each(blocks, [&](std::int64_t k) {
         kernel_.dot(m.block[k], m.block[k + 1], z, image_.data(), dots_.data() + k * w);
     });
-    sum_blocks(1);
+    sum_blocks(blocks, 1);
     for (int c = 0; c < w; ++c) beta_[c] = energy_[c] > 0.0 ? -dots_[c] / energy_[c] : 0.0;
     team_.each(blocks, [&](std::int64_t k) {
         kernel_.advance_direction(view, m.block_run[k], m.block_run[k + 1], g, z, dots_.data() + k * direction_dots * w);
     });
-    sum_blocks(direction_dots);
+    sum_blocks(blocks, direction_dots);
     Failure failure = Failure::none;
     bool uncertain = false;
     gained_energy_ = false;
     for (int c = 0; c < w; ++c) {
         const double energy = dots_[c], match = dots_[w + c], length2 = dots_[2 * w + c];
         const double image2 = dots_[3 * w + c], overlap = dots_[4 * w + c];
-        const double noise = rounding * hierarchy_.norm_bound() * length2;
         alpha_[c] = 0.0;
         energy_[c] = energy;
         if (length2 == 0.0) continue;
-        if (!(energy > noise)) {
-            failure = energy < -noise ? Failure::not_positive_definite : Failure::breakdown;
-            failed_column_ = c;
-            energy_[c] = 0.0;
-            if (!(energy > 0.0)) continue;
-        }
-        alpha_[c] = match / energy;
-        gained_[c] += alpha_[c] * match;
-        if (alpha_[c] * match > trace * gained_[c]) gained_energy_ = true;
+        const Failure f = choose_step(c, energy, match, curvature_rounding * hierarchy_.norm_bound() * length2);
+        if (f != Failure::none) failure = f;
+        if (alpha_[c] == 0.0) continue;
         const double left = norm_[c] * norm_[c] - 2.0 * alpha_[c] * overlap + alpha_[c] * alpha_[c] * image2;
         if (!(left > cancelled * norm_[c] * norm_[c])) uncertain = true;
         norm_[c] = std::sqrt(std::max(left, 0.0));
     }
-    if (uncertain || hierarchy_.scaled()) {
+    if (uncertain) {
         settle();
         measure();
     }
@@ -171,7 +124,7 @@ void ConjugateGradients::write_solution(double *out, std::int64_t stride) {
     team_.each(m.blocks(), [&](std::int64_t k) {
         for (std::int64_t i = m.block[k]; i < m.block[k + 1]; ++i)
             for (int c = 0; c < columns_; ++c)
-                out[hierarchy_.place(i) * stride + c] = hierarchy_.scale(i) * unit_[c] * solution_[i * width_ + c];
+                out[hierarchy_.place(i) * stride + c] = hierarchy_.scale(i) * solution_[i * width_ + c];
     });
 }
 

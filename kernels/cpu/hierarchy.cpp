@@ -13,10 +13,11 @@ namespace {
 constexpr std::int64_t exact_numbers_finest = 300000, exact_numbers_coarse = 40000;
 constexpr std::int32_t largest_exact = 10000;
 constexpr double least_contraction = 0.8;          // coarse n / fine n above which coarser models are not worth it
-constexpr double least_inner = 0.12;  // couplings within clusters below which the graph is no mesh, ...
+constexpr double least_inner = 0.12;    // couplings within clusters below which the graph is no mesh, ...
 constexpr double most_couplings = 0.5;  // ... unless the coarse model has fewer than this share of the couplings
-constexpr std::int32_t fewest_accelerated = 8192;  // rows; the many visits of smaller models would cost too much
+constexpr std::int32_t fewest_accelerated = 10000;  // rows; the many visits of smaller models would cost too much
 constexpr double second_step = 0.25;               // residual left by the first coarse step that calls for a second
+constexpr std::int64_t slots_per_block = 1 << 17;
 constexpr double parallel = 1e-7;                  // the second direction adds nothing below this share of its energy
 
 }  // namespace
@@ -24,20 +25,47 @@ constexpr double parallel = 1e-7;                  // the second direction adds 
 template <class W>
 Hierarchy::Hierarchy(Preparation<W> &&prepared, const Hierarchy *like, Team &team) {
     const RowsView<W> rows = prepared.rows();
-    const std::vector<std::int32_t> block = row_blocks(rows.n);
-    std::vector<double> largest(block.size());
-    team.each(static_cast<std::int64_t>(block.size()) - 1, [&](std::int64_t k) {
-        for (std::int32_t i = block[k]; i < block[k + 1]; ++i) {
-            double sum = rows.diagonal[i];
-            for (std::int64_t e = rows.start[i]; e < rows.start[i + 1]; ++e)
-                sum += std::abs(static_cast<double>(rows.weight[e]));
-            largest[k] = std::max(largest[k], sum);
-        }
-    });
-    norm_bound_ = *std::max_element(largest.begin(), largest.end());
+    norm_bound_ = prepared.norm_bound();
+    n_ = rows.n;
+    couplings_ = rows.start[rows.n];
+    if (prepared.scattered()) {
+        keep_slots(rows, team);
+        return;
+    }
     build(rows, prepared.is_mesh(), like, team);
     order_ = prepared.take_order();
     scale_ = prepared.take_scale();
+    if (scaled()) weigh_norm(team);
+}
+
+void Hierarchy::weigh_norm(Team &team) {
+    ModelMatrix &m = model_.front().matrix;
+    m.norm_weight = Array<double>(m.n);
+    team.each(m.blocks(), [&](std::int64_t k) {
+        for (std::int64_t i = m.block[k]; i < m.block[k + 1]; ++i)
+            m.norm_weight[i] = 1.0 / (scale_[i] * scale_[i]);
+    });
+}
+
+template <class W>
+void Hierarchy::keep_slots(const RowsView<W> &rows, Team &team) {
+    slot_diagonal_ = Array<double>(rows.n);
+    slot_inverse_ = Array<float>(rows.n);
+    slot_block_.push_back(0);
+    for (std::int32_t i = 1; i < rows.n; ++i)
+        if (rows.start[i] - rows.start[slot_block_.back()] >= slots_per_block) slot_block_.push_back(i);
+    slot_block_.push_back(rows.n);
+    team.each(static_cast<std::int64_t>(slot_block_.size()) - 1, [&](std::int64_t k) {
+        for (std::int32_t i = slot_block_[k]; i < slot_block_[k + 1]; ++i) {
+            slot_diagonal_[i] = rows.diagonal[i];
+            slot_inverse_[i] = static_cast<float>(1.0 / rows.diagonal[i]);
+        }
+    });
+    slots_ = {rows.start, rows.column, nullptr, nullptr, slot_diagonal_.data(), slot_inverse_.data()};
+    if constexpr (sizeof(W) == sizeof(float))
+        slots_.weight_float = rows.weight;
+    else
+        slots_.weight_double = rows.weight;
 }
 
 template <class W>
@@ -75,7 +103,7 @@ void Hierarchy::build(const RowsView<W> &rows, bool contract_further, const Hier
 }
 
 std::int64_t Hierarchy::bytes() const {
-    std::int64_t sum = order_.bytes() + scale_.bytes();
+    std::int64_t sum = order_.bytes() + scale_.bytes() + slot_diagonal_.bytes() + slot_inverse_.bytes();
     for (const Model &model : model_) sum += model.matrix.bytes() + model.exact.size() * 8;
     return sum;
 }

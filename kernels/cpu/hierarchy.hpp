@@ -27,7 +27,12 @@ public:
     Hierarchy(const Hierarchy &) = delete;
     Hierarchy &operator=(const Hierarchy &) = delete;
 
-    std::int32_t n() const { return model_.front().matrix.n; }
+    std::int32_t n() const { return n_; }
+    std::int64_t couplings() const { return couplings_; }
+    // No models: the couplings are scattered over the rows of no mesh, and the diagonal is all the preconditioner.
+    bool scattered() const { return model_.empty(); }
+    const SlotView &slots() const { return slots_; }  // of a scattered one: the rows it was made of, which must live on
+    const std::vector<std::int32_t> &slot_blocks() const { return slot_block_; }
     const std::vector<Model> &models() const { return model_; }
     double norm_bound() const { return norm_bound_; }  // of A: the largest absolute row sum
     std::int64_t bytes() const;
@@ -41,8 +46,17 @@ public:
 private:
     template <class W>
     void build(const RowsView<W> &rows, bool contract_further, const Hierarchy *like, Team &team);
+    template <class W>
+    void keep_slots(const RowsView<W> &rows, Team &team);
+    void weigh_norm(Team &team);  // in the user's units
 
+    std::int32_t n_;
+    std::int64_t couplings_;
     std::vector<Model> model_;
+    SlotView slots_{};
+    std::vector<std::int32_t> slot_block_;
+    Array<double> slot_diagonal_;
+    Array<float> slot_inverse_;
     Array<std::int32_t> order_;
     Array<double> scale_;
     double norm_bound_ = 0.0;

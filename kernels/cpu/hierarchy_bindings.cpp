@@ -1,5 +1,6 @@
 // What Python sees of the hierarchy: set-up, the preconditioner, and conjugate gradients at work.
 #include "conjugate_gradients.hpp"
+#include "diagonal_gradients.hpp"
 #include "elimination_sweep.hpp"
 #include "tensors.hpp"
 
@@ -31,9 +32,9 @@ template <class W>
 void construct_hierarchy(Hierarchy *self, Offsets start, Nodes source, Vector<const W> weight,
                          Vector<const W> diagonal, int threads, const Hierarchy *like) {
     const std::int32_t n = check_input(start, source, weight, diagonal);
-    require(like == nullptr || (like->n() == n && like->models().front().matrix.couplings ==
-                                                      static_cast<std::int64_t>(source.shape(0))),
+    require(like == nullptr || (like->n() == n && like->couplings() == static_cast<std::int64_t>(source.shape(0))),
             "the pattern is not that of the other hierarchy");
+    if (like != nullptr && like->scattered()) like = nullptr;  // it has neither an order nor clusters to keep
     nb::gil_scoped_release release;
     Team team(team_size(n, threads));
     new (self) Hierarchy(
@@ -49,6 +50,13 @@ void apply_cycle(const Hierarchy &hierarchy, Columns<const double> b, Columns<do
             "b and out must be (n, columns)");
     nb::gil_scoped_release release;
     Team team(team_size(n, threads));
+    if (hierarchy.scattered()) {
+        for (std::int64_t i = 0; i < n; ++i)
+            for (std::int64_t c = 0; c < columns; ++c)
+                out.data()[i * columns + c] =
+                    static_cast<double>(hierarchy.slots().inverse[i]) * b.data()[i * columns + c];
+        return;
+    }
     for (std::int64_t first = 0; first < columns; first += 8) {
         const int group = static_cast<int>(std::min<std::int64_t>(8, columns - first));
         const int width = padded_columns(group);
@@ -115,10 +123,14 @@ public:
           team_(team_size(hierarchy.n(), threads)) {
         require(static_cast<std::int32_t>(residual.shape(0)) == n_, "the residual must have n rows");
         nb::gil_scoped_release release;
-        for (std::int64_t c = 0; c < columns_; c += 8)
-            group_.push_back(std::make_unique<ConjugateGradients>(hierarchy, residual.data() + c, columns_,
-                                                                  static_cast<int>(std::min<std::int64_t>(8, columns_ - c)),
-                                                                  Cycle::k, team_));
+        for (std::int64_t c = 0; c < columns_; c += 8) {
+            const auto count = static_cast<int>(std::min<std::int64_t>(8, columns_ - c));
+            if (hierarchy.scattered())
+                group_.push_back(std::make_unique<DiagonalGradients>(hierarchy, residual.data() + c, columns_, count, team_));
+            else
+                group_.push_back(std::make_unique<ConjugateGradients>(hierarchy, residual.data() + c, columns_, count,
+                                                                      Cycle::k, team_));
+        }
     }
 
     Correction(const Correction &) = delete;
@@ -197,7 +209,7 @@ private:
     std::int32_t n_;
     std::int64_t columns_;
     Team team_;
-    std::vector<std::unique_ptr<ConjugateGradients>> group_;
+    std::vector<std::unique_ptr<Gradients>> group_;
     std::size_t failed_ = 0;
     std::vector<double> lowest_;
     std::int64_t idle_ = 0, taken_ = 0;
@@ -209,15 +221,16 @@ void bind_hierarchy(nb::module_ &m) {
     using namespace nb::literals;
     nb::class_<Hierarchy>(m, "Hierarchy")
         .def("__init__", &construct_hierarchy<double>, "start"_a, "source"_a, "weight"_a, "diagonal"_a,
-             "threads"_a, "like"_a.none() = nb::none())
+             "threads"_a, "like"_a.none() = nb::none(), nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>(), nb::keep_alive<1, 4>())
         .def("__init__", &construct_hierarchy<float>, "start"_a, "source"_a, "weight"_a, "diagonal"_a,
-             "threads"_a, "like"_a.none() = nb::none())
+             "threads"_a, "like"_a.none() = nb::none(), nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>(), nb::keep_alive<1, 4>())
         .def("apply", &apply_cycle)
         .def_prop_ro("scaled", &Hierarchy::scaled)
         .def_prop_ro("reordered", &Hierarchy::reordered)
         .def_prop_ro("bytes", &Hierarchy::bytes)
         .def("models", [](const Hierarchy &h) {
             nb::list all;
+            if (h.scattered()) all.append(nb::make_tuple(h.n(), h.couplings(), h.n(), 0, h.couplings(), 0, false));
             for (const Model &model : h.models()) {
                 const ModelMatrix &l = model.matrix;
                 all.append(nb::make_tuple(l.n, l.couplings, l.blocks(), l.regular_rows, l.cross_couplings, l.loaded_rows,

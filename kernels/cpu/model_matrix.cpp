@@ -8,7 +8,8 @@ namespace {
 constexpr std::int32_t shortest_run = 16;
 constexpr std::int32_t serial_rows = 10000;   // below this many rows a level is one block, swept by one thread
 constexpr std::int32_t rows_per_block = 65536;
-constexpr std::int32_t fewest_blocks = 4, most_blocks = 64;
+constexpr std::int32_t shared_evenly = 4;  // blocks come in multiples of it, so that threads have as many each
+constexpr std::int32_t most_blocks = 64;
 
 struct Split {
     std::int64_t left, lower, upper;  // first in-block lower coupling, first in-block upper, first beyond the block
@@ -33,18 +34,25 @@ struct BlockLayout {
     std::vector<SweepRun> run;
     std::vector<std::int32_t> distance;
     std::int64_t pointers = 0, regular_low = 0, regular_rest = 0, low = 0, rest = 0, regular_rows = 0, cross = 0;
-    bool exact_in_float = true;
 };
 
+// How many rows from row i on have neighbours at the same distances, split in the same way: `first` is row i's.
 template <class W>
-bool same_pattern(const RowsView<W> &rows, std::int32_t i, const Split &a, const Split &b) {
-    const std::int64_t x = rows.start[i], y = rows.start[i + 1];
-    const std::int64_t degree = y - x;
-    if (rows.start[i + 2] - y != degree) return false;
-    if (a.left - x != b.left - y || a.lower - x != b.lower - y || a.upper - x != b.upper - y) return false;
-    for (std::int64_t k = 0; k < degree; ++k)
-        if (rows.column[y + k] - rows.column[x + k] != 1) return false;
-    return true;
+std::int32_t count_alike(const RowsView<W> &rows, std::int32_t i, std::int32_t begin, std::int32_t end,
+                         const Split &first) {
+    const std::int64_t from = rows.start[i], degree = rows.start[i + 1] - from;
+    std::int32_t last = end;  // before a coupling moves into the block, or out of it
+    if (first.left > from) last = std::min(last, i + begin - rows.column[first.left - 1]);
+    if (first.upper > first.lower) last = std::min(last, i + end - rows.column[first.upper - 1]);
+    std::int32_t row = i + 1;
+    for (; row < last; ++row) {
+        const std::int64_t here = from + (row - i) * degree;
+        if (rows.start[row + 1] - here != degree) break;
+        std::int32_t off = 0;
+        for (std::int64_t k = 0; k < degree; ++k) off |= rows.column[here + k] - rows.column[here - degree + k] - 1;
+        if (off != 0) break;
+    }
+    return row - i;
 }
 
 // Finds the runs of a block; the offsets into the stores are relative to the block.
@@ -67,14 +75,7 @@ BlockLayout find_runs(const RowsView<W> &rows, std::int32_t begin, std::int32_t 
     };
     for (std::int32_t i = begin; i < end;) {
         const Split first = split_row(rows, i, begin, end);
-        Split previous = first;
-        std::int32_t stop = i + 1;
-        while (stop < end) {
-            const Split next = split_row(rows, stop, begin, end);
-            if (!same_pattern(rows, stop - 1, previous, next)) break;
-            previous = next;
-            ++stop;
-        }
+        const std::int32_t stop = i + count_alike(rows, i, begin, end, first);
         if (stop - i < shortest_run) {
             i = stop;
             continue;
@@ -97,9 +98,28 @@ BlockLayout find_runs(const RowsView<W> &rows, std::int32_t begin, std::int32_t 
         loose = i = stop;
     }
     close_irregular(end);
-    for (std::int64_t e = rows.start[begin]; e < rows.start[end] && layout.exact_in_float; ++e)
-        layout.exact_in_float = static_cast<W>(static_cast<float>(rows.weight[e])) == rows.weight[e];
     return layout;
+}
+
+// Copies the couplings of a regular run, distance by distance, a chunk of rows at a time.
+template <class W, class V>
+void fill_regular(const RowsView<W> &rows, const SweepRun &run, const std::int32_t *distance, V *low, V *rest) {
+    const std::int64_t length = run.end - run.begin, from = rows.start[run.begin];
+    const std::int64_t degree = run.lower + run.cross + run.upper;
+    std::int64_t left = 0;  // couplings to earlier blocks, which lead the row
+    while (left < run.cross && distance[run.lower + left] < 0) ++left;
+    for (std::int64_t t = 0; t < length; t += chunk_rows) {
+        const std::int64_t stop = std::min<std::int64_t>(t + chunk_rows, length);
+        const auto copy = [&](V *into, std::int64_t slot) {
+            const W *weight = rows.weight + from + slot;
+            for (std::int64_t row = t; row < stop; ++row) into[row] = static_cast<V>(weight[row * degree]);
+        };
+        for (std::int64_t k = 0; k < run.lower; ++k) copy(low + run.low + k * length, left + k);
+        for (std::int64_t k = 0; k < run.cross; ++k)
+            copy(rest + run.rest + k * length, k < left ? k : run.lower + run.upper + k);
+        for (std::int64_t k = 0; k < run.upper; ++k)
+            copy(rest + run.rest + (run.cross + k) * length, left + run.lower + k);
+    }
 }
 
 // Copies the couplings of a block into its runs; low and rest may be float or double.
@@ -108,22 +128,31 @@ void fill_values(const RowsView<W> &rows, const ModelMatrix &m, int k, V *low, V
     const std::int32_t begin = m.block[k], end = m.block[k + 1];
     for (std::int32_t r = m.block_run[k]; r < m.block_run[k + 1]; ++r) {
         const SweepRun &run = m.run[r];
-        const std::int64_t stride = run.regular ? run.end - run.begin : 1;
-        std::int64_t a = run.low, z = run.rest;
+        if (run.regular) {
+            fill_regular(rows, run, m.distance.data() + run.pattern, low, rest);
+            continue;
+        }
+        std::int64_t at = run.low, to = run.rest;
         for (std::int32_t i = run.begin; i < run.end; ++i) {
             const Split s = split_row(rows, i, begin, end);
-            std::int64_t at = a, to = z;
             const auto put = [&](V *into, std::int64_t &position, std::int64_t from, std::int64_t stop) {
-                for (std::int64_t e = from; e < stop; ++e, position += stride) into[position] = V(rows.weight[e]);
+                for (std::int64_t e = from; e < stop; ++e) into[position++] = static_cast<V>(rows.weight[e]);
             };
             put(low, at, s.left, s.lower);
             put(rest, to, rows.start[i], s.left);
             put(rest, to, s.upper, rows.start[i + 1]);
             put(rest, to, s.lower, s.upper);
-            a = run.regular ? a + 1 : at;
-            z = run.regular ? z + 1 : to;
         }
     }
+}
+
+// Whether float32 holds every coupling of a block exactly.
+template <class W>
+bool exact_in_float(const RowsView<W> &rows, std::int32_t begin, std::int32_t end) {
+    bool exact = true;
+    for (std::int64_t e = rows.start[begin]; e < rows.start[end]; ++e)
+        exact &= static_cast<W>(static_cast<float>(rows.weight[e])) == rows.weight[e];
+    return exact;
 }
 
 template <class W>
@@ -153,7 +182,7 @@ void fill_columns(const RowsView<W> &rows, ModelMatrix &m, int k) {
 
 std::vector<std::int32_t> row_blocks(std::int32_t n) {
     std::int32_t blocks = 1;
-    if (n >= serial_rows) blocks = std::clamp(n / rows_per_block, fewest_blocks, most_blocks);
+    if (n >= serial_rows) blocks = std::min((n / rows_per_block / shared_evenly + 1) * shared_evenly, most_blocks);
     std::vector<std::int32_t> block(static_cast<std::size_t>(blocks) + 1);
     for (std::int32_t k = 0; k <= blocks; ++k)
         block[static_cast<std::size_t>(k)] = static_cast<std::int32_t>(std::int64_t(n) * k / blocks);
@@ -164,13 +193,13 @@ SweepView ModelMatrix::view() const {
     return {run.data(),         distance.data(),  low_start.data(),  rest_start.data(),     rest_split.data(),
             low_column.data(),  rest_column.data(), low.data(),      rest.data(),           low_exact.data(),
             rest_exact.data(),  diagonal.data(),  inverse_pivot.data(), excess.data(),      diagonal_exact.data(),
-            cluster.data()};
+            cluster.data(),     norm_weight.data()};
 }
 
 std::int64_t ModelMatrix::bytes() const {
     return low_start.bytes() + rest_start.bytes() + rest_split.bytes() + low_column.bytes() + rest_column.bytes() +
            low.bytes() + rest.bytes() + low_exact.bytes() + rest_exact.bytes() + diagonal.bytes() +
-           inverse_pivot.bytes() + excess.bytes() + diagonal_exact.bytes() + cluster.bytes() +
+           inverse_pivot.bytes() + excess.bytes() + norm_weight.bytes() + diagonal_exact.bytes() + cluster.bytes() +
            static_cast<std::int64_t>(run.size() * sizeof(SweepRun) + distance.size() * sizeof(std::int32_t));
 }
 
@@ -186,12 +215,10 @@ ModelMatrix lay_out(const RowsView<W> &rows, bool exact, Team &team) {
 
     // Irregular couplings lead the stores, so that the columns need no room for the regular ones.
     std::int64_t low = 0, rest = 0, pointers = 0;
-    bool exact_in_float = true;
     for (const BlockLayout &l : layout) {
         low += l.low;
         rest += l.rest;
         pointers += l.pointers;
-        exact_in_float = exact_in_float && l.exact_in_float;
         m.regular_rows += l.regular_rows;
         m.cross_couplings += l.cross;
     }
@@ -221,22 +248,22 @@ ModelMatrix lay_out(const RowsView<W> &rows, bool exact, Team &team) {
     m.low = Array<float>(regular_low);
     m.rest = Array<float>(regular_rest);
     m.diagonal = Array<float>(m.n);
-    if (exact) {
-        m.diagonal_exact = Array<double>(m.n);
-        if (!exact_in_float) {
-            m.low_exact = Array<double>(regular_low);
-            m.rest_exact = Array<double>(regular_rest);
-        }
-    }
+    if (exact) m.diagonal_exact = Array<double>(m.n);
+    std::vector<char> inexact(static_cast<std::size_t>(blocks));
     team.each(blocks, [&](std::int64_t k) {
         fill_columns(rows, m, static_cast<int>(k));
         fill_values(rows, m, static_cast<int>(k), m.low.data(), m.rest.data());
-        if (m.low_exact.data())
-            fill_values(rows, m, static_cast<int>(k), m.low_exact.data(), m.rest_exact.data());
+        inexact[k] = exact && !exact_in_float(rows, m.block[k], m.block[k + 1]);
         for (std::int32_t i = m.block[k]; i < m.block[k + 1]; ++i) {
             m.diagonal[i] = static_cast<float>(rows.diagonal[i]);
             if (exact) m.diagonal_exact[i] = rows.diagonal[i];
         }
+    });
+    if (std::find(inexact.begin(), inexact.end(), 1) == inexact.end()) return m;
+    m.low_exact = Array<double>(regular_low);
+    m.rest_exact = Array<double>(regular_rest);
+    team.each(blocks, [&](std::int64_t k) {
+        fill_values(rows, m, static_cast<int>(k), m.low_exact.data(), m.rest_exact.data());
     });
     return m;
 }

@@ -53,7 +53,7 @@ struct ModelMatrix {
     Array<float> low, rest;
     Array<double> low_exact, rest_exact;
     Array<float> diagonal, inverse_pivot, excess;
-    Array<double> diagonal_exact;
+    Array<double> diagonal_exact, norm_weight;
     Array<std::int32_t> cluster;
 
     int blocks() const { return static_cast<int>(block.size()) - 1; }

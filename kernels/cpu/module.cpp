@@ -4,6 +4,7 @@ namespace gabp {
 void bind_block(nanobind::module_ &);
 void bind_colouring(nanobind::module_ &);
 void bind_bounds(nanobind::module_ &);
+void bind_columns(nanobind::module_ &);
 void bind_directed(nanobind::module_ &);
 void bind_factor(nanobind::module_ &);
 void bind_hierarchy(nanobind::module_ &);
@@ -22,6 +23,7 @@ NB_MODULE(_cpu, m) {
     gabp::bind_block(m);
     gabp::bind_colouring(m);
     gabp::bind_bounds(m);
+    gabp::bind_columns(m);
     gabp::bind_directed(m);
     gabp::bind_factor(m);
     gabp::bind_hierarchy(m);

@@ -7,7 +7,8 @@
 namespace gabp {
 namespace {
 
-constexpr double scattered = 0.25;      // couplings across blocks above this share call for another order
+constexpr double many_across = 0.25;    // couplings across blocks above this share call for another order, ...
+constexpr double most_across = 0.5;     // ... and above this one leave a sweep within blocks little to see
 constexpr std::size_t ball_rows = 1000;  // a neighbourhood of this size ...
 constexpr double ball_inner = 0.4;      // ... keeps at least this share of its couplings inside on a mesh
 constexpr int balls = 5;
@@ -33,57 +34,70 @@ template <class W>
 Preparation<W>::Preparation(std::int32_t n, const std::int64_t *start, const std::int32_t *column, const W *weight,
                             const W *diagonal, const Array<std::int32_t> *order, Team &team)
     : n_(n), start_(start), column_(column), weight_(weight), given_diagonal_(diagonal), diagonal_(n), slack_(n) {
+    const Survey survey = look_through(team);
+    norm_bound_ = survey.norm;
     if (order == nullptr) {
-        choose_order(team);
+        choose_order(survey);
     } else if (order->size() > 0) {
         order_ = Array<std::int32_t>(n_);
         std::copy(order->data(), order->data() + n_, order_.data());
     }
-    choose_scale(team);
-    if (order_.size() > 0 || scale_.size() > 0) {
-        rewrite(team);
-        return;
-    }
-    const std::vector<std::int32_t> block = row_blocks(n_);
-    team.each(static_cast<std::int64_t>(block.size()) - 1, [&](std::int64_t k) {
-        for (std::int32_t i = block[k]; i < block[k + 1]; ++i) {
-            double sum = given_diagonal_[i];
-            for (std::int64_t e = start_[i]; e < start_[i + 1]; ++e) sum += static_cast<double>(weight_[e]);
-            diagonal_[i] = given_diagonal_[i];
-            slack_[i] = sum;
-        }
-    });
+    if (!scattered_) choose_scale(survey, team);
+    if (order_.size() > 0 || scale_.size() > 0) rewrite(team);
 }
 
 template <class W>
 RowsView<W> Preparation<W>::rows() const {
-    const bool own = own_start_.data() != nullptr;
-    return {n_, own ? own_start_.data() : start_, own ? own_column_.data() : column_,
-            own ? own_weight_.data() : weight_, diagonal_.data(), slack_.data()};
+    return {n_,
+            own_start_.data() != nullptr ? own_start_.data() : start_,
+            own_column_.data() != nullptr ? own_column_.data() : column_,
+            own_weight_.data() != nullptr ? own_weight_.data() : weight_,
+            diagonal_.data(),
+            slack_.data()};
 }
 
 template <class W>
-void Preparation<W>::choose_order(Team &team) {
+typename Preparation<W>::Survey Preparation<W>::look_through(Team &team) {
     const std::vector<std::int32_t> block = row_blocks(n_);
-    std::vector<double> cross(block.size()), total(block.size());
-    team.each(static_cast<std::int64_t>(block.size()) - 1, [&](std::int64_t k) {
+    std::vector<Survey> part(block.size() - 1);
+    team.each(static_cast<std::int64_t>(part.size()), [&](std::int64_t k) {
         const std::int32_t begin = block[k], end = block[k + 1];
-        double outside = 0.0, all = 0.0;
+        Survey s;
         for (std::int32_t i = begin; i < end; ++i) {
             const std::int64_t first = start_[i], last = start_[i + 1];
-            double sum = 0.0;
-            for (std::int64_t e = first; e < last; ++e) sum += std::abs(static_cast<double>(weight_[e]));
-            all += sum;
+            const double d = given_diagonal_[i];
+            double sum = 0.0, slack = d;
+            for (std::int64_t e = first; e < last; ++e) {
+                const double w = weight_[e];
+                sum += std::abs(w);
+                slack += w;
+            }
+            diagonal_[i] = d;
+            slack_[i] = slack;
+            s.smallest = std::min(s.smallest, d);
+            s.largest = std::max(s.largest, d);
+            s.norm = std::max(s.norm, d + sum);
+            s.couplings += sum;
             if (first == last || (column_[first] >= begin && column_[last - 1] < end)) continue;
             for (std::int64_t e = first; e < last; ++e)
-                if (column_[e] < begin || column_[e] >= end) outside += std::abs(static_cast<double>(weight_[e]));
+                if (column_[e] < begin || column_[e] >= end) s.across += std::abs(static_cast<double>(weight_[e]));
         }
-        total[k] = all;
-        cross[k] = outside;
+        part[k] = s;
     });
-    double all = 0.0, across = 0.0;
-    for (std::size_t k = 0; k < block.size(); ++k) all += total[k], across += cross[k];
-    if (across <= scattered * all) return;
+    Survey all;
+    for (const Survey &s : part) {
+        all.smallest = std::min(all.smallest, s.smallest);
+        all.largest = std::max(all.largest, s.largest);
+        all.norm = std::max(all.norm, s.norm);
+        all.couplings += s.couplings;
+        all.across += s.across;
+    }
+    return all;
+}
+
+template <class W>
+void Preparation<W>::choose_order(const Survey &survey) {
+    if (survey.across <= many_across * survey.couplings) return;
 
     double inside = 0.0, touched = 0.0;
     for (int s = 0; s < balls; ++s) {
@@ -104,7 +118,10 @@ void Preparation<W>::choose_order(Team &team) {
             }
     }
     is_mesh_ = inside >= ball_inner * touched;
-    if (!is_mesh_) return;
+    if (!is_mesh_) {
+        scattered_ = survey.across > most_across * survey.couplings;
+        return;
+    }
     order_ = Array<std::int32_t>(n_);
     std::vector<char> seen(static_cast<std::size_t>(n_), 0);
     std::int32_t count = 0;
@@ -121,27 +138,14 @@ void Preparation<W>::choose_order(Team &team) {
 // Tying the variables of a cluster together supposes that neighbours move alike. Where they move alike only
 // in the units of their own diagonals, as a badly scaled system's do, the units are changed.
 template <class W>
-void Preparation<W>::choose_scale(Team &team) {
+void Preparation<W>::choose_scale(const Survey &survey, Team &team) {
+    const bool outside = survey.largest > float_limit || survey.smallest < 1.0 / float_limit;
+    if (survey.largest <= narrow * survey.smallest && !outside) return;
     const std::vector<std::int32_t> block = row_blocks(n_);
     struct Sums {
-        double smallest = INFINITY, largest = 0.0, slack = 0.0, diagonal = 0.0, scaled_slack = 0.0, scaled = 0.0;
+        double slack = 0.0, diagonal = 0.0, scaled_slack = 0.0, scaled = 0.0;
     };
     std::vector<Sums> part(block.size());
-    team.each(static_cast<std::int64_t>(block.size()) - 1, [&](std::int64_t k) {
-        Sums &s = part[k];
-        for (std::int32_t i = block[k]; i < block[k + 1]; ++i) {
-            const double d = given_diagonal_[i];
-            s.smallest = std::min(s.smallest, d);
-            s.largest = std::max(s.largest, d);
-        }
-    });
-    Sums all;
-    for (const Sums &s : part) {
-        all.smallest = std::min(all.smallest, s.smallest);
-        all.largest = std::max(all.largest, s.largest);
-    }
-    const bool outside = all.largest > float_limit || all.smallest < 1.0 / float_limit;
-    if (all.largest <= narrow * all.smallest && !outside) return;
     scale_ = Array<double>(n_);
     team.each(static_cast<std::int64_t>(block.size()) - 1, [&](std::int64_t k) {
         for (std::int32_t i = block[k]; i < block[k + 1]; ++i) scale_[i] = scale_for(given_diagonal_[i]);
@@ -150,18 +154,16 @@ void Preparation<W>::choose_scale(Team &team) {
         Sums &s = part[k];
         for (std::int32_t i = block[k]; i < block[k + 1]; ++i) {
             const double d = given_diagonal_[i], si = scale_[i];
-            double slack = d, scaled = si * d * si;
-            for (std::int64_t e = start_[i]; e < start_[i + 1]; ++e) {
-                const double w = weight_[e];
-                slack += w;
-                scaled += si * w * scale_[column_[e]];
-            }
-            s.slack += slack;
+            double scaled = si * d * si;
+            for (std::int64_t e = start_[i]; e < start_[i + 1]; ++e)
+                scaled += si * static_cast<double>(weight_[e]) * scale_[column_[e]];
+            s.slack += slack_[i];
             s.diagonal += d;
             s.scaled_slack += scaled;
             s.scaled += si * d * si;
         }
     });
+    Sums all;
     for (const Sums &s : part) {
         all.slack += s.slack;
         all.diagonal += s.diagonal;
@@ -169,54 +171,86 @@ void Preparation<W>::choose_scale(Team &team) {
         all.scaled += s.scaled;
     }
     // The energy of moving all alike, per unit of diagonal, in either units.
-    if (all.largest > wide * all.smallest || all.scaled_slack * all.diagonal < 0.5 * all.slack * all.scaled) return;
+    if (survey.largest > wide * survey.smallest || all.scaled_slack * all.diagonal < 0.5 * all.slack * all.scaled) return;
     if (!outside) {
         scale_ = Array<double>();
         return;
     }
-    const double common = scale_for(std::sqrt(all.largest) * std::sqrt(all.smallest));
+    const double common = scale_for(std::sqrt(survey.largest) * std::sqrt(survey.smallest));
     std::fill(scale_.data(), scale_.data() + n_, common);
 }
 
 template <class W>
 void Preparation<W>::rewrite(Team &team) {
-    const bool moved = order_.size() > 0, scaled = scale_.size() > 0;
-    std::vector<std::int32_t> place(static_cast<std::size_t>(moved ? n_ : 0));
-    for (std::int32_t k = 0; moved && k < n_; ++k) place[order_[k]] = k;
+    own_weight_ = Array<W>(start_[n_]);
+    if (order_.size() > 0)
+        move(team);
+    else
+        scale_in_place(team);
+}
+
+template <class W>
+void Preparation<W>::scale_in_place(Team &team) {
+    const std::vector<std::int32_t> block = row_blocks(n_);
+    std::vector<double> norm(block.size() - 1);
+    team.each(static_cast<std::int64_t>(norm.size()), [&](std::int64_t b) {
+        for (std::int32_t i = block[b]; i < block[b + 1]; ++i) {
+            const double si = scale_[i], d = si * given_diagonal_[i] * si;
+            double slack = d, sum = d;
+            for (std::int64_t e = start_[i]; e < start_[i + 1]; ++e) {
+                const double w = si * static_cast<double>(weight_[e]) * scale_[column_[e]];
+                own_weight_[e] = static_cast<W>(w);
+                slack += w;
+                sum += std::abs(w);
+            }
+            diagonal_[i] = d;
+            slack_[i] = slack;
+            norm[b] = std::max(norm[b], sum);
+        }
+    });
+    norm_bound_ = *std::max_element(norm.begin(), norm.end());
+}
+
+template <class W>
+void Preparation<W>::move(Team &team) {
+    const bool scaled = scale_.size() > 0;
+    std::vector<std::int32_t> place(static_cast<std::size_t>(n_));
+    for (std::int32_t k = 0; k < n_; ++k) place[order_[k]] = k;
     own_start_ = Array<std::int64_t>(n_ + std::int64_t(1));
     own_column_ = Array<std::int32_t>(start_[n_]);
-    own_weight_ = Array<W>(start_[n_]);
     own_start_[0] = 0;
-    for (std::int32_t k = 0; k < n_; ++k) {
-        const std::int32_t i = moved ? order_[k] : k;
-        own_start_[k + std::int64_t(1)] = own_start_[k] + (start_[i + 1] - start_[i]);
-    }
+    for (std::int32_t k = 0; k < n_; ++k)
+        own_start_[k + std::int64_t(1)] = own_start_[k] + (start_[order_[k] + 1] - start_[order_[k]]);
     Array<double> scale = scaled ? Array<double>(n_) : Array<double>();
     const std::vector<std::int32_t> block = row_blocks(n_);
-    team.each(static_cast<std::int64_t>(block.size()) - 1, [&](std::int64_t b) {
+    std::vector<double> norm(block.size() - 1);
+    team.each(static_cast<std::int64_t>(norm.size()), [&](std::int64_t b) {
         std::vector<std::pair<std::int32_t, W>> row;
         for (std::int32_t k = block[b]; k < block[b + 1]; ++k) {
-            const std::int32_t i = moved ? order_[k] : k;
-            const double si = scaled ? scale_[i] : 1.0;
-            double slack = si * given_diagonal_[i] * si;
-            diagonal_[k] = slack;
+            const std::int32_t i = order_[k];
+            const double si = scaled ? scale_[i] : 1.0, d = si * given_diagonal_[i] * si;
+            double slack = d, sum = d;
             row.clear();
             for (std::int64_t e = start_[i]; e < start_[i + 1]; ++e) {
                 const std::int32_t j = column_[e];
                 const double w = si * static_cast<double>(weight_[e]) * (scaled ? scale_[j] : 1.0);
                 slack += w;
-                row.emplace_back(moved ? place[j] : j, static_cast<W>(w));
+                sum += std::abs(w);
+                row.emplace_back(place[j], static_cast<W>(w));
             }
-            if (moved) std::sort(row.begin(), row.end(), [](const auto &a, const auto &c) { return a.first < c.first; });
+            std::sort(row.begin(), row.end(), [](const auto &a, const auto &c) { return a.first < c.first; });
             std::int64_t at = own_start_[k];
             for (const auto &[j, w] : row) {
                 own_column_[at] = j;
                 own_weight_[at++] = w;
             }
+            diagonal_[k] = d;
             slack_[k] = slack;
             if (scaled) scale[k] = si;
+            norm[b] = std::max(norm[b], sum);
         }
     });
+    norm_bound_ = *std::max_element(norm.begin(), norm.end());
     scale_ = std::move(scale);
 }
 

@@ -4,6 +4,8 @@
 
 #include "model_matrix.hpp"
 
+#include <cmath>
+
 namespace gabp {
 
 // S A S with rows in a new order, where that helps; otherwise the user's own arrays.
@@ -18,11 +20,21 @@ public:
     Array<std::int32_t> take_order() { return std::move(order_); }  // row i of rows() is the user's row order[i]
     Array<double> take_scale() { return std::move(scale_); }        // S, in the new order; powers of two
     bool is_mesh() const { return is_mesh_; }  // false: neighbourhoods grow like a tree's, clusters cannot hold them
+    bool scattered() const { return scattered_; }  // no mesh, and most couplings lie between row blocks
+    double norm_bound() const { return norm_bound_; }  // of rows(): the largest absolute row sum
 
 private:
-    void choose_order(Team &team);
-    void choose_scale(Team &team);
+    struct Survey {
+        double smallest = INFINITY, largest = 0.0;  // diagonal entries
+        double norm = 0.0;                          // the largest absolute row sum
+        double couplings = 0.0, across = 0.0;       // sums of magnitudes: all, and those between row blocks
+    };
+    Survey look_through(Team &team);  // and fills diagonal_ and slack_
+    void choose_order(const Survey &survey);
+    void choose_scale(const Survey &survey, Team &team);
     void rewrite(Team &team);
+    void scale_in_place(Team &team);
+    void move(Team &team);
 
     std::int32_t n_;
     const std::int64_t *start_;
@@ -34,7 +46,8 @@ private:
     Array<std::int64_t> own_start_;
     Array<std::int32_t> own_column_;
     Array<W> own_weight_;
-    bool is_mesh_ = true;
+    double norm_bound_ = 0.0;
+    bool is_mesh_ = true, scattered_ = false;
 };
 
 }  // namespace gabp

@@ -1,12 +1,14 @@
 // From compressed rows to a graph's slots: are the entries sound, is the matrix symmetric, where is the
 // diagonal. One pass each, in parallel over stretches of rows that hold about equally many entries.
+#include "array.hpp"
 #include "pool.hpp"
 #include "tensors.hpp"
 
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <memory>
+#include <cstdint>
+#include <cstring>
 #include <numeric>
 
 namespace gabp {
@@ -48,33 +50,53 @@ void for_rows(int threads, const RowTasks<Offset> &tasks, const Visit &visit) {
     });
 }
 
-inline void prefetch(const void *address) {
-#if defined(__GNUC__)
-    __builtin_prefetch(address);
-#else
-    (void)address;
-#endif
-}
-
 struct Soundness {
     std::int64_t not_finite = -1, outside = -1;  // first entry of its kind
     bool sorted = true;                          // columns ascending, none twice
 };
 
+inline std::uint64_t exponent_overflow(double v) {  // the highest bit: v is not finite
+    std::uint64_t bits;
+    std::memcpy(&bits, &v, sizeof v);
+    return (bits & 0x7ff0000000000000u) + 0x0010000000000000u;
+}
+
+inline std::uint32_t exponent_overflow(float v) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &v, sizeof v);
+    return (bits & 0x7f800000u) + 0x00800000u;
+}
+
+template <class T>
+bool all_finite(const T *value, std::int64_t count) {
+    auto overflow = exponent_overflow(T(0));
+    for (std::int64_t e = 0; e < count; ++e) overflow |= exponent_overflow(value[e]);
+    return overflow >> (8 * sizeof overflow - 1) == 0;
+}
+
 template <class Offset, class Index, class T>
 Soundness inspect(const Offset *start, const Index *column, const T *value, std::int64_t n, int threads) {
     const RowTasks<Offset> tasks(start, n);
     std::vector<Soundness> found(static_cast<std::size_t>(tasks.count()));
-    for_rows(threads, tasks, [&](std::int64_t task, std::int64_t i) {
-        Soundness &s = found[static_cast<std::size_t>(task)];
-        std::int64_t previous = -1;
-        for (auto e = static_cast<std::int64_t>(start[i]); e < static_cast<std::int64_t>(start[i + 1]); ++e) {
-            const auto j = static_cast<std::int64_t>(column[e]);
-            s.sorted &= j > previous;
-            previous = j;
-            if ((j < 0 || j >= n) && s.outside < 0) s.outside = e;
-            if (!std::isfinite(value[e]) && s.not_finite < 0) s.not_finite = e;
+    for_chunks(threads, tasks.count(), [&](std::int64_t task) {
+        Soundness s;
+        const std::int64_t first = tasks.first(task), last = tasks.last(task);
+        const auto begin = static_cast<std::int64_t>(start[first]), end = static_cast<std::int64_t>(start[last]);
+        bool outside = false;
+        for (std::int64_t i = first; i < last; ++i) {
+            std::int64_t previous = -1;
+            for (auto e = static_cast<std::int64_t>(start[i]); e < static_cast<std::int64_t>(start[i + 1]); ++e) {
+                const auto j = static_cast<std::int64_t>(column[e]);
+                s.sorted &= j > previous;
+                outside |= static_cast<std::uint64_t>(j) >= static_cast<std::uint64_t>(n);
+                previous = j;
+            }
         }
+        for (std::int64_t e = begin; outside && s.outside < 0; ++e)
+            if (column[e] < 0 || column[e] >= n) s.outside = e;
+        if (!all_finite(value + begin, end - begin))
+            for (s.not_finite = begin; std::isfinite(value[s.not_finite]);) ++s.not_finite;
+        found[static_cast<std::size_t>(task)] = s;
     });
     Soundness all;
     for (const Soundness &s : found) {
@@ -120,40 +142,46 @@ struct Mirrors {
     }
 };
 
-// Whether every off-diagonal entry is nonzero and equal to its mirror: the entries right of the diagonal find their
-// mirrors, and there are as many on its left. Mirrors lie anywhere, so they are fetched well before they are read.
+// A number for a value at a place, the same wherever the pair is met.
+template <class T>
+inline std::uint64_t fingerprint(std::int64_t i, std::int64_t j, T value) {
+    std::uint64_t bits = 0;
+    std::memcpy(&bits, &value, sizeof value);
+    std::uint64_t h = (static_cast<std::uint64_t>(i) << 32 | static_cast<std::uint64_t>(j)) * 0x9e3779b97f4a7c15u;
+    h = (h ^ h >> 32 ^ bits) * 0xbf58476d1ce4e5b9u;  // the finaliser of splitmix64 (Steele, Lea and Flood 2014)
+    h = (h ^ h >> 27) * 0x94d049bb133111ebu;
+    return h ^ h >> 31;
+}
+
+// Whether every off-diagonal entry is nonzero and equal to its mirror. The mirrors lie anywhere, so they are not
+// looked up: the fingerprints of the entries right of the diagonal are summed, and those on its left, as of their
+// mirrors. The sums of different triangles agree by a chance of 2^-64.
 template <class T>
 bool mirrors_agree(const Rows<T> &rows, int threads) {
-    constexpr std::int64_t ahead = 24;  // entries between the fetch of a row's offset and that of its columns
     const RowTasks<std::int64_t> tasks(rows.start, rows.n);
-    const std::int64_t entries = rows.start[rows.n];
-    std::atomic<bool> agree{true};
-    std::atomic<std::int64_t> excess{0};  // of entries right of the diagonal
+    std::atomic<bool> nonzero{true};
+    std::atomic<std::uint64_t> balance{0};
     for_chunks(threads, tasks.count(), [&](std::int64_t task) {
-        std::int64_t balance = 0;
+        std::uint64_t right = 0, left = 0;
+        bool zero = false;
         const std::int64_t last = tasks.last(task);
         for (std::int64_t i = tasks.first(task); i < last; ++i) {
-            if (!agree.load(std::memory_order_relaxed)) return;
-            for (std::int64_t e = rows.start[i]; e < rows.start[i + 1]; ++e) {
-                if (e + 2 * ahead < entries) {
-                    prefetch(rows.start + rows.column[e + 2 * ahead]);
-                    const std::int64_t begin = rows.start[rows.column[e + ahead]];
-                    prefetch(rows.column + begin);
-                    prefetch(rows.value + begin);
-                }
-                const std::int32_t j = rows.column[e];
-                balance += (j > i) - (j < i);
-                if (j <= i) continue;
-                const std::int64_t mirror = rows.find(j, static_cast<std::int32_t>(i));
-                if (mirror < 0 || rows.value[mirror] != rows.value[e] || rows.value[e] == T(0)) {
-                    agree.store(false, std::memory_order_relaxed);
-                    return;
-                }
+            std::int64_t e = rows.start[i];
+            const std::int64_t end = rows.start[i + 1];
+            for (; e < end && rows.column[e] < i; ++e) {
+                left += fingerprint(rows.column[e], i, rows.value[e]);
+                zero |= rows.value[e] == T(0);
+            }
+            if (e < end && rows.column[e] == i) ++e;
+            for (; e < end; ++e) {
+                right += fingerprint(i, rows.column[e], rows.value[e]);
+                zero |= rows.value[e] == T(0);
             }
         }
-        excess.fetch_add(balance, std::memory_order_relaxed);
+        balance.fetch_add(right - left, std::memory_order_relaxed);
+        if (zero) nonzero.store(false, std::memory_order_relaxed);
     });
-    return agree.load() && excess.load() == 0;
+    return nonzero.load() && balance.load() == 0;
 }
 
 // Compares each entry with its mirror; a difference within tolerance * max(|A_ij|, |A_ji|, sqrt|A_ii A_jj|)
@@ -182,16 +210,6 @@ Mirrors compare_mirrors(const Rows<T> &rows, double tolerance, int threads) {
     Mirrors all;
     for (const Mirrors &m : found) all.join(m);
     return all;
-}
-
-// The offsets of rows of which row i will hold count(i) entries.
-template <class Count>
-std::vector<std::int64_t> count_rows(std::int64_t n, const RowTasks<std::int64_t> &tasks, int threads,
-                                     const Count &count) {
-    std::vector<std::int64_t> offset(static_cast<std::size_t>(n) + 1, 0);
-    for_rows(threads, tasks, [&](std::int64_t, std::int64_t i) { offset[static_cast<std::size_t>(i) + 1] = count(i); });
-    std::partial_sum(offset.begin(), offset.end(), offset.begin());
-    return offset;
 }
 
 template <class T>
@@ -235,33 +253,78 @@ void merge_row(const Rows<T> &rows, const Rows<T> &transpose, std::int64_t i, co
 
 template <class T>
 struct Slots {
-    std::vector<std::int64_t> start;
-    std::unique_ptr<std::int32_t[]> source;
-    std::unique_ptr<T[]> weight;
-    std::unique_ptr<T[]> diagonal;
+    Array<std::int64_t> start;
+    Array<std::int32_t> source;
+    Array<T> weight;
+    Array<T> diagonal;
 
-    // Not zeroed: every place is written by the fill that follows.
-    void allocate(std::int64_t n) {
-        const auto slots = static_cast<std::size_t>(start.back());
-        source.reset(new std::int32_t[slots]);
-        weight.reset(new T[slots]);
-        diagonal.reset(new T[static_cast<std::size_t>(n)]);
+    Slots() = default;
+    Slots(std::int64_t n, std::int64_t slots, bool with_diagonal)
+        : start(n + 1), source(slots), weight(slots), diagonal(with_diagonal ? n : 0) {}
+
+    // For rows of which row i will hold count(i) slots.
+    template <class Count>
+    static Slots counted(const RowTasks<std::int64_t> &tasks, std::int64_t n, int threads, bool with_diagonal,
+                         const Count &count) {
+        Array<std::int64_t> start(n + 1);
+        start[0] = 0;
+        for_rows(threads, tasks, [&](std::int64_t, std::int64_t i) { start[i + 1] = count(i); });
+        std::partial_sum(start.data(), start.data() + n + 1, start.data());
+        Slots slots(n, start[n], with_diagonal);
+        slots.start = std::move(start);
+        return slots;
     }
 };
 
-// Off-diagonal slots of a matrix whose entries all have an equal, nonzero mirror.
+// Off-diagonal slots of a matrix whose entries all have an equal, nonzero mirror, and which stores its whole
+// diagonal: row i then begins i entries earlier. `complete` turns false where the diagonal has a gap.
+template <class T>
+Slots<T> split_complete(const Rows<T> &rows, int threads, bool &complete) {
+    const RowTasks<std::int64_t> tasks(rows.start, rows.n);
+    Slots<T> slots(rows.n, rows.start[rows.n] - rows.n, true);
+    std::atomic<bool> found{true};
+    slots.start[rows.n] = rows.start[rows.n] - rows.n;
+    for_chunks(threads, tasks.count(), [&](std::int64_t task) {
+        if (!found.load(std::memory_order_relaxed)) return;
+        const std::int64_t last = tasks.last(task);
+        for (std::int64_t i = tasks.first(task); i < last; ++i) {
+            const std::int64_t end = rows.start[i + 1];
+            std::int64_t e = rows.start[i], slot = e - i;
+            slots.start[i] = slot;
+            for (; e < end && rows.column[e] < i; ++e, ++slot) {
+                slots.source[slot] = rows.column[e];
+                slots.weight[slot] = rows.value[e];
+            }
+            if (e == end || rows.column[e] != i) {
+                found.store(false, std::memory_order_relaxed);
+                return;
+            }
+            slots.diagonal[i] = rows.value[e++];
+            for (; e < end; ++e, ++slot) {
+                slots.source[slot] = rows.column[e];
+                slots.weight[slot] = rows.value[e];
+            }
+        }
+    });
+    complete = found.load();
+    return slots;
+}
+
 template <class T>
 Slots<T> split_exact(const Rows<T> &rows, int threads) {
+    bool complete = rows.start[rows.n] >= rows.n;
+    if (complete) {
+        Slots<T> slots = split_complete(rows, threads, complete);
+        if (complete) return slots;
+    }
     const RowTasks<std::int64_t> tasks(rows.start, rows.n);
-    Slots<T> slots;
-    slots.start = count_rows(rows.n, tasks, threads, [&](std::int64_t i) {
+    Slots<T> slots = Slots<T>::counted(tasks, rows.n, threads, true, [&](std::int64_t i) {
         const std::int64_t entries = rows.start[i + 1] - rows.start[i];
         return entries - (rows.find(i, static_cast<std::int32_t>(i)) >= 0 ? 1 : 0);
     });
-    slots.allocate(rows.n);
     for_rows(threads, tasks, [&](std::int64_t, std::int64_t i) {
         slots.diagonal[i] = T(0);
-        std::int64_t slot = slots.start[static_cast<std::size_t>(i)];
+        std::int64_t slot = slots.start[i];
         for (std::int64_t e = rows.start[i]; e < rows.start[i + 1]; ++e) {
             if (rows.column[e] == i) {
                 slots.diagonal[i] = rows.value[e];
@@ -283,17 +346,15 @@ Slots<T> split_general(const Rows<T> &rows, bool average, int threads) {
     const auto is_slot = [&](std::int64_t i, std::int32_t j, T forth, T back) {
         return j != i && (average ? (forth + back) / 2 != T(0) : forth != T(0) || back != T(0));
     };
-    Slots<T> slots;
-    slots.start = count_rows(rows.n, tasks, threads, [&](std::int64_t i) {
+    Slots<T> slots = Slots<T>::counted(tasks, rows.n, threads, true, [&](std::int64_t i) {
         std::int64_t count = 0;
         merge_row(rows, transpose, i,
                   [&](std::int32_t j, T forth, T back) { count += is_slot(i, j, forth, back) ? 1 : 0; });
         return count;
     });
-    slots.allocate(rows.n);
     for_rows(threads, tasks, [&](std::int64_t, std::int64_t i) {
         slots.diagonal[i] = T(0);
-        std::int64_t slot = slots.start[static_cast<std::size_t>(i)];
+        std::int64_t slot = slots.start[i];
         merge_row(rows, transpose, i, [&](std::int32_t j, T forth, T back) {
             if (j == i) slots.diagonal[i] = forth;
             if (!is_slot(i, j, forth, back)) return;
@@ -311,17 +372,15 @@ Slots<T> sort_rows(const Rows<T> &rows, int threads) {
     const auto entries = static_cast<std::size_t>(rows.start[rows.n]);
     std::vector<std::int64_t> order(entries);
     std::iota(order.begin(), order.end(), std::int64_t(0));
-    Slots<T> sorted;
-    sorted.start = count_rows(rows.n, tasks, threads, [&](std::int64_t i) {
+    Slots<T> sorted = Slots<T>::counted(tasks, rows.n, threads, false, [&](std::int64_t i) {
         const auto first = order.begin() + rows.start[i], last = order.begin() + rows.start[i + 1];
         std::stable_sort(first, last, [&](auto a, auto b) { return rows.column[a] < rows.column[b]; });
         std::int64_t count = 0;
         for (auto e = first; e != last; ++e) count += e == first || rows.column[*e] != rows.column[*(e - 1)] ? 1 : 0;
         return count;
     });
-    sorted.allocate(0);
     for_rows(threads, tasks, [&](std::int64_t, std::int64_t i) {
-        std::int64_t slot = sorted.start[static_cast<std::size_t>(i)] - 1;
+        std::int64_t slot = sorted.start[i] - 1;
         for (std::int64_t e = rows.start[i]; e < rows.start[i + 1]; ++e) {
             const std::int64_t entry = order[static_cast<std::size_t>(e)];
             const bool again = e > rows.start[i] &&
@@ -367,10 +426,9 @@ bool try_inspect(nb::handle start, nb::handle column, nb::handle value, int thre
 }
 
 template <class T>
-nb::tuple give_slots(Slots<T> &&slots, std::int64_t n) {
-    const std::int64_t count = slots.start.back();
-    return nb::make_tuple(give(std::move(slots.start)), give(std::move(slots.source), count),
-                          give(std::move(slots.weight), count), give(std::move(slots.diagonal), n));
+nb::tuple give_slots(Slots<T> &&slots) {
+    return nb::make_tuple(give(std::move(slots.start)), give(std::move(slots.source)),
+                          give(std::move(slots.weight)), give(std::move(slots.diagonal)));
 }
 
 template <class T>
@@ -393,19 +451,7 @@ void bind(nb::module_ &m) {
             nb::gil_scoped_release release;
             slots = exact ? split_exact(rows, threads) : split_general(rows, average, threads);
         }
-        return give_slots(std::move(slots), rows.n);
-    });
-    m.def("absolute_sums", [](Offsets start, Vector<const T> value, nb::object sums, int threads) {
-        const auto out = take<Vector<double>>(sums);
-        const auto n = static_cast<std::int64_t>(start.shape(0)) - 1;
-        require(n >= 0 && static_cast<std::int64_t>(out.shape(0)) == n, "sums must have one entry per row");
-        nb::gil_scoped_release release;
-        for_rows(threads, RowTasks<std::int64_t>(start.data(), n), [&](std::int64_t, std::int64_t i) {
-            double sum = 0.0;
-            for (std::int64_t e = start.data()[i]; e < start.data()[i + 1]; ++e)
-                sum += std::abs(static_cast<double>(value.data()[e]));
-            out.data()[i] = sum;
-        });
+        return give_slots(std::move(slots));
     });
     m.def("sort_rows", [](Offsets start, Nodes column, Vector<const T> value, int threads) {
         const Rows<T> rows = rows_of<T>(start, column, value);
@@ -414,7 +460,7 @@ void bind(nb::module_ &m) {
             nb::gil_scoped_release release;
             sorted = sort_rows(rows, threads);
         }
-        return give_slots(std::move(sorted), 0);
+        return give_slots(std::move(sorted));
     });
 }
 

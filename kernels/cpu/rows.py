@@ -32,11 +32,9 @@ def split_rows(
     return _cpu.split_rows(start, column, value, exact, average, torch.get_num_threads())
 
 
-def absolute_sums(start: Tensor, value: Tensor) -> Tensor:
-    """See `gabp.kernels.rows.absolute_sums`."""
-    sums = torch.empty(len(start) - 1, dtype=torch.float64)
-    _cpu.absolute_sums(start, value, sums, torch.get_num_threads())
-    return sums
+def summarize_rows(start: Tensor, weight: Tensor, diagonal: Tensor) -> tuple[float, float, float]:
+    """See `gabp.kernels.rows.summarize_rows`."""
+    return _cpu.summarize_rows(start, weight, diagonal, torch.get_num_threads())
 
 
 def reverse_slots(start: Tensor, source: Tensor) -> Tensor:
@@ -63,3 +61,20 @@ def _residual(
     r = torch.empty_like(b)
     _cpu.slot_residual(start, source, weight, diagonal, x, b, r, carefully, torch.get_num_threads())
     return r
+
+
+# Not torch's own: its threads spin for a while after each operation, on the cores that the sweeps need.
+def column_norms(x: Tensor) -> Tensor:
+    """See `gabp.kernels.rows.column_norms`."""
+    return _reduced(_cpu.column_norms, x)
+
+
+def largest_entries(x: Tensor) -> Tensor:
+    """See `gabp.kernels.rows.largest_entries`."""
+    return _reduced(_cpu.largest_entries, x)
+
+
+def _reduced(kernel: Any, x: Tensor) -> Tensor:
+    out = torch.empty(x.shape[1], dtype=torch.float64)
+    kernel(x.detach().double().contiguous(), out, torch.get_num_threads())
+    return out.to(x.dtype)

@@ -1,14 +1,44 @@
-// The residual of a solution from slots as they come, without a layout.
+// What slots as they come tell without a layout: the residual of a solution, and a summary of the rows.
 #include "pool.hpp"
 #include "tensors.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
 namespace gabp {
 namespace {
 
 constexpr std::int64_t rows_per_task = 4096;
 constexpr int most_columns = 8;  // whose sums stay in registers
+
+struct RowSummary {
+    double smallest_diagonal = INFINITY, norm = 0.0, dominance = 0.0;
+};
+
+template <class T>
+RowSummary summarize(const std::int64_t *start, const T *weight, const T *diagonal, std::int64_t n, int threads) {
+    std::vector<RowSummary> part(static_cast<std::size_t>((n + rows_per_task - 1) / rows_per_task));
+    for_ranges(threads, n, rows_per_task, [&](std::int64_t first, std::int64_t last) {
+        RowSummary s;
+        for (std::int64_t i = first; i < last; ++i) {
+            double sum = 0.0;
+            for (std::int64_t e = start[i]; e < start[i + 1]; ++e) sum += std::abs(static_cast<double>(weight[e]));
+            const double d = diagonal[i], size = std::abs(d);
+            s.smallest_diagonal = std::min(s.smallest_diagonal, d);
+            s.norm = std::max(s.norm, size + sum);
+            if (sum > s.dominance * size) s.dominance = sum / size;
+        }
+        part[static_cast<std::size_t>(first / rows_per_task)] = s;
+    });
+    RowSummary all;
+    for (const RowSummary &s : part) {
+        all.smallest_diagonal = std::min(all.smallest_diagonal, s.smallest_diagonal);
+        all.norm = std::max(all.norm, s.norm);
+        all.dominance = std::max(all.dominance, s.dominance);
+    }
+    return all;
+}
 
 // r = b - A x for K of the columns that lie `stride` apart. A row's products are added in the order of its columns,
 // the diagonal's among them, as by scipy: where rounding decides about a tolerance, both come to the same sum.
@@ -55,6 +85,17 @@ void subtract_product_carefully(const std::int64_t *start, const std::int32_t *s
 
 template <class T>
 void bind(nb::module_ &m) {
+    // (smallest diagonal, largest absolute row sum, largest sum of couplings over the diagonal)
+    m.def("summarize_rows", [](Offsets start, Vector<const T> weight, Vector<const T> diagonal, int threads) {
+        const auto n = static_cast<std::int64_t>(diagonal.shape(0));
+        require(n > 0 && static_cast<std::int64_t>(start.shape(0)) == n + 1, "start and diagonal do not fit together");
+        RowSummary s;
+        {
+            nb::gil_scoped_release release;
+            s = summarize(start.data(), weight.data(), diagonal.data(), n, threads);
+        }
+        return nb::make_tuple(s.smallest_diagonal, s.norm, s.dominance);
+    });
     m.def("slot_residual", [](Offsets start, Nodes source, Vector<const T> weight, Vector<const T> diagonal,
                               Columns<const double> x, Columns<const double> b, Columns<double> r, bool carefully,
                               int threads) {

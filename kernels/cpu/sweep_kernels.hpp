@@ -33,6 +33,7 @@ struct SweepView {
     const float *excess;            // pivot - diagonal
     const double *diagonal_exact;   // null on coarse levels
     const std::int32_t *cluster;    // -1: not clustered; null on the coarsest level
+    const double *norm_weight;      // of a row's residual in the norm, where rows are in units of their own; or null
 };
 
 // What conjugate gradients carry through a pass over the finest level; coefficients have K entries.
@@ -41,14 +42,25 @@ struct GradientStep {
     const double *alpha, *beta;
 };
 
+// A matrix as the user holds it, rows of couplings; one of the two weights is null.
+struct SlotView {
+    const std::int64_t *start;
+    const std::int32_t *column;
+    const float *weight_float;
+    const double *weight_double;
+    const double *diagonal;
+    const float *inverse;  // of the diagonal
+};
+
 constexpr int product_dots = 5;    // c'Ac, c'r, o'Ac, |Ac|^2, |r|^2
-constexpr int direction_dots = 5;  // p'Ap, p'r, |p|^2, |Ap|^2, r'Ap
+constexpr int direction_dots = 5;  // p'Ap, p'r, |p|^2, |Ap|^2, r'Ap; the last two weighted for the norm
+constexpr int slot_dots = 2;       // p'Ap, |p|^2 and |r|^2, z'Ap
 
 // Each works on the runs [first, last) of one block; sums are per column and start from zero.
 struct SweepKernels {
     // x = (D + L)^-1 b
     void (*forward)(const SweepView &, int first, int last, const float *b, float *x);
-    // solution += alpha p, residual -= alpha Ap, b = residual, norm2 = |residual|^2, x = (D + L)^-1 b
+    // solution += alpha p, residual -= alpha Ap, b = residual, norm2 = |residual|^2 weighted, x = (D + L)^-1 b
     void (*advance_forward)(const SweepView &, int first, int last, const GradientStep &, float *b, float *x,
                             double *norm2);
     // x = (D + L')^-1 D y in place
@@ -65,10 +77,19 @@ struct SweepKernels {
     // Ap = A z + beta Ap, p = z + beta p and direction_dots sums
     void (*advance_direction)(const SweepView &, int first, int last, const GradientStep &, const float *z,
                               double *dots);
+    // With nothing but the diagonal for a preconditioner, z = r / diagonal, on the rows [begin, end):
+    // image = A p and the sums p'Ap, |p|^2
+    void (*slot_product)(const SlotView &, int begin, int end, const float *p, double *image, double *dots);
+    // solution += alpha p, residual -= alpha image, and the sums |r|^2, z'Ap
+    void (*slot_advance)(const SlotView &, int begin, int end, const double *alpha, const float *p,
+                         const double *image, double *solution, double *residual, double *dots);
+    // p = z + beta p and the sum p'r
+    void (*slot_direction)(const SlotView &, int begin, int end, const double *beta, const double *residual, float *p,
+                           double *dots);
     // y = sum of x'y over rows [begin, end), one float32 and one float64 vector
     void (*dot)(int begin, int end, const float *x, const double *y, double *sum);
-    // |x|^2 over rows [begin, end)
-    void (*norm2)(int begin, int end, const double *x, double *sum);
+    // |x|^2 over rows [begin, end), weighted where weight is not null
+    void (*norm2)(int begin, int end, const double *weight, const double *x, double *sum);
     // y -= a x
     void (*subtract)(int begin, int end, const float *a, const float *x, float *y);
     // y = a x + b z

@@ -1,11 +1,12 @@
 // The tensors that cross from Python: contiguous, on the CPU, never copied.
 #pragma once
 
+#include "array.hpp"
+
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
 #include <cstdint>
-#include <memory>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -42,10 +43,10 @@ nb::ndarray<nb::pytorch, T, nb::ndim<1>> give(std::vector<T> &&values) {
 }
 
 template <class T>
-nb::ndarray<nb::pytorch, T, nb::ndim<1>> give(std::unique_ptr<T[]> values, std::int64_t size) {
-    T *owned = values.release();
-    nb::capsule owner(owned, [](void *p) noexcept { delete[] static_cast<T *>(p); });
-    return nb::ndarray<nb::pytorch, T, nb::ndim<1>>(owned, {static_cast<std::size_t>(size)}, owner);
+nb::ndarray<nb::pytorch, T, nb::ndim<1>> give(Array<T> &&values) {
+    auto *owned = new Array<T>(std::move(values));
+    nb::capsule owner(owned, [](void *p) noexcept { delete static_cast<Array<T> *>(p); });
+    return nb::ndarray<nb::pytorch, T, nb::ndim<1>>(owned->data(), {static_cast<std::size_t>(owned->size())}, owner);
 }
 
 inline void require(bool condition, const char *what) {

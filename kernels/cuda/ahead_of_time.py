@@ -19,7 +19,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from gabp.kernels.cuda.compiled import KERNELS
-from gabp.kernels.cuda.launch import Constants, Kernel
+from gabp.kernels.cuda.launch import Constants, Kernel, Types
 
 CAPABILITIES = (80, 90, 100)  # A100, H100 and H200, B200
 _CUOBJDUMP = os.path.join(os.path.dirname(triton.__file__), "backends", "nvidia", "bin", "cuobjdump")
@@ -33,8 +33,8 @@ class Compiled:
 
     Attributes
     ----------
-    kernel, number : str
-        Its name, and its number type.
+    kernel, number, column : str
+        Its name, and its types.
     constants : dict
         Its compile-time constants.
     capability : int
@@ -53,6 +53,7 @@ class Compiled:
 
     kernel: str
     number: str
+    column: str
     constants: dict[str, int]
     capability: int
     warps: int
@@ -63,9 +64,9 @@ class Compiled:
     operations_in_loop: int
 
 
-def compile_for(kernel: Kernel, number: str, constants: Constants, capability: int) -> Compiled:
-    """Compile a variant of ``kernel`` for the number type ``"fp32"`` or ``"fp64"``."""
-    signature = kernel.signature(number, constants)
+def compile_for(kernel: Kernel, types: Types, constants: Constants, capability: int) -> Compiled:
+    """Compile a variant of ``kernel`` for these types."""
+    signature = kernel.signature(types, constants)
     # torch's allocations are aligned
     aligned = {(i,): [["tt.divisibility", 16]] for i, type in enumerate(signature.values()) if type.startswith("*")}
     source = ASTSource(fn=kernel.function, signature=signature, constexprs=dict(constants), attrs=aligned)
@@ -74,7 +75,7 @@ def compile_for(kernel: Kernel, number: str, constants: Constants, capability: i
     registers, spilled, shared = _resources(code.asm["cubin"])
     moved, operations = _loop(code.asm["ptx"])
     return Compiled(
-        kernel.name, number, dict(constants), capability, warps, registers, spilled, shared, moved, operations
+        kernel.name, *types, dict(constants), capability, warps, registers, spilled, shared, moved, operations
     )
 
 
@@ -85,9 +86,9 @@ def compile_all(
     for kernel in KERNELS:
         for constants in kernel.variants:
             if columns is None or constants.get("K") is None or constants["K"] in columns:
-                for number in kernel.numbers:
-                    if number in numbers:
-                        yield compile_for(kernel, number, constants, capability)
+                for types in kernel.types:
+                    if types.number in numbers:
+                        yield compile_for(kernel, types, constants, capability)
 
 
 def _resources(cubin: bytes) -> tuple[int, int, int]:

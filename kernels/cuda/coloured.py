@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gabp.kernels.cuda import sweep_kernels as kernels
+from gabp.kernels.cuda.mean_kernels import newest_sums
 from gabp.kernels.cuda.panels import Panel, finish_sums, in_node_order, make_control, make_panels, sweep_means, tiles
-from gabp.kernels.cuda.sweep_kernels import ROWS
+from gabp.kernels.cuda.programs import ROWS
 from gabp.kernels.cuda.tiles import Layout, arrange
 
 
@@ -69,7 +69,7 @@ def coloured_estimate(state: ColouredState) -> Tensor:
     layout = state.layout
     for panel in state.panels:
         for phase in layout.phases:
-            kernels.newest_sums(
+            newest_sums(
                 *tiles(layout, phase), layout.tile_behind, layout.column, layout.weight, panel.unary,
                 panel.belief[1], panel.message[1], panel.belief[0], panel.partial, K=panel.width, ROWS=ROWS,
             )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from gabp.kernels.cuda import cycle_kernels, sweep_kernels
+from gabp.kernels.cuda import cycle_kernels, mean_kernels, precision_kernels
 from gabp.kernels.cuda.launch import Kernel
 
 
@@ -10,4 +10,4 @@ def _declared(*modules: ModuleType) -> tuple[Kernel, ...]:
     return tuple(value for module in modules for value in vars(module).values() if isinstance(value, Kernel))
 
 
-KERNELS = _declared(sweep_kernels, cycle_kernels)
+KERNELS = _declared(mean_kernels, precision_kernels, cycle_kernels)

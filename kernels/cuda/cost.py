@@ -6,11 +6,11 @@ after the first time (50 MB hold the beliefs of six million nodes in float64). L
 
 from dataclasses import dataclass
 
-from gabp.kernels.cuda.launch import Kernel
+from gabp.kernels.cuda.launch import Kernel, Types
 from gabp.kernels.cuda.tiles import Layout
 
 BANDWIDTH = {"H100": 3.0e12, "H200": 4.3e12}  # bytes per second, of a large copy
-_TILE_BYTES = 12  # where a tile starts and which rows it has
+_TILE_BYTES = 16  # where a tile starts, which rows it has, and what its columns count from
 _THREADS, _REGISTERS, _PROGRAMS, _WARP = 2048, 65536, 32, 32  # what an SM holds (sm_80, sm_90, sm_100)
 
 
@@ -36,11 +36,16 @@ class Traffic:
         return self.total / bandwidth
 
 
+def types_of(layout: Layout, number: str) -> Types:
+    """The types of a sweep over ``layout`` in the number type ``"fp32"`` or ``"fp64"``."""
+    return Types(number, f"i{8 * layout.column.itemsize}")
+
+
 def traffic(kernel: Kernel, layout: Layout, number: str, columns: int = 1) -> Traffic:
     """What a launch over all tiles moves, for the number type ``"fp32"`` or ``"fp64"``."""
-    edges, n = int(layout.start[-1]), len(layout.position)
-    on_edges = layout.slots * kernel.bytes_per_slot(number, columns)
-    on_nodes = layout.positions * kernel.bytes_per_node(number, columns) + layout.tiles * _TILE_BYTES
+    edges, n, types = int(layout.start[-1]), len(layout.position), types_of(layout, number)
+    on_edges = layout.slots * kernel.bytes_per_slot(types, columns)
+    on_nodes = layout.positions * kernel.bytes_per_node(types, columns) + layout.tiles * _TILE_BYTES
     return Traffic(on_edges / max(edges, 1), on_nodes / n, on_edges + on_nodes)
 
 

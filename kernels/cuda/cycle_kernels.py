@@ -63,6 +63,11 @@ def _warps(constants: Constants) -> int:
     return max(4, (1 if constants.get("LONG") else 2) * constants["K"]) if "ROWS" in constants else 4
 
 
+def _registers(constants: Constants) -> int:
+    """More for long rows: their programs are too few to fill the device."""
+    return 104 if constants["LONG"] else 64
+
+
 @triton.jit
 def _tile_rows(first, behind, tile, ROWS: tl.constexpr):
     """The rows of a tile, the first of which is the first of a slice, and which of them are meant."""
@@ -232,8 +237,8 @@ def prolong(cluster, c, d, scalars, x, behind, K: tl.constexpr, TWO: tl.constexp
     },
     variants=tuple(v for v in _over_edges(STORE=(0, 1), SECOND=(0, 1)) if v["STORE"] != v["SECOND"]),
     warps=_warps,
-    capped=True,
-    registers=80,
+    registers=_registers,
+    capped=lambda constants: True,
 )
 def image(
     bounds, long_row, column, value, diagonal, x, out, u, v, partials, behind,
@@ -355,8 +360,8 @@ def finish_overlap(partials, scalars, programs, K: tl.constexpr, BLOCK: tl.const
     },
     variants=_over_edges(),
     warps=_warps,
-    capped=True,
-    registers=104,  # of eight columns of a long row, which has a program of its own
+    registers=_registers,
+    capped=lambda constants: True,
 )
 def advance_direction(
     bounds, long_row, column, value, diagonal, z, d, q, r, scalars, partials, behind,

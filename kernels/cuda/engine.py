@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from gabp.kernels.cuda import sweep_kernels as kernels
+from gabp.kernels.cuda import mean_kernels, precision_kernels
 from gabp.kernels.cuda.panels import (
-    JOINED,
     Panel,
     finish_sums,
     in_node_order,
@@ -23,7 +22,7 @@ from gabp.kernels.cuda.panels import (
     sweep_means,
     tiles,
 )
-from gabp.kernels.cuda.sweep_kernels import ROWS
+from gabp.kernels.cuda.programs import BLOCK, CHANGE, INVALID, NONE, ROWS, STOPPED, SWEEPS
 from gabp.kernels.cuda.tiles import Layout, arrange
 from gabp.kernels.types import FixedPoint
 
@@ -60,9 +59,9 @@ class Precisions:
     def look(self) -> tuple[int, int | None, float]:
         """Sweeps done, the smallest node whose belief is not positive, and the largest change; waits for the device."""
         control = self.control.cpu()
-        invalid = int(control[kernels.INVALID.value])
-        change = control.view(torch.float64)[kernels.CHANGE.value]
-        return int(control[kernels.SWEEPS.value]), None if invalid == kernels.NONE.value else invalid, float(change)
+        invalid = int(control[INVALID.value])
+        change = control.view(torch.float64)[CHANGE.value]
+        return int(control[SWEEPS.value]), None if invalid == NONE.value else invalid, float(change)
 
 
 @dataclass
@@ -93,13 +92,13 @@ def residual(layout: Layout, x: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     for offset, width in split(b.shape[1]):
         placed = layout.to_positions(x[:, offset : offset + width])
         partial = make_partial(layout, width)
-        kernels.residual_sweep(
+        mean_kernels.residual_sweep(
             *tiles(layout, phase), layout.column, layout.weight, layout.node, layout.diagonal, placed, b, r, partial,
             b.shape[1], offset, K=width, ROWS=ROWS,
         )  # fmt: skip
-        kernels.finish_residual(
+        mean_kernels.finish_residual(
             *long_rows(layout, phase), partial, layout.node, layout.diagonal, placed, b, r,
-            b.shape[1], offset, K=width, BLOCK=JOINED,
+            b.shape[1], offset, K=width, BLOCK=BLOCK,
         )  # fmt: skip
     return r, torch.linalg.vector_norm(r, dim=0)
 
@@ -133,7 +132,9 @@ def precision_fixed_point(
         root = belief.sqrt()
         coefficient = precisions.message[sweeps % 2].clone()
         (phase,) = layout.phases
-        kernels.coefficients(*tiles(layout, phase), layout.column, layout.weight, root, coefficient, ROWS=ROWS)
+        precision_kernels.coefficients(
+            *tiles(layout, phase), layout.column, layout.weight, root, coefficient, ROWS=ROWS
+        )
     return FixedPoint(
         converged=invalid is None and change <= tolerance,
         sweeps=sweeps,
@@ -206,7 +207,7 @@ def joint_sweeps(state: JointState, count: int, must_be_positive: bool = True) -
     if count == 0 or (must_be_positive and state.invalid_node is not None):
         return 0, state.invalid_node
     for precisions, panel in state.panels:
-        precisions.control[kernels.STOPPED.value].zero_()
+        precisions.control[STOPPED.value].zero_()
         for t in range(state.sweep, state.sweep + count):
             _joint_sweep(state.layout, precisions, panel, t, must_be_positive)
     stop, state.invalid_node, _ = state.panels[0][0].look()
@@ -233,12 +234,12 @@ def _start_precisions(layout: Layout, scale: Tensor | None, tolerance: float) ->
     else:
         d = layout.to_positions(scale.to(diagonal.dtype), filler=1.0)
         (phase,) = layout.phases
-        kernels.start_precisions(
+        precision_kernels.start_precisions(
             *tiles(layout, phase), layout.column, layout.weight, d, diagonal, belief[0], message[0], partial,
             ROWS=ROWS,
         )  # fmt: skip
         rows = long_rows(layout, phase)
-        kernels.finish_sums(*rows, partial, diagonal, belief[0], control, K=1, BLOCK=JOINED)
+        mean_kernels.finish_sums(*rows, partial, diagonal, belief[0], control, K=1, BLOCK=BLOCK)
         message[1] = message[0]
     limit = torch.tensor([tolerance], dtype=torch.float64, device=diagonal.device)
     bad = (~(belief[0][layout.position] > 0)).nonzero()
@@ -248,7 +249,7 @@ def _start_precisions(layout: Layout, scale: Tensor | None, tolerance: float) ->
 def _precision_sweep(layout: Layout, p: Precisions, t: int, must_be_positive: bool) -> None:
     (phase,) = layout.phases
     new = (t + 1) % 2
-    kernels.precision_sweep(
+    precision_kernels.precision_sweep(
         *tiles(layout, phase), layout.column, layout.weight, layout.node, layout.diagonal, p.belief[t % 2],
         p.belief[new], p.message[new], p.partial, p.control, ROWS=ROWS,
     )  # fmt: skip
@@ -258,7 +259,7 @@ def _precision_sweep(layout: Layout, p: Precisions, t: int, must_be_positive: bo
 def _joint_sweep(layout: Layout, p: Precisions, panel: Panel, t: int, must_be_positive: bool) -> None:
     (phase,) = layout.phases
     new = (t + 1) % 2
-    kernels.joint_sweep(
+    precision_kernels.joint_sweep(
         *tiles(layout, phase), layout.column, layout.weight, layout.node, layout.diagonal, p.belief[t % 2],
         p.belief[new], p.message[new], p.partial, p.control, panel.unary, panel.belief[t % 2], panel.belief[new],
         panel.message[new], panel.partial, K=panel.width, ROWS=ROWS,
@@ -269,17 +270,17 @@ def _joint_sweep(layout: Layout, p: Precisions, panel: Panel, t: int, must_be_po
 
 def _finish_precisions(layout: Layout, p: Precisions, new: int, must_be_positive: bool) -> None:
     (phase,) = layout.phases
-    kernels.finish_precisions(
-        *long_rows(layout, phase), p.partial, layout.node, layout.diagonal, p.belief[new], p.control, BLOCK=JOINED
+    precision_kernels.finish_precisions(
+        *long_rows(layout, phase), p.partial, layout.node, layout.diagonal, p.belief[new], p.control, BLOCK=BLOCK
     )
-    kernels.judge(1, p.control, p.tolerance, int(must_be_positive))
+    precision_kernels.judge(1, p.control, p.tolerance, int(must_be_positive))
 
 
 def _damped_sweep(state: MeanState, heard: int, panel: Panel, t: int, damping: Tensor) -> None:
     layout = state.layout
     (phase,) = layout.phases
     other = panel.belief[(t + 1) % 2]
-    kernels.damped_sweep(
+    mean_kernels.damped_sweep(
         *tiles(layout, phase), layout.column, state.coefficient, panel.unary, panel.belief[t % 2], other,
         panel.message[heard], panel.message[1 - heard], damping, panel.partial, K=panel.width, ROWS=ROWS,
     )  # fmt: skip
@@ -291,7 +292,7 @@ def _pair(state: MeanState) -> int:
     layout, t = state.layout, state.sweep
     (phase,) = layout.phases
     for panel in state.panels:
-        kernels.reverse_messages(
+        mean_kernels.reverse_messages(
             *tiles(layout, phase), state.coefficient, panel.belief[(t + 1) % 2], panel.message[(t + 1) % 2],
             K=panel.width, ROWS=ROWS,
         )  # fmt: skip

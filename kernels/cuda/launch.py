@@ -5,19 +5,30 @@ The arguments of a kernel are declared by the role they play, in the order of it
     @kernel({"column": slot("i32"), "message": slot("T", columns=True, moves=2)}, variants=({"K": 1},), warps=...)
     def sweep(column, message, ..., K: tl.constexpr): ...
 
-``T`` is the kernel's number type, float32 or float64. The remaining parameters are compile-time constants; every
-combination of them that is in use is a variant.
+``T`` is the kernel's number type, float32 or float64, ``I`` the type of a column index, of 32 or 16 bits. The remaining
+parameters are compile-time constants; every combination of them that is in use is a variant.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import triton
 
-_BYTES = {"i32": 4, "i64": 8, "fp32": 4, "fp64": 8}
+_BYTES = {"i16": 2, "i32": 4, "i64": 8, "fp32": 4, "fp64": 8}
 Constants = Mapping[str, Any]
+
+
+class Types(NamedTuple):
+    """What the letters in a declaration stand for: the number type ``T`` and the type ``I`` of a column index."""
+
+    number: str
+    column: str = "i32"
+
+    def name(self, declared: str) -> str:
+        """Triton's name of a declared type."""
+        return {"T": self.number, "I": self.column}.get(declared, declared)
 
 
 @dataclass(frozen=True)
@@ -27,7 +38,7 @@ class Argument:
     Attributes
     ----------
     type : str
-        Triton's name of its element type; ``T`` stands for the kernel's number type.
+        Triton's name of its element type, or ``T`` or ``I``.
     per : str
         What it holds a number for: ``"slot"`` (one per directed edge, padding included), ``"row"`` (one per node, in
         the order of the rows), ``"node"`` (one per node, in another order), ``"source"`` (one per node, fetched for
@@ -43,9 +54,9 @@ class Argument:
     columns: bool = False
     moves: int = 1
 
-    def bytes_moved(self, number: str, columns: int) -> int:
+    def bytes_moved(self, types: Types, columns: int) -> int:
         """Bytes for each thing that it is ``per``, in a launch for so many right-hand sides."""
-        size = _BYTES[number if self.type == "T" else self.type]
+        size = _BYTES[types.name(self.type)]
         return size * self.moves * (columns if self.columns else 1)
 
 
@@ -92,28 +103,30 @@ class Kernel:
         The compile-time constants, in order, of every combination in use.
     warps : callable
         The warps of a program, from its constants.
-    registers : int
-        The most a thread may need: 64 leaves half of the threads of an SM resident.
-    capped : bool
-        Whether the compiler is told so; left alone, it often takes fewer.
+    registers : callable
+        The most a thread may need, from the constants: 64 leaves half of the threads of an SM resident.
+    capped : callable
+        Whether the compiler is told so, from the constants; left alone, it often takes fewer, but may spill.
     """
 
     function: Any
     arguments: Mapping[str, Argument]
     variants: tuple[Constants, ...]
     warps: Callable[[Constants], int]
-    registers: int
-    capped: bool
+    registers: Callable[[Constants], int]
+    capped: Callable[[Constants], bool]
 
     @property
     def name(self) -> str:
         return self.function.__name__
 
     @property
-    def numbers(self) -> tuple[str, ...]:
-        """The number types that it is compiled for; one where no argument has the type ``T``."""
-        generic = any(argument.type == "T" for argument in self.arguments.values())
-        return ("fp64", "fp32") if generic else ("fp64",)
+    def types(self) -> tuple[Types, ...]:
+        """The types that it is compiled for: all combinations of those that its arguments have."""
+        declared = {argument.type for argument in self.arguments.values()}
+        numbers = ("fp64", "fp32") if "T" in declared else ("fp64",)
+        columns = ("i32", "i16") if "I" in declared else ("i32",)
+        return tuple(Types(number, column) for number in numbers for column in columns)
 
     def __call__(self, programs: int, *arguments: Any, **constants: Any) -> None:
         """Run ``programs`` programs on the device of the first tensor, in torch's current stream there."""
@@ -125,31 +138,31 @@ class Kernel:
 
     def options(self, constants: Constants) -> dict[str, int]:
         """What the compiler is told besides the code."""
-        limit = {"maxnreg": self.registers} if self.capped else {}
+        limit = {"maxnreg": self.registers(constants)} if self.capped(constants) else {}
         return {"num_warps": self.warps(constants), **limit}
 
-    def signature(self, number: str, constants: Constants) -> dict[str, str]:
-        """Triton's type of each parameter, for the number type ``"fp32"`` or ``"fp64"``."""
-        types = {}
+    def signature(self, types: Types, constants: Constants) -> dict[str, str]:
+        """Triton's type of each parameter."""
+        signature = {}
         for name, argument in self.arguments.items():
-            element = number if argument.type == "T" else argument.type
-            types[name] = element if argument.per == "scalar" else f"*{element}"
-        return types | dict.fromkeys(constants, "constexpr")
+            element = types.name(argument.type)
+            signature[name] = element if argument.per == "scalar" else f"*{element}"
+        return signature | dict.fromkeys(constants, "constexpr")
 
-    def bytes_per_slot(self, number: str, columns: int = 1) -> int:
+    def bytes_per_slot(self, types: Types, columns: int = 1) -> int:
         """Bytes that a launch streams for each slot."""
-        return self._bytes(("slot",), number, columns)
+        return self._bytes(("slot",), types, columns)
 
-    def bytes_per_node(self, number: str, columns: int = 1) -> int:
+    def bytes_per_node(self, types: Types, columns: int = 1) -> int:
         """Bytes that a launch moves for each node, counting every vector once."""
-        return self._bytes(("row", "node", "source"), number, columns)
+        return self._bytes(("row", "node", "source"), types, columns)
 
-    def bytes_gathered(self, number: str, columns: int = 1) -> int:
+    def bytes_gathered(self, types: Types, columns: int = 1) -> int:
         """Bytes that each slot fetches from node vectors, most of them from a cache."""
-        return self._bytes(("source",), number, columns)
+        return self._bytes(("source",), types, columns)
 
-    def _bytes(self, per: tuple[str, ...], number: str, columns: int) -> int:
-        return sum(a.bytes_moved(number, columns) for a in self.arguments.values() if a.per in per)
+    def _bytes(self, per: tuple[str, ...], types: Types, columns: int) -> int:
+        return sum(a.bytes_moved(types, columns) for a in self.arguments.values() if a.per in per)
 
 
 def kernel(
@@ -157,8 +170,8 @@ def kernel(
     *,
     variants: tuple[Constants, ...],
     warps: Callable[[Constants], int],
-    registers: int = 64,
-    capped: bool = False,
+    registers: Callable[[Constants], int] = lambda constants: 64,
+    capped: Callable[[Constants], bool] = lambda constants: False,
 ) -> Callable[[Callable[..., None]], Kernel]:
     """Declare a Triton function; see the module.
 

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gabp.kernels.cuda import sweep_kernels as kernels
-from gabp.kernels.cuda.sweep_kernels import PANELS, ROWS
+from gabp.kernels.cuda import mean_kernels as kernels
+from gabp.kernels.cuda.programs import BLOCK, NONE, PANELS, ROWS
 from gabp.kernels.cuda.tiles import Layout, Phase
-
-JOINED = kernels.finish_sums.variants[0]["BLOCK"]
 
 
 @dataclass
@@ -61,8 +59,8 @@ def make_partial(layout: Layout, width: int) -> Tensor:
 
 
 def make_control(layout: Layout) -> Tensor:
-    """A control (see `gabp.kernels.cuda.sweep_kernels.judge`) under which sweeps may run."""
-    none = kernels.NONE.value
+    """A control (see `gabp.kernels.cuda.precision_kernels.judge`) under which sweeps may run."""
+    none = NONE.value
     return torch.tensor([0, 0, none, 0, none, 0], device=layout.node.device)
 
 
@@ -71,9 +69,9 @@ def in_node_order(layout: Layout, parts: list[Tensor]) -> Tensor:
     return torch.cat(parts, 1)[layout.position]
 
 
-def tiles(layout: Layout, phase: Phase) -> tuple[int, Tensor, Tensor, int]:
+def tiles(layout: Layout, phase: Phase) -> tuple[int, Tensor, Tensor, Tensor, int]:
     """The first arguments of a launch over the tiles of a phase."""
-    return phase.tiles, layout.tile_start, layout.tile_row, phase.first_tile
+    return phase.tiles, layout.tile_start, layout.tile_row, layout.tile_base, phase.first_tile
 
 
 def long_rows(layout: Layout, phase: Phase) -> tuple[int, Tensor, Tensor, int]:
@@ -85,7 +83,7 @@ def sweep_means(
     layout: Layout, phase: Phase, coefficient: Tensor, panel: Panel, belief: Tensor, other: Tensor, message: Tensor,
     control: Tensor,
 ) -> None:  # fmt: skip
-    """One mean sweep; see `gabp.kernels.cuda.sweep_kernels.mean_sweep`."""
+    """One mean sweep; see `gabp.kernels.cuda.mean_kernels.mean_sweep`."""
     kernels.mean_sweep(
         *tiles(layout, phase), layout.column, coefficient, panel.unary, belief, other, message, panel.partial,
         K=panel.width, ROWS=ROWS,
@@ -96,5 +94,5 @@ def sweep_means(
 def finish_sums(layout: Layout, phase: Phase, panel: Panel, sums: Tensor, control: Tensor) -> None:
     """The sums of the long rows."""
     kernels.finish_sums(
-        *long_rows(layout, phase), panel.partial, panel.unary, sums, control, K=panel.width, BLOCK=JOINED
+        *long_rows(layout, phase), panel.partial, panel.unary, sums, control, K=panel.width, BLOCK=BLOCK
     )

@@ -4,7 +4,8 @@ A node's place in the layout is its *position*. Slots come in *tiles*, one for e
 *slice* holds the slots of ``ROWS`` consecutive positions: the j-th of lane l is at ``begin + ROWS j + l``, so that
 neighbouring threads touch neighbouring addresses. A row that is much longer than the others would fill its slice with
 padding; its slots stand in tiles of their own, side by side, and its sums are joined by a second launch. A padding slot
-has weight zero and points at its own row.
+has weight zero and points at its own row. Columns count from a position in the middle of those that their tile points
+at: where no tile reaches far, as in a grid, they take 16 bits.
 
 Positions can be grouped by colours, so that a launch over the tiles of one colour is a phase of a sequential
 sweep.
@@ -15,13 +16,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from gabp.kernels.cuda.sweep_kernels import ROWS
+from gabp.kernels.cuda.programs import ROWS
 
 _WINDOW = 4096  # rows sorted by degree together: near in memory, equal in length
 _PADDING_WORTH_A_SORT = 1.05  # slots with padding over slots without
 _SHORTEST_LONG_ROW = 64
 _LONG_TILE = 16 * ROWS  # slots
 _MOST_POSITIONS = 2**31 - 1
+_REACH = 2**16  # positions that 16 bits tell apart
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Layout:
     tile_start : Tensor, int64, shape (tiles + 1,)
     tile_row : Tensor, int32, shape (tiles,)
         The first position of a slice; ``-1 - position`` for a tile of a long row.
+    tile_base : Tensor, int32, shape (tiles,)
+        The position that the tile's columns count from.
     tile_behind : Tensor, int32, shape (tiles,)
         The position behind the rows of the tile's colour.
     long_row : Tensor, int32, shape (long rows,)
@@ -60,8 +64,8 @@ class Layout:
         First tile of a long row and the one behind its last.
     phases : tuple of Phase
         One for each colour.
-    column : Tensor, int32, shape (slots,)
-        Position of the source.
+    column : Tensor, int16 or int32, shape (slots,)
+        Position of the source, less the base of its tile.
     weight : Tensor, shape (slots,)
     diagonal : Tensor, shape (positions,)
         1 where there is no node.
@@ -74,6 +78,7 @@ class Layout:
     stride: Tensor
     tile_start: Tensor
     tile_row: Tensor
+    tile_base: Tensor
     tile_behind: Tensor
     long_row: Tensor
     long_tile: Tensor
@@ -126,7 +131,9 @@ def arrange(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, col
     column[slot] = plan.position.to(torch.int32)[source.long()]
     padded = weight.new_zeros(len(column))
     padded[slot] = weight
-    return replace(plan, column=column, weight=padded, diagonal=plan.to_positions(diagonal, filler=1.0))
+    column, base = _relative(column, plan.tile_start)
+    diagonal = plan.to_positions(diagonal, filler=1.0)
+    return replace(plan, tile_base=base, column=column, weight=padded, diagonal=diagonal)
 
 
 def _plan(start: Tensor, colour: Tensor) -> Layout:
@@ -190,6 +197,7 @@ def _plan(start: Tensor, colour: Tensor) -> Layout:
         stride=torch.where(long, 1, ROWS),
         tile_start=tile_start,
         tile_row=code[by_group].to(torch.int32),
+        tile_base=empty,
         tile_behind=behind[tile_group[by_group] // 2].to(torch.int32),
         long_row=long_row.to(torch.int32),
         long_tile=torch.stack([first_part, first_part + parts], 1).to(torch.int32),
@@ -220,6 +228,20 @@ def _own_positions(plan: Layout) -> Tensor:
     lane = (slots - _spread(plan.tile_start[:-1], length, slots)) % ROWS
     code = _spread(plan.tile_row.long(), length, slots)
     return torch.where(code >= 0, code + lane, -1 - code).to(torch.int32)
+
+
+def _relative(column: Tensor, tile_start: Tensor) -> tuple[Tensor, Tensor]:
+    """Columns from the middle of their tile's, in 16 bits where all of them fit; and the tiles' middles, int32."""
+    counts = tile_start.diff() // ROWS
+    rounds = column.view(-1, ROWS)
+    tile = torch.repeat_interleave(torch.arange(len(counts), device=column.device), counts, output_size=len(rounds))
+    first = column.new_zeros(len(counts))
+    last = first.scatter_reduce(0, tile, rounds.amax(1), "amax", include_self=False)
+    first = first.scatter_reduce(0, tile, rounds.amin(1), "amin", include_self=False)
+    base = first + (last - first + 1) // 2
+    relative = rounds - base[tile][:, None]
+    fits = bool((last - first < _REACH).all())
+    return relative.flatten().to(torch.int16 if fits else torch.int32), base
 
 
 def _spread(values: Tensor, counts: Tensor, like: Tensor) -> Tensor:

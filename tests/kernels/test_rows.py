@@ -107,6 +107,26 @@ class TestMirrors:
         i, j = sorted(pairs[1])
         assert kernels.compare_mirrors(*rows(A), TOLERANCE) == (False, i, entry(A, i, j), entry(A, j, i))
 
+    @pytest.mark.parametrize(
+        ("upper", "lower"),
+        [((1.0, 2.0), (2.0, 1.0)), ((1.0, -1.0), (-1.0, 1.0)), ((3.0, 0.0), (0.0, 3.0))],
+        ids=["swapped", "signs", "elsewhere"],
+    )
+    def test_asymmetries_do_not_cancel(self, kernels, upper, lower):
+        A = 4 * np.eye(4)
+        A[[0, 2], [1, 3]], A[[1, 3], [0, 2]] = upper, lower
+        exact, i, *_ = kernels.compare_mirrors(*rows(sp.csr_array(A)), TOLERANCE)
+        assert (exact, i) == (False, 0)
+
+    def test_the_last_bit_of_one_entry_counts(self, kernels, matrix):
+        value = matrix.data.copy()
+        off = np.flatnonzero(np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr)) != matrix.indices)
+        for at in off[:: max(1, len(off) // 5)]:
+            changed = value.copy()
+            changed[at] = np.nextafter(changed[at], np.inf)
+            A = sp.csr_array((changed, matrix.indices, matrix.indptr), shape=matrix.shape)
+            assert not kernels.compare_mirrors(*rows(A), TOLERANCE)[0]
+
     def test_a_missing_mirror_counts_as_zero(self, kernels):
         A = sp.csr_array(np.array([[2.0, 0.0, 0.5], [0.0, 2.0, 0.0], [0.0, 0.0, 2.0]]))
         assert kernels.compare_mirrors(*rows(A), TOLERANCE) == (False, 0, 1, -1)
@@ -128,6 +148,11 @@ class TestSplit:
         for actual, expected in ((start, "indptr"), (source, "indices"), (weight, "data")):
             np.testing.assert_array_equal(actual, getattr(off_diagonal, expected))
         assert (start.dtype, source.dtype) == (torch.int64, torch.int32)
+
+    def test_a_gap_in_the_diagonal_is_a_zero(self, kernels):
+        A = sp.csr_array(np.array([[2.0, 1.0, 0.0], [1.0, 0.0, 3.0], [0.0, 3.0, 4.0]]))
+        start, source, weight, diagonal = kernels.split_rows(*rows(A), exact=True, average=True)
+        np.testing.assert_array_equal(dense(start, source, weight, diagonal), A.toarray())
 
     def test_average(self, kernels):
         A = np.array([[0.0, 1.0, 3.0, 0.0], [2.0, 5.0, -4.0, 0.0], [3.0, 4.0, 0.0, 1e-9], [0.0, 0.0, 0.0, 1.0]])
@@ -158,6 +183,39 @@ def test_reverse_slots(kernels, matrix):
     destination = torch.repeat_interleave(torch.arange(len(start) - 1), start.diff())
     assert torch.equal(source[reverse].long(), destination)
     assert torch.equal(destination[reverse], source.long())
+
+
+class TestSummary:
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_is_that_of_the_dense_matrix(self, kernels, matrix, dtype):
+        matrix = matrix.astype(str(dtype).removeprefix("torch."))
+        start, _, weight, diagonal = in_torch.split_rows(*rows(matrix), exact=True, average=True)
+        smallest, norm, dominance = kernels.summarize_rows(start, weight, diagonal)
+        size = np.abs(diagonal.double().numpy())
+        sums = abs(matrix).astype(np.float64).sum(axis=1) - size
+        assert smallest == float(diagonal.min())
+        np.testing.assert_allclose((norm, dominance), ((sums + size).max(), (sums / size).max()), rtol=1e-12)
+
+    def test_rows_without_diagonal(self, kernels):
+        start, weight = torch.tensor([0, 1, 2, 2]), torch.tensor([0.5, 0.5], dtype=torch.float64)
+        summary = kernels.summarize_rows(start, weight, torch.tensor([0.0, 2.0, 0.0], dtype=torch.float64))
+        assert summary == (0.0, 2.5, np.inf)
+        alone = kernels.summarize_rows(torch.zeros(3, dtype=torch.int64), weight[:0], torch.zeros(2).double())
+        assert alone == (0.0, 0.0, 0.0)
+
+
+class TestNorms:
+    @pytest.mark.parametrize("shape", [(1, 1), (5, 3), (40_000, 1), (40_000, 2)])
+    def test_of_columns(self, kernels, shape):
+        x = np.random.default_rng(6).standard_normal(shape)
+        np.testing.assert_allclose(kernels.column_norms(torch.from_numpy(x)), np.linalg.norm(x, axis=0), rtol=1e-13)
+        np.testing.assert_array_equal(kernels.largest_entries(torch.from_numpy(x)), np.abs(x).max(axis=0))
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    def test_what_is_not_finite_is_seen(self, kernels, value):
+        x = np.ones((20_000, 2))
+        x[17_000, 1] = value
+        np.testing.assert_array_equal(kernels.largest_entries(torch.from_numpy(x)), [1.0, abs(value)])
 
 
 class TestResidual:

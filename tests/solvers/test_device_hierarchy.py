@@ -64,7 +64,7 @@ def test_says_what_it_launches_and_eliminates_the_last_level_only():
     hierarchy = prepare(grid(60, 50))
     levels = hierarchy.levels
     assert [level.inverse is None for level in levels] == [True] * (len(levels) - 1) + [False]
-    assert f"{hierarchy.launches} launches" in repr(hierarchy)
+    assert f"{hierarchy.cost.launches} launches" in repr(hierarchy)
 
 
 def test_serves_where_the_compiled_kernels_are_missing(monkeypatch):
@@ -97,6 +97,6 @@ def test_the_whole_way_by_the_kernels_of_a_gpu(monkeypatch):
     solution = solver.solve(b)
     assert solution.converged and relative_residual(A, solution.x[:, None], b[:, None]) <= 1e-8
     eliminations = 3 * 2 ** (len(solver._prepared.levels) - 2)  # torch's own: to float64, product, and back
-    assert sum(launched) == solution.iterations * (solver._prepared.launches - eliminations)
+    assert sum(launched) == solution.iterations * (solver._prepared.cost.launches - eliminations)
     assert steps == solution.iterations
     np.testing.assert_allclose(solution.x, plain[:, 0], rtol=1e-6, atol=1e-7 * np.abs(plain).max())

@@ -1,5 +1,8 @@
 """The compiled hierarchy beyond what test_hierarchies.py asks of both: threads, float32, growth, and new values."""
 
+import gc
+import pickle
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -8,6 +11,7 @@ import torch
 
 from gabp.kernels.cpu import extension
 from gabp.solvers.hierarchy import Hierarchy
+from gabp.solvers.solution import Status
 from gabp.solvers.solver import Solver
 from gabp.system import make_system, read_matrix
 from spd_matrices import CASES, grid, relative_residual, solve, triangulation
@@ -94,3 +98,83 @@ def test_kept_clusters_are_refused_on_another_pattern():
 def test_the_last_level_and_no_other_is_eliminated():
     levels = prepare(grid(120, 110)).levels
     assert [level.exact for level in levels] == [False] * (len(levels) - 1) + [True]
+
+
+class TestScatteredCouplings:
+    """Where no order brings neighbours together, the diagonal is all the preconditioner; rows are read in place."""
+
+    @staticmethod
+    def matrix() -> sp.csr_array:
+        rng, n = np.random.default_rng(19), 12_000
+        row, column = rng.integers(0, n, (2, 4 * n))
+        W = sp.coo_array((rng.uniform(0.5, 1.5, 4 * n), (row, column)), shape=(n, n)).tocsr()
+        W = W + W.T
+        W.setdiag(0.0)
+        W.eliminate_zeros()
+        return sp.csr_array(sp.diags_array(W.sum(axis=1) + 0.5) - W)
+
+    def test_there_is_one_level_of_single_rows(self):
+        A = self.matrix()
+        (level,) = prepare(A).levels
+        assert (level.n, level.blocks, level.edges) == (A.shape[0], A.shape[0], A.nnz - A.shape[0])
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    @pytest.mark.parametrize("columns", [1, 3, 11])
+    def test_solves(self, columns, dtype):
+        A = self.matrix().astype(dtype)
+        hierarchy = Hierarchy(make_system(read_matrix(A)))
+        A = A.astype(np.float64)
+        b = np.random.default_rng(20).standard_normal((A.shape[0], columns))
+        b[:, columns // 2] *= 1e3
+        x, _ = solve(hierarchy, A, b)
+        assert np.all(np.linalg.norm(b - A @ x, axis=0) <= 1e-8 * np.linalg.norm(b))
+
+    def test_takes_no_more_steps_than_conjugate_gradients_of_the_scaled_matrix(self):
+        A, steps = self.matrix(), []
+        b = np.random.default_rng(21).standard_normal(A.shape[0])
+        inverse = sl.LinearOperator(A.shape, lambda r: r / A.diagonal())
+        sl.cg(A, b, rtol=1e-8, M=inverse, callback=steps.append)
+        _, taken = solve(prepare(A), A, b[:, None])
+        assert taken <= len(steps) + 2
+
+    def test_same_bits_for_any_number_of_threads(self):
+        system, b = make_system(read_matrix(self.matrix())), torch.ones((12_000, 1), dtype=torch.float64)
+        answers = []
+        for threads in (1, 2, 3):
+            models = extension.Hierarchy(
+                system.graph.start, system.graph.source, system.weight, system.diagonal, threads
+            )
+            work = extension.HierarchyCorrection(models, b, threads)
+            work.advance(6, torch.zeros(1, dtype=torch.float64), 100)
+            answers.append(torch.empty_like(b))
+            work.estimate(answers[-1])
+        assert torch.equal(answers[0], answers[1]) and torch.equal(answers[0], answers[2])
+
+    def test_indefiniteness_is_proven_by_a_witness(self):
+        A = self.matrix()
+        A = sp.csr_array(A - 0.1 * sp.diags_array(A.diagonal()))
+        correction = prepare(A).correct(torch.ones((A.shape[0], 2), dtype=torch.float64), torch.zeros(2))
+        _, failure = correction.advance(500)
+        assert failure is Status.NOT_POSITIVE_DEFINITE
+        p = correction.witness.numpy()
+        assert p @ (A @ p) < 0
+
+    def test_the_preconditioner_is_the_diagonal(self):
+        A = self.matrix()
+        r = np.random.default_rng(22).standard_normal((A.shape[0], 2))
+        out = prepare(A).precondition(torch.from_numpy(r)).numpy()
+        np.testing.assert_allclose(out, r / A.diagonal()[:, None], rtol=1e-6)
+
+    def test_new_values_and_pickles(self):
+        A = self.matrix()
+        solver, b = Solver(A, method="hierarchy"), np.random.default_rng(23).standard_normal(A.shape[0])
+        for again, B in ((solver.update(3.0 * A), 3.0 * A), (pickle.loads(pickle.dumps(solver)), A)):
+            assert np.linalg.norm(b - B @ again.solve(b).x) <= 1e-8 * np.linalg.norm(b)
+
+    def test_the_matrix_lives_as_long_as_its_hierarchy(self):
+        A = self.matrix()
+        hierarchy = prepare(A.copy())
+        gc.collect()
+        b = np.random.default_rng(24).standard_normal((A.shape[0], 1))
+        x, _ = solve(hierarchy, A, b)
+        assert relative_residual(A, x, b) <= 1e-8

@@ -1,0 +1,48 @@
+// Conjugate gradients at work on A y = r, for up to eight columns at once.
+#pragma once
+
+#include "sweep_kernels.hpp"
+
+#include <cstdint>
+#include <vector>
+
+namespace gabp {
+
+enum class Failure { none, not_positive_definite, breakdown };
+
+class Gradients {
+public:
+    virtual ~Gradients() = default;
+    // One step; the norms of the residuals are known afterwards.
+    virtual Failure step() = 0;
+    virtual void write_solution(double *out, std::int64_t stride) = 0;
+    virtual void write_direction(int column, double *out) const = 0;
+    const std::vector<double> &norms() const { return norm_; }  // of the residuals, by the recurrence
+    // Whether the last step lowered the energy of a column's error by more than a trace of all that was gained: where
+    // A is ill-conditioned, the norm of the residual rises for long before it falls.
+    bool gained_energy() const { return gained_energy_; }
+    int columns() const { return columns_; }
+    int failed_column() const { return failed_column_; }
+
+protected:
+    explicit Gradients(int columns)
+        : columns_(columns), width_(padded_columns(columns)), kernel_(sweep_kernels(width_)),
+          alpha_(static_cast<std::size_t>(width_)), beta_(alpha_.size()), energy_(alpha_.size()), norm_(alpha_.size()),
+          gained_(alpha_.size()) {}
+
+    // Sets alpha and energy of a column from p'Ap, p'r and what curvature no more than rounding would leave.
+    Failure choose_step(int column, double energy, double match, double noise);
+    // Adds up the sums of all blocks, `count` for each.
+    void sum_blocks(int blocks, int count);
+
+    const int columns_, width_;  // width: columns padded to 1, 2, 4 or 8
+    const SweepKernels &kernel_;
+    std::vector<double> alpha_, beta_, energy_, norm_, dots_;
+    std::vector<double> gained_;  // energy, by all steps
+    bool gained_energy_ = false;  // by the last
+    int failed_column_ = -1;
+};
+
+constexpr double curvature_rounding = 1e-14;  // curvature below this share of |A||p|^2 is noise
+
+}  // namespace gabp
