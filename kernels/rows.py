@@ -106,6 +106,37 @@ def residual(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, x:
     return r.index_add_(0, _row(start), weight.double()[:, None] * x[source.long()], alpha=-1.0)
 
 
+def careful_residual(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, x: Tensor, b: Tensor) -> Tensor:
+    """`residual` as if in twice the precision.
+
+    Each row's terms, and the errors of their products, are split by one large power of two: the upper parts add up
+    without rounding, and what rounding takes from the lower ones no longer counts (Rump, Ogita and Oishi 2008).
+    """
+    x, b = x.double(), b.double()
+    row, itself = _row(start), torch.arange(len(b), device=b.device)
+    row, coefficient = torch.cat([row, itself, itself]), torch.cat([weight, diagonal, torch.ones_like(diagonal)])
+    term, error = _product(-coefficient.double()[:, None], torch.cat([x[source.long()], x, -b]))
+    size = torch.zeros_like(b).index_add_(0, row, term.abs())
+    unit = torch.ldexp(torch.ones_like(b), torch.frexp(size).exponent + 1)[row]
+    upper = (term + unit) - unit
+    lower = (term - upper) + error
+    return torch.zeros_like(b).index_add_(0, row, upper) + torch.zeros_like(b).index_add_(0, row, lower)
+
+
+def _product(a: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """``a x`` rounded, and what rounding took from it (Dekker 1971)."""
+    product = a * x
+    (high, low), (x_high, x_low) = _halves(a), _halves(x)
+    return product, low * x_low - (((product - high * x_high) - low * x_high) - high * x_low)
+
+
+def _halves(a: Tensor) -> tuple[Tensor, Tensor]:
+    """``a`` as a sum of two numbers of half the digits."""
+    wide = (2.0**27 + 1) * a
+    high = wide - (wide - a)
+    return high, a - high
+
+
 def column_norms(x: Tensor) -> Tensor:
     """The Euclidean norm of each column of ``x`` ``(n, k)``: ``(k,)``."""
     return x.norm(dim=0)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gabp.solvers.solution import Status
+from gabp.solvers.witness import proven_by
 from gabp.system import System
 
 _SAFETY = 0.5  # stop a little below the target: the true residual differs from the recurrence by rounding
@@ -59,14 +60,13 @@ class ConjugateGradients:
         direction = z + torch.where(active, beta, 0.0) * self.direction
         image = self.system.multiply(direction)
         curvature = _dot(direction, image)
-        size = self.system.norm * _dot(direction, direction)
-        rounding = torch.finfo(torch.float64).eps * self.system.n**0.5 * size
-        if bool((active & (curvature <= 0)).any()):
-            negative = active & (curvature < -rounding)
-            if not bool(negative.any()):
-                return Status.SINGULAR
-            self.witness = direction[:, int(negative.int().argmax())]
-            return Status.NOT_POSITIVE_DEFINITE
+        flat = active & (curvature <= 0)
+        if bool(flat.any()):
+            lowest = torch.where(flat, curvature / _dot(direction, direction), 1.0).argmin()
+            status = proven_by(self.system, direction[:, lowest])
+            if status is Status.NOT_POSITIVE_DEFINITE:
+                self.witness = direction[:, lowest]
+            return status or Status.STAGNATED
         step = torch.where(active, _dot(direction, self.residual) / curvature, 0.0)
         self.y = self.y + step * direction
         self.previous_residual, self.residual = self.residual, self.residual - step * image

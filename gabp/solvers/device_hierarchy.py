@@ -11,12 +11,13 @@ from torch import Tensor
 
 from gabp.kernels import dispatch
 from gabp.kernels.contraction import Model
-from gabp.kernels.cycle import FAILURE, NOISE, NOT_POSITIVE_DEFINITE, OUTER_SCALARS, PANELS, SQUARE, SUMS, TARGET
+from gabp.kernels.cycle import FAILURE, NOISE, OUTER_SCALARS, PANELS, SQUARE, SUMS, TARGET
 from gabp.kernels.cycle_cost import Cost, CycleCost
 from gabp.kernels.levels import Level, build_levels
 from gabp.kernels.recording import record
 from gabp.solvers.device_cycle import Cycle
 from gabp.solvers.solution import Status
+from gabp.solvers.witness import proven_by
 from gabp.system import System, require_positive_diagonal, times_power_of_two
 
 LARGEST_DENSE = 2048  # nodes of a model that is eliminated: its inverse, 34 MB, stays in a large GPU's cache
@@ -217,17 +218,19 @@ class DeviceCorrection:
         return False, self._status(failure), excess
 
     def _status(self, failure: Tensor) -> Status | None:
-        """What the columns' failures mean; that A is not positive definite is proven by a product with A itself."""
+        """What the directions prove whose curvature vanished beside the norms; their columns take no more steps."""
         if not bool((failure != 0).any()):
             return None
         directions = torch.cat([panel.d for panel in self._panels], 1)
-        for column in (failure == NOT_POSITIVE_DEFINITE).nonzero().flatten().tolist():
-            p = self._hierarchy.out_of_rows(directions[:, column : column + 1])
+        for column in failure.nonzero().flatten().tolist():
+            p = self._hierarchy.out_of_rows(directions[:, column : column + 1])[:, 0]
             p = p / p.norm()
-            if float((p * self._hierarchy.system.multiply(p)).sum()) < 0:
-                self.witness = p[:, 0]
-                return Status.NOT_POSITIVE_DEFINITE
-        return Status.SINGULAR
+            status = proven_by(self._hierarchy.system, p)
+            if status is Status.NOT_POSITIVE_DEFINITE:
+                self.witness = p
+            if status is not None:
+                return status
+        return Status.STAGNATED
 
 
 class _Panel:

@@ -70,7 +70,7 @@ def _cholesky(system: System) -> tuple[SparseFactor | None, str]:
         return SparseFactor(system), ""
     except NotPositiveDefiniteError as error:
         return None, (
-            f"A is not positive definite (pivot at node {error.node}), so it is no precision matrix: "
+            f"A is not positive definite to working precision (pivot at node {error.node}): "
             "solved as a linear system, with pivoting"
         )
 

@@ -11,13 +11,13 @@ from torch import Tensor
 from gabp.kernels import cpu
 from gabp.solvers.device_hierarchy import DeviceHierarchy
 from gabp.solvers.solution import Status
+from gabp.solvers.witness import proven_by
 from gabp.system import System, require_positive_diagonal, times_power_of_two
 from gabp.system.vectors import largest_entries
 
 _SAFETY = 0.7  # the recurrence's residual norm is met a little below the target, since rounding sets it apart
 _MODERATE = 60  # binary digits that a matrix may be away from 1 and be taken as it is
-_STALLED_STEPS = 400  # without a new lowest residual norm
-_FAILURES = {0: None, 1: Status.NOT_POSITIVE_DEFINITE, 2: Status.SINGULAR}
+_STALLED_STEPS = 400  # without a gain, in residual or energy
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ class Hierarchy:
     like: InitVar["Hierarchy | None"] = None
     _models: Any = field(init=False, repr=False)
     _unit: float = field(init=False, repr=False)  # the models are those of A times this
+    _root: Tensor | None = field(init=False, repr=False)  # of their diagonal, where float32 cannot hold its range
     exact = False
     stops_itself = True
     failure = None
@@ -84,7 +85,9 @@ class Hierarchy:
         if cpu.extension is None:
             raise ModuleNotFoundError(f"method 'hierarchy' needs the compiled kernels: {cpu.missing_because}")
         graph = self.system.graph
-        exponent = math.frexp(float(largest_entries(self.system.diagonal[:, None])))[1]
+        ends = self.system.smallest_diagonal, float(largest_entries(self.system.diagonal[:, None]))
+        smallest, largest = (math.frexp(end)[1] for end in ends)
+        exponent = (smallest + largest) // 2
         # the cycle is kept in float32, whose range the squares of extreme entries leave
         unit = 1.0 if abs(exponent) < _MODERATE else math.ldexp(1.0, min(-exponent, 1000))
         weight, diagonal = self.system.weight.detach(), self.system.diagonal.detach()
@@ -98,6 +101,8 @@ class Hierarchy:
         )
         object.__setattr__(self, "_models", models)
         object.__setattr__(self, "_unit", unit)
+        wide = largest - smallest > _MODERATE
+        object.__setattr__(self, "_root", (diagonal.double().cpu() * unit).sqrt()[:, None] if wide else None)
 
     @property
     def levels(self) -> tuple[Level, ...]:
@@ -114,10 +119,14 @@ class Hierarchy:
     def correct(self, r: Tensor, target: Tensor) -> "HierarchyCorrection":
         return HierarchyCorrection(self, r, target)
 
+    def exponents(self, r: Tensor) -> Tensor:
+        """Of powers of two that bring the columns of ``r``, (n, k), within the float32 of the cycle; shape (k,)."""
+        return torch.frexp(largest_entries(r if self._root is None else r / self._root)).exponent
+
     def precondition(self, r: Tensor) -> Tensor:
         """One V-cycle: a fixed symmetric positive definite approximation of ``A⁻¹`` times ``r``, shape (n, k)."""
         right = r.detach().double().cpu()
-        exponent = torch.frexp(right.abs().amax(0)).exponent  # the cycle is kept in float32
+        exponent = self.exponents(right)
         right = times_power_of_two(right, -exponent).contiguous()
         out = torch.empty_like(right)
         self._models.apply(right, out, torch.get_num_threads())
@@ -173,23 +182,38 @@ class HierarchyCorrection:
     def __init__(self, hierarchy: Hierarchy, r: Tensor, target: Tensor) -> None:
         assert cpu.extension is not None
         self.shape, self.device = r.shape, r.device
-        self.target = (_SAFETY * target).double().cpu().contiguous()
+        right, self.target = r.detach().double().cpu(), (_SAFETY * target).double().cpu().contiguous()
         self.witness: Tensor | None = None
-        self._unit = hierarchy._unit
-        self._solve = cpu.extension.HierarchyCorrection(
-            hierarchy._models, r.detach().double().cpu().contiguous(), torch.get_num_threads()
-        )
+        self._system, self._unit = hierarchy.system, hierarchy._unit
+        self._exponent = None if hierarchy._root is None else hierarchy.exponents(right)
+        if self._exponent is not None:
+            right = times_power_of_two(right, -self._exponent)
+            self.target = times_power_of_two(self.target, -self._exponent)
+        self._solve = cpu.extension.HierarchyCorrection(hierarchy._models, right.contiguous(), torch.get_num_threads())
 
     def advance(self, steps: int) -> tuple[int, Status | None]:
-        done, failure, _ = self._solve.advance(steps, self.target, _STALLED_STEPS)
-        status = _FAILURES[failure]
+        done, suspect = 0, True
+        while suspect and done < steps:
+            more, suspect, _ = self._solve.advance(steps - done, self.target, _STALLED_STEPS)
+            done += more
+            status = self._proven() if suspect else None
+            if status is not None:
+                return done, status
+        return done, None
+
+    def _proven(self) -> Status | None:
+        """What the last direction proves, whose curvature vanished beside the norms."""
+        direction = torch.empty(self.shape[0], dtype=torch.float64)
+        self._solve.witness(direction)
+        direction /= direction.norm()
+        status = proven_by(self._system, direction)
         if status is Status.NOT_POSITIVE_DEFINITE:
-            self.witness = torch.empty(self.shape[0], dtype=torch.float64)
-            self._solve.witness(self.witness)
-            self.witness /= self.witness.norm()
-        return done, status
+            self.witness = direction
+        return status
 
     def estimate(self) -> Tensor:
         out = torch.empty(self.shape, dtype=torch.float64)
         self._solve.estimate(out)
+        if self._exponent is not None:
+            out = times_power_of_two(out, self._exponent)
         return (out if self._unit == 1.0 else out * self._unit).to(self.device)

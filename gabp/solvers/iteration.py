@@ -15,11 +15,10 @@ from gabp.system.vectors import column_norms, largest_entries
 
 _GROWTH_OF_DIVERGENCE = 1e10
 _ROUNDING_UNITS = 10
-ROUNDING = (
-    _ROUNDING_UNITS * torch.finfo(torch.float64).eps
-)  # of a backward error: no method can be expected to gain more
+_AT_ROUNDING = 4.0  # of `rounding_units`: no method can be expected to gain more
+_NEAR_ROUNDING = 2000.0  # the same, from where on a singular matrix is no reason to call x bad
 _HOPELESS = 1e16  # residual of a starting point over that of zero, past which its digits hide the answer's
-_USED_UP = 1e-12  # of a backward error: corrections that gain nothing above it mean a singular matrix
+_CAREFUL_ROUNDS, _CAREFUL_SHARE = 3, 0.01  # what each of them leaves of its residual
 _FIRST_LOOK = 8  # sweeps
 _LOOKS_WITHOUT_GAIN = 3
 # a correction is good to about half its digits; past that a new one for the true residual gains more
@@ -83,6 +82,22 @@ def backward_errors(system: System, x: Tensor, b: Tensor, residual: Tensor) -> T
     return largest_entries(residual) / torch.where(size > 0, size, 1.0)
 
 
+def rounding_units(system: System, x: Tensor, b: Tensor, residual: Tensor) -> float:
+    """The residual norm of the worst column in units of what rounding makes of it: of order 1 where no more can be had.
+
+    Rounding in float64 leaves a sum of ``m`` terms uncertain by about ``√m eps`` of their sizes. Row by row: unlike a
+    backward error in norms, this does not take the small parts of a badly scaled x for solved when the large ones are.
+    """
+    terms = (system.graph.start.diff() + 2.0).sqrt()[:, None]
+    rounding = (torch.finfo(torch.float64).eps * terms * system.term_sizes(x, b)).norm(dim=0)
+    return float((residual.norm(dim=0) / torch.where(rounding > 0, rounding, 1.0)).max())
+
+
+def is_at_rounding(system: System, x: Tensor, b: Tensor, residual: Tensor) -> bool:
+    """Whether ``x`` is as good as float64 can make it."""
+    return rounding_units(system, x, b, residual) <= _AT_ROUNDING
+
+
 class _Iteration:
     def __init__(self, system: System, prepared: Prepared, request: Request, working: torch.dtype) -> None:
         self.system, self.prepared, self.request = system, prepared, request
@@ -108,9 +123,9 @@ class _Iteration:
             before = self.best
             status, x, residual = self._correct(x, residual)
             if status is not None:
-                return self._outcome(status)
+                return self._outcome(self._verdict(status) if status is Status.SINGULAR else status)
             if not self.best < 0.5 * before:
-                return self._outcome(self._verdict())
+                return self._outcome(self._verdict(Status.STAGNATED))
 
     def _start(self) -> Tensor:
         """``x0``, but 0 in a column where ``b`` is, or vanishes beside ``A x0``: no tolerance is met from there."""
@@ -120,20 +135,40 @@ class _Iteration:
         left = column_norms(self.system.residual(request.x0, request.b))
         return torch.where(left <= _HOPELESS * self.b_norm, request.x0, 0.0)
 
-    def _verdict(self) -> Status:
-        """Why no correction gains any more: rounding is all that is left, or A is singular."""
-        if self._backward_error(self.best_x, self.best_residual) <= _USED_UP:
-            return Status.STAGNATED
+    def _verdict(self, ended: Status) -> Status:
+        """The status of a solve that ended as STAGNATED or SINGULAR: neither is said of rounding alone."""
+        if rounding_units(self.system, self.best_x, self.request.b, self.best_residual) <= _NEAR_ROUNDING:
+            return self._refine_carefully()
         if self.at_rounding is None:
-            return Status.SINGULAR
+            return ended
         self.best_x, self.best_residual = self.at_rounding  # its residual is large because x is
         return Status.STAGNATED
 
-    def _correct(self, base: Tensor, r: Tensor) -> tuple[Status | None, Tensor, Tensor]:
+    def _refine_carefully(self) -> Status:
+        """Correct by residuals as of twice the precision: to the float64 numbers nearest to the solution.
+
+        Rounding of the residuals themselves keeps ordinary refinement some units farther away (Demmel et al. 2006).
+        """
+        request = self.request
+        for _ in range(_CAREFUL_ROUNDS):
+            before = self.best
+            if self.iterations >= request.maxiter:
+                break
+            r = self.system.careful_residual(self.best_x, request.b)
+            status, _, _ = self._correct(self.best_x, r, _CAREFUL_SHARE * r.norm(dim=0))
+            if status is not None and status is not Status.SINGULAR:
+                return status
+            if not self.best < before:
+                break
+        return Status.STAGNATED
+
+    def _correct(
+        self, base: Tensor, r: Tensor, tolerance: Tensor | None = None
+    ) -> tuple[Status | None, Tensor, Tensor]:
         """Add one correction to ``base``; ends with a status, or when refining what is left gains more."""
         request = self.request
         first = float((column_norms(r) / self._scale()).max())
-        correction = self.prepared.correct(r, request.tolerance)
+        correction = self.prepared.correct(r, request.tolerance if tolerance is None else tolerance)
         looks = _Looks(first, self.worth_refining, every_step=request.callback is not None)
         while True:
             if self.iterations >= request.maxiter:
@@ -157,12 +192,13 @@ class _Iteration:
             ended = failure is not None or self.prepared.exact or done < steps
             # where there is gain, rounding is not what ends it, and the look is saved the norms
             no_gain = ended or not relative < looks.best
-            at_rounding = no_gain and self._backward_error(x, residual) <= ROUNDING
+            at_rounding = no_gain and is_at_rounding(self.system, x, request.b, residual)
             if at_rounding:
                 self.at_rounding = x, residual
             if failure is not None:
-                return self._verdict() if failure is Status.SINGULAR else failure, x, residual
-            if not math.isfinite(relative) or relative > _GROWTH_OF_DIVERGENCE * max(first, self.best):
+                return failure, x, residual
+            grown = not relative <= _GROWTH_OF_DIVERGENCE * max(first, self.best)
+            if not math.isfinite(relative) or (grown and not at_rounding):
                 return Status.DIVERGED, x, residual
             looks.saw(done, relative, at_rounding or (no_gain and self._is_spent(x - base, r, residual)))
             if self.iterations == self.ask_at and self._gives_up(relative):
@@ -194,9 +230,6 @@ class _Iteration:
         if converged or relative < self.best:
             self.best_x, self.best_residual, self.best = x, residual, relative
         return converged
-
-    def _backward_error(self, x: Tensor, residual: Tensor) -> float:
-        return float(backward_errors(self.system, x, self.request.b, residual).max())
 
     def _is_spent(self, correction: Tensor, r: Tensor, residual: Tensor) -> bool:
         """Whether rounding of the messages, which are coarser than the residual, is all that is left of ``r``."""

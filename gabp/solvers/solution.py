@@ -15,9 +15,9 @@ class Status(Enum):
     STOPPED_BY_CALLBACK = "stopped because the callback returned True"
     DIVERGED = "the messages diverge on this matrix; gabp.check tells why, method='auto' avoids it"
     STAGNATED = (
-        "the residual stopped falling above the tolerance: the precision of the arithmetic is used up "
-        "(a backward_error near 1e-16, or 1e-7 in float32, says that x is as good as it can be); "
-        "loosen rtol or set atol, or use float64 if this was float32"
+        "the residual stopped falling above the tolerance; where backward_error is near 1e-16 (1e-7 in float32), "
+        "the precision of the arithmetic is used up and x is as good as it can be: loosen rtol or set atol, or use "
+        "float64 if this was float32; elsewhere try method='elimination'"
     )
     INVALID_PRECISION = (
         "a cavity, belief or pivot lost its positive precision: belief propagation alone cannot solve this "

@@ -16,7 +16,7 @@ from gabp.conditions import ConvergenceReport, check_system
 from gabp.solvers.auto import Choice, can_eliminate, choose, method_class, recommended_method, worth_eliminating
 from gabp.solvers.blocks import BLOCK_METHODS, choose_blocks
 from gabp.solvers.hierarchy import Hierarchy, hierarchy_class, m_matrix_solver
-from gabp.solvers.iteration import ROUNDING, Outcome, Progress, Request, backward_errors, iterate
+from gabp.solvers.iteration import Outcome, Progress, Request, backward_errors, is_at_rounding, iterate
 from gabp.solvers.protocol import Prepared
 from gabp.solvers.solution import ConvergenceError, Solution, Status
 from gabp.system import (
@@ -297,7 +297,7 @@ class Solver:
     def _worth_going_on(self, outcome: Outcome, request: Request) -> bool:
         """Whether another method may succeed where this one did not, or was given up."""
         if outcome.status is Status.STAGNATED:  # not where x is as good as float64 can make it
-            return float(backward_errors(self.system, outcome.x, request.b, outcome.residual).max()) > ROUNDING
+            return not is_at_rounding(self.system, outcome.x, request.b, outcome.residual)
         if outcome.status is Status.MAX_ITERATIONS:
             return outcome.iterations < request.maxiter
         return outcome.status not in (Status.CONVERGED, Status.STOPPED_BY_CALLBACK)

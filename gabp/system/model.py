@@ -100,6 +100,16 @@ class System:
         rows, graph = dispatch.choose_rows(self.device), self.graph  # needs no layout, which may not be there
         return rows.residual(graph.start, graph.source, self.weight, self.diagonal, x, b)
 
+    def careful_residual(self, x: Tensor, b: Tensor) -> Tensor:
+        """``b - A @ x`` as if computed in twice the precision of float64, for ``x`` and ``b`` of shape (n, k)."""
+        rows, graph = dispatch.choose_rows(self.device), self.graph
+        return rows.careful_residual(graph.start, graph.source, self.weight, self.diagonal, x, b)
+
+    def term_sizes(self, x: Tensor, b: Tensor) -> Tensor:
+        """``|A| |x| + |b|``: what the terms of the residual's entries amount to, shape (n, k)."""
+        rows, graph = dispatch.choose_rows(self.device), self.graph
+        return -rows.residual(graph.start, graph.source, self.weight.abs(), self.diagonal.abs(), x.abs(), -b.abs())
+
     def multiply(self, x: Tensor) -> Tensor:
         """``A @ x`` in float64 for ``x`` of shape (n, k)."""
         return -self.residual(x, torch.zeros_like(x))

@@ -6,6 +6,7 @@
 namespace gabp {
 namespace {
 
+constexpr int varied_steps = 250;    // the K-cycle differs from step to step, which costs a long solve its conjugacy
 constexpr double cancelled = 1e-10;  // a norm that falls so far in one step is not known from sums before it
 
 }  // namespace
@@ -48,6 +49,10 @@ void ConjugateGradients::measure() {
 }
 
 Failure ConjugateGradients::step() {
+    if (++steps_ == varied_steps) {
+        passage_.use(Cycle::v);
+        std::fill(energy_.begin(), energy_.end(), 0.0);  // no direction before the first of a new sequence
+    }
     const ModelMatrix &m = hierarchy_.models().front().matrix;
     const SweepView view = m.view();
     const GradientStep g{solution_.data(), residual_.data(), direction_.data(), image_.data(), alpha_.data(), beta_.data()};
@@ -78,6 +83,7 @@ Failure ConjugateGradients::step() {
     sum_blocks(blocks, direction_dots);
     Failure failure = Failure::none;
     bool uncertain = false;
+    gained_energy_ = false;
     for (int c = 0; c < w; ++c) {
         const double energy = dots_[c], match = dots_[w + c], length2 = dots_[2 * w + c];
         const double image2 = dots_[3 * w + c], overlap = dots_[4 * w + c];

@@ -25,6 +25,7 @@ private:
     Passage passage_;
     Array<double> solution_, residual_, direction_, image_;
     Array<float> b_, z_;
+    int steps_ = 0;
 };
 
 }  // namespace gabp

@@ -14,7 +14,6 @@ DiagonalGradients::DiagonalGradients(const Hierarchy &hierarchy, const double *r
     residual_ = Array<double>(size);
     image_ = Array<double>(size);
     direction_ = Array<float>(size);
-    const SlotView &rows = hierarchy.slots();
     const int blocks = static_cast<int>(block_.size()) - 1;
     dots_.resize(static_cast<std::size_t>(blocks * slot_dots * width_));
     team_.each(blocks, [&](std::int64_t k) {
@@ -28,6 +27,12 @@ DiagonalGradients::DiagonalGradients(const Hierarchy &hierarchy, const double *r
     });
     sum_blocks(blocks, 1);
     for (int c = 0; c < width_; ++c) norm_[c] = std::sqrt(dots_[c]);
+    choose_direction();
+}
+
+void DiagonalGradients::choose_direction() {
+    const SlotView &rows = hierarchy_.slots();
+    const int blocks = static_cast<int>(block_.size()) - 1;
     team_.each(blocks, [&](std::int64_t k) {
         kernel_.slot_direction(rows, block_[k], block_[k + 1], beta_.data(), residual_.data(), direction_.data(),
                                dots_.data() + k * width_);
@@ -39,6 +44,8 @@ DiagonalGradients::DiagonalGradients(const Hierarchy &hierarchy, const double *r
 Failure DiagonalGradients::step() {
     const SlotView &rows = hierarchy_.slots();
     const int blocks = static_cast<int>(block_.size()) - 1, w = width_;
+    if (suspect_) choose_direction();
+    gained_energy_ = false;
     team_.each(blocks, [&](std::int64_t k) {
         kernel_.slot_product(rows, block_[k], block_[k + 1], direction_.data(), image_.data(),
                              dots_.data() + k * slot_dots * w);
@@ -61,13 +68,8 @@ Failure DiagonalGradients::step() {
         norm_[c] = std::sqrt(dots_[c]);
         beta_[c] = energy_[c] > 0.0 ? -dots_[w + c] / energy_[c] : 0.0;
     }
-    if (failure != Failure::none) return failure;  // the direction is its witness
-    team_.each(blocks, [&](std::int64_t k) {
-        kernel_.slot_direction(rows, block_[k], block_[k + 1], beta_.data(), residual_.data(), direction_.data(),
-                               dots_.data() + k * w);
-    });
-    sum_blocks(blocks, 1);
-    std::copy(dots_.begin(), dots_.begin() + w, match_.begin());
+    suspect_ = failure != Failure::none;  // the direction is its witness, until the next step
+    if (!suspect_) choose_direction();
     return failure;
 }
 

@@ -17,6 +17,8 @@ public:
     void write_direction(int column, double *out) const override;
 
 private:
+    void choose_direction();
+
     const Hierarchy &hierarchy_;
     const std::vector<std::int32_t> &block_;
     Team &team_;
@@ -25,6 +27,7 @@ private:
     // exact for whatever direction it is; rounding costs no more than some of the conjugacy.
     Array<float> direction_;
     std::vector<double> match_;  // p'r
+    bool suspect_ = false;       // the direction that failed is kept as a witness
 };
 
 }  // namespace gabp

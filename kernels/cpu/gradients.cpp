@@ -1,6 +1,11 @@
 #include "gradients.hpp"
 
 namespace gabp {
+namespace {
+
+constexpr double trace = 1e-4;  // of the energy gained by all steps, that still counts as a gain
+
+}  // namespace
 
 Failure Gradients::choose_step(int column, double energy, double match, double noise) {
     Failure failure = Failure::none;
@@ -13,6 +18,8 @@ Failure Gradients::choose_step(int column, double energy, double match, double n
         if (!(energy > 0.0)) return failure;
     }
     alpha_[column] = match / energy;
+    gained_[column] += alpha_[column] * match;
+    if (alpha_[column] * match > trace * gained_[column]) gained_energy_ = true;
     return failure;
 }
 

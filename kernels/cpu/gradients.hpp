@@ -18,13 +18,17 @@ public:
     virtual void write_solution(double *out, std::int64_t stride) = 0;
     virtual void write_direction(int column, double *out) const = 0;
     const std::vector<double> &norms() const { return norm_; }  // of the residuals, by the recurrence
+    // Whether the last step lowered the energy of a column's error by more than a trace of all that was gained: where
+    // A is ill-conditioned, the norm of the residual rises for long before it falls.
+    bool gained_energy() const { return gained_energy_; }
     int columns() const { return columns_; }
     int failed_column() const { return failed_column_; }
 
 protected:
     explicit Gradients(int columns)
         : columns_(columns), width_(padded_columns(columns)), kernel_(sweep_kernels(width_)),
-          alpha_(static_cast<std::size_t>(width_)), beta_(alpha_.size()), energy_(alpha_.size()), norm_(alpha_.size()) {}
+          alpha_(static_cast<std::size_t>(width_)), beta_(alpha_.size()), energy_(alpha_.size()), norm_(alpha_.size()),
+          gained_(alpha_.size()) {}
 
     // Sets alpha and energy of a column from p'Ap, p'r and what curvature no more than rounding would leave.
     Failure choose_step(int column, double energy, double match, double noise);
@@ -34,6 +38,8 @@ protected:
     const int columns_, width_;  // width: columns padded to 1, 2, 4 or 8
     const SweepKernels &kernel_;
     std::vector<double> alpha_, beta_, energy_, norm_, dots_;
+    std::vector<double> gained_;  // energy, by all steps
+    bool gained_energy_ = false;  // by the last
     int failed_column_ = -1;
 };
 

@@ -13,7 +13,8 @@ namespace {
 constexpr std::int64_t exact_numbers_finest = 300000, exact_numbers_coarse = 40000;
 constexpr std::int32_t largest_exact = 10000;
 constexpr double least_contraction = 0.8;          // coarse n / fine n above which coarser models are not worth it
-constexpr double least_inner = 0.12;               // couplings within clusters below which the graph is no mesh
+constexpr double least_inner = 0.12;    // couplings within clusters below which the graph is no mesh, ...
+constexpr double most_couplings = 0.5;  // ... unless the coarse model has fewer than this share of the couplings
 constexpr std::int32_t fewest_accelerated = 10000;  // rows; the many visits of smaller models would cost too much
 constexpr double second_step = 0.25;               // residual left by the first coarse step that calls for a second
 constexpr std::int64_t slots_per_block = 1 << 17;
@@ -93,7 +94,8 @@ void Hierarchy::build(const RowsView<W> &rows, bool contract_further, const Hier
     bool last = clusters.count() == 0 || clusters.count() > least_contraction * rows.n;
     if (!last) {
         coarse = contract(rows, model.matrix.block, clusters, team, inner);
-        last = like == nullptr && inner < least_inner;
+        last = like == nullptr && inner < least_inner &&
+               coarse.start[coarse.n] > most_couplings * static_cast<double>(rows.start[rows.n]);
     }
     if (last) {
         set_pivots(rows, whole_sweep, model.matrix, team);

@@ -71,6 +71,7 @@ public:
     void apply(const float *b, float *out) { cycle(0, b, out); }
     // The same where x = (D + L)^-1 b has been computed on the finest level (into half()).
     void finish(const float *b, float *out) { after_forward(0, b, out); }
+    void use(Cycle cycle) { kind_ = cycle; }
     bool splits() const { return hierarchy_.models().front().exact.empty(); }
     float *half() { return vector_.front().x.data(); }
 
@@ -85,7 +86,7 @@ private:
 
     const Hierarchy &hierarchy_;
     const int columns_;
-    const Cycle kind_;
+    Cycle kind_;
     Team &team_;
     const SweepKernels &kernel_;
     std::vector<Vectors> vector_;

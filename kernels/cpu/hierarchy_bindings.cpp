@@ -136,8 +136,8 @@ public:
     Correction(const Correction &) = delete;
     Correction &operator=(const Correction &) = delete;
 
-    // Up to `steps` steps, until every column's norm is within its target or none has seen a new lowest norm for
-    // `patience` steps: (done, failure, column).
+    // Up to `steps` steps, until every column's norm is within its target or none has gained, in norm or in energy,
+    // for `patience` steps or half of all, if that is more: (done, failure, column).
     nb::tuple advance(std::int64_t steps, Vector<const double> target, std::int64_t patience) {
         require(static_cast<std::int64_t>(target.shape(0)) == columns_, "target must have one entry per column");
         std::int64_t done = 0;
@@ -145,13 +145,13 @@ public:
         std::int64_t column = -1;
         {
             nb::gil_scoped_release release;
-            for (; done < steps && failure == Failure::none && idle_ < patience; ++done) {
+            for (; done < steps && failure == Failure::none && idle_ < std::max(patience, taken_ / 2); ++done) {
                 bool all = true, gained = false;
                 for (std::size_t g = 0; g < group_.size(); ++g) {
                     if (reached(g, target.data())) continue;
                     all = false;
                     const Failure f = group_[g]->step();
-                    gained = lowered(g) || gained;
+                    gained = lowered(g) || group_[g]->gained_energy() || gained;
                     if (f != Failure::none) {
                         failure = f;
                         column = static_cast<std::int64_t>(g) * 8 + group_[g]->failed_column();
@@ -160,6 +160,7 @@ public:
                 }
                 if (all) break;
                 idle_ = gained ? 0 : idle_ + 1;
+                ++taken_;
             }
         }
         return nb::make_tuple(done, static_cast<int>(failure), column);
@@ -211,7 +212,7 @@ private:
     std::vector<std::unique_ptr<Gradients>> group_;
     std::size_t failed_ = 0;
     std::vector<double> lowest_;
-    std::int64_t idle_ = 0;
+    std::int64_t idle_ = 0, taken_ = 0;
 };
 
 }  // namespace

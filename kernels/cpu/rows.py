@@ -46,9 +46,20 @@ def reverse_slots(start: Tensor, source: Tensor) -> Tensor:
 
 def residual(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, x: Tensor, b: Tensor) -> Tensor:
     """See `gabp.kernels.rows.residual`."""
+    return _residual(start, source, weight, diagonal, x, b, carefully=False)
+
+
+def careful_residual(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, x: Tensor, b: Tensor) -> Tensor:
+    """See `gabp.kernels.rows.careful_residual`."""
+    return _residual(start, source, weight, diagonal, x, b, carefully=True)
+
+
+def _residual(
+    start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, x: Tensor, b: Tensor, carefully: bool
+) -> Tensor:
     x, b = x.double().contiguous(), b.double().contiguous()
     r = torch.empty_like(b)
-    _cpu.slot_residual(start, source, weight, diagonal, x, b, r, torch.get_num_threads())
+    _cpu.slot_residual(start, source, weight, diagonal, x, b, r, carefully, torch.get_num_threads())
     return r
 
 

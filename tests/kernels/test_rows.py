@@ -1,5 +1,7 @@
 """The compiled set-up passes and their torch twins against scipy."""
 
+import itertools
+from fractions import Fraction
 from types import ModuleType
 
 import numpy as np
@@ -225,3 +227,28 @@ class TestResidual:
         arrays = weight.to(dtype), diagonal.to(dtype), torch.from_numpy(x), torch.from_numpy(b)
         r = kernels.residual(start, source, *arrays)
         np.testing.assert_allclose(r, b - matrix @ x, rtol=1e-5, atol=1e-5 * np.abs(b).max())
+
+    def test_sums_in_the_order_of_scipy(self, matrix):
+        start, source, weight, diagonal = in_torch.split_rows(*rows(matrix), exact=False, average=True)
+        whole = sp.csr_array(matrix + sp.diags_array(np.where(diagonal == 0, 1.0, 0.0)))
+        whole.sort_indices()
+        whole.setdiag(diagonal.numpy())
+        x, b = np.random.default_rng(6).standard_normal((2, len(diagonal), 1))
+        arrays = weight, diagonal, torch.from_numpy(x), torch.from_numpy(b)
+        assert np.array_equal(compiled.residual(start, source, *arrays), b - whole @ x)
+
+    def test_carefully_is_that_of_exact_arithmetic(self, kernels, matrix):
+        """Where float64 cancels all digits: b is A x, rounded."""
+        start, source, weight, diagonal = in_torch.split_rows(*rows(matrix), exact=False, average=True)
+        n = min(len(diagonal), 60)
+        x = np.random.default_rng(5).standard_normal((len(diagonal), 2)) * [1.0, 1e30]
+        b = matrix @ x
+        r = kernels.careful_residual(start, source, weight, diagonal, torch.from_numpy(x), torch.from_numpy(b)).numpy()
+        for i, c in itertools.product(range(n), range(2)):
+            entries = range(matrix.indptr[i], matrix.indptr[i + 1])
+            products = [Fraction(matrix.data[e]) * Fraction(x[matrix.indices[e], c]) for e in entries]
+            exact = Fraction(b[i, c]) - sum(products)
+            size = sum(map(abs, products))
+            assert (
+                abs(exact - Fraction(r[i, c])) <= 1e-15 * abs(exact) + Fraction(len(products) ** 2 * 2.0**-100) * size
+            )
