@@ -6,8 +6,11 @@ peer alone, and that can be ended when it takes too long or too much.
 
 import math
 import multiprocessing
+import os
 import resource
+import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
@@ -149,6 +152,15 @@ def _processes() -> BaseContext:
     return context
 
 
+def _end(process: int) -> None:
+    """Kill a process and all that it has started: what went on running would share the machine with later runs."""
+    for children in Path(f"/proc/{process}/task").glob("*/children"):
+        for child in children.read_text().split():
+            _end(int(child))
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
+
+
 def run_trial(peer: Peer, A: sp.csr_array, b: np.ndarray, rtol: float, limit: float) -> Trial:
     """Run a peer once, in a process of its own.
 
@@ -180,6 +192,6 @@ def run_trial(peer: Peer, A: sp.csr_array, b: np.ndarray, rtol: float, limit: fl
         child.join()
         return Trial("failed", f"its process ended with code {child.exitcode}")
     finally:
-        child.kill()
+        _end(child.pid)
         child.join()
         ours.close()

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from gabp.app.command import main
 from gabp.app.comparison import Plan, Problem, Quartiles, compare
 from gabp.app.comparison_figure import overview_figure, problem_figure, save_comparison_figure
 from gabp.app.comparison_table import comparison_table, headline_table, markdown_table
-from gabp.app.peers import PEERS, Peer, TimedInProcess, pick_peers, prepare_krylov
+from gabp.app.peers import PEERS, Peer, Run, TimedInProcess, pick_peers, prepare_krylov
 from gabp.app.trial import relative_residual, run_trial
 
 pytestmark = pytest.mark.slow  # a process for each peer
@@ -92,6 +94,22 @@ def test_trial_of_a_peer_that_gives_up(problem):
 
 def test_trial_of_a_peer_that_takes_too_long(problem):
     assert run_trial(PEERS["cg"], problem.A, problem.b, 1e-8, 0.0).status == "too slow"
+
+
+def _sleep_in_another_process(folder: Path, A: sp.csr_array, b: np.ndarray, rtol: float) -> Run:
+    if A.shape[0] == 40:  # not the warm-up
+        sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        (folder / "process").write_text(str(sleeper.pid))
+        sleeper.wait()
+    return Run(np.zeros_like(b), 0.0, 0.0, 1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the processes of a peer are found in Linux's /proc")
+def test_nothing_is_left_running_of_a_peer_that_takes_too_long(problem, tmp_path):
+    peer = Peer("sleeper", "krylov", partial(_sleep_in_another_process, tmp_path))
+    assert run_trial(peer, problem.A, problem.b, 1e-8, 3.0).status == "too slow"
+    status = Path(f"/proc/{(tmp_path / 'process').read_text()}/status")
+    assert not status.exists() or "State:\tZ" in status.read_text()
 
 
 def test_trial_tightens_what_a_peer_is_asked_for(problem):
