@@ -69,7 +69,7 @@ class Peer:
     modules: tuple[str, ...] = ()
     symmetric_only: bool = True
     absence: Callable[[], str] = str
-    settles: float = 0.0
+    settles: float = 0.05  # OpenBLAS and OpenMP need some 20 ms
 
     @property
     def missing(self) -> str:

@@ -52,7 +52,9 @@ class Hierarchy:
     Strongly coupled variables are clustered by double pairwise matching and tied together; the coarse model
     ``PᵀAP`` is a Gaussian model again. On the way down a level's forward elimination sweep, on the way up its
     backward sweep; coarse models are accelerated by up to two steps of conjugate gradients (the K-cycle of
-    Notay 2010), the coarsest is eliminated exactly.
+    Notay 2010), the coarsest is eliminated exactly. There is no coarser model where every neighbourhood is held firmly
+    (its rows are well above their couplings), and where no order of the rows brings neighbours together: the one is
+    swept on its own, for the other its diagonal alone preconditions.
 
     Parameters
     ----------

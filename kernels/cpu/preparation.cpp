@@ -9,6 +9,7 @@ namespace {
 
 constexpr double many_across = 0.25;    // couplings across blocks above this share call for another order, ...
 constexpr double most_across = 0.5;     // ... and above this one leave a sweep within blocks little to see
+constexpr std::int32_t stretch_rows = 1024;  // that are near each other where few couplings lie across blocks
 constexpr std::size_t ball_rows = 1000;  // a neighbourhood of this size ...
 constexpr double ball_inner = 0.4;      // ... keeps at least this share of its couplings inside on a mesh
 constexpr int balls = 5;
@@ -36,6 +37,7 @@ Preparation<W>::Preparation(std::int32_t n, const std::int64_t *start, const std
     : n_(n), start_(start), column_(column), weight_(weight), given_diagonal_(diagonal), diagonal_(n), slack_(n) {
     const Survey survey = look_through(team);
     norm_bound_ = survey.norm;
+    grounding_ = survey.grounding;
     if (order == nullptr) {
         choose_order(survey);
     } else if (order->size() > 0) {
@@ -62,8 +64,15 @@ typename Preparation<W>::Survey Preparation<W>::look_through(Team &team) {
     std::vector<Survey> part(block.size() - 1);
     team.each(static_cast<std::int64_t>(part.size()), [&](std::int64_t k) {
         const std::int32_t begin = block[k], end = block[k + 1];
+        const std::int32_t stretches = std::max((end - begin) / stretch_rows, 1);
         Survey s;
+        std::int32_t stretch = 0, stop = begin;
+        double held = 0.0;
         for (std::int32_t i = begin; i < end; ++i) {
+            if (i == stop) {
+                stop = begin + static_cast<std::int32_t>(std::int64_t(end - begin) * ++stretch / stretches);
+                held = 0.0;
+            }
             const std::int64_t first = start_[i], last = start_[i + 1];
             const double d = given_diagonal_[i];
             double sum = 0.0, slack = d;
@@ -78,6 +87,8 @@ typename Preparation<W>::Survey Preparation<W>::look_through(Team &team) {
             s.largest = std::max(s.largest, d);
             s.norm = std::max(s.norm, d + sum);
             s.couplings += sum;
+            if (sum < d) held += 1.0 - sum / d;
+            if (i + 1 == stop) s.grounding = std::min(s.grounding, held * stretches / (end - begin));
             if (first == last || (column_[first] >= begin && column_[last - 1] < end)) continue;
             for (std::int64_t e = first; e < last; ++e)
                 if (column_[e] < begin || column_[e] >= end) s.across += std::abs(static_cast<double>(weight_[e]));
@@ -91,6 +102,7 @@ typename Preparation<W>::Survey Preparation<W>::look_through(Team &team) {
         all.norm = std::max(all.norm, s.norm);
         all.couplings += s.couplings;
         all.across += s.across;
+        all.grounding = std::min(all.grounding, s.grounding);
     }
     return all;
 }

@@ -21,6 +21,9 @@ public:
     Array<double> take_scale() { return std::move(scale_); }        // S, in the new order; powers of two
     bool is_mesh() const { return is_mesh_; }  // false: neighbourhoods grow like a tree's, clusters cannot hold them
     bool scattered() const { return scattered_; }  // no mesh, and most couplings lie between row blocks
+    // The smallest mean, over stretches of rows in the user's order, of the share of a diagonal entry that its row's
+    // couplings leave: how firmly each neighbourhood is held. 0 where rows were moved.
+    double grounding() const { return order_.size() > 0 ? 0.0 : grounding_; }
     double norm_bound() const { return norm_bound_; }  // of rows(): the largest absolute row sum
 
 private:
@@ -28,6 +31,7 @@ private:
         double smallest = INFINITY, largest = 0.0;  // diagonal entries
         double norm = 0.0;                          // the largest absolute row sum
         double couplings = 0.0, across = 0.0;       // sums of magnitudes: all, and those between row blocks
+        double grounding = 1.0;
     };
     Survey look_through(Team &team);  // and fills diagonal_ and slack_
     void choose_order(const Survey &survey);
@@ -46,7 +50,7 @@ private:
     Array<std::int64_t> own_start_;
     Array<std::int32_t> own_column_;
     Array<W> own_weight_;
-    double norm_bound_ = 0.0;
+    double norm_bound_ = 0.0, grounding_ = 0.0;
     bool is_mesh_ = true, scattered_ = false;
 };
 

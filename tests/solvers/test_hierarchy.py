@@ -100,6 +100,27 @@ def test_the_last_level_and_no_other_is_eliminated():
     assert [level.exact for level in levels] == [False] * (len(levels) - 1) + [True]
 
 
+@pytest.mark.parametrize(
+    ("A", "levels"),
+    [(grid(120, 110, shift=0.1), 1), (grid(120, 110, shift=0.001), 2)],
+    ids=["held everywhere", "held loosely"],
+)
+def test_a_model_that_is_held_everywhere_needs_no_coarser_ones(A, levels):
+    hierarchy = prepare(A)
+    assert min(len(hierarchy.levels), 2) == levels
+    b = np.random.default_rng(25).standard_normal((A.shape[0], 1))
+    x, steps = solve(hierarchy, A, b)
+    assert relative_residual(A, x, b) <= 1e-8
+    assert steps <= 40
+
+
+def test_one_loose_stretch_calls_for_a_hierarchy():
+    slack = np.full(150 * 100, 0.5)
+    slack[: 40 * 100] = 0.0
+    A = sp.csr_array(grid(150, 100, closed=True) + sp.diags_array(slack))
+    assert len(prepare(A).levels) > 1
+
+
 class TestScatteredCouplings:
     """Where no order brings neighbours together, the diagonal is all the preconditioner; rows are read in place."""
 
