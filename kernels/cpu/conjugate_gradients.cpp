@@ -49,7 +49,7 @@ void ConjugateGradients::measure() {
 }
 
 Failure ConjugateGradients::step() {
-    if (++steps_ == varied_steps) {
+    if (++steps_ == varied_steps && passage_.varies()) {
         passage_.use(Cycle::v);
         std::fill(energy_.begin(), energy_.end(), 0.0);  // no direction before the first of a new sequence
     }

@@ -140,6 +140,15 @@ Passage::Passage(const Hierarchy &hierarchy, int columns, Cycle cycle, Team &tea
     dots_.resize(blocks * product_dots * static_cast<std::size_t>(columns));
 }
 
+bool Passage::accelerates(const Model &coarse) const {
+    return kind_ == Cycle::k && coarse.matrix.n >= fewest_accelerated && coarse.exact.empty();
+}
+
+bool Passage::varies() const {
+    const std::vector<Model> &models = hierarchy_.models();
+    return std::any_of(models.begin() + 1, models.end(), [&](const Model &coarse) { return accelerates(coarse); });
+}
+
 void Passage::cycle(std::size_t l, const float *b, float *out) {
     const Model &model = hierarchy_.models()[l];
     if (!model.exact.empty()) {
@@ -171,7 +180,7 @@ void Passage::after_forward(std::size_t l, const float *b, float *out) {
         kernel_.restrict_residual(view, m.block_run[k], m.block_run[k + 1], x, coarse.b.data());
     });
     const Model &next = hierarchy_.models()[l + 1];
-    if (kind_ == Cycle::k && next.matrix.n >= fewest_accelerated && next.exact.empty())
+    if (accelerates(next))
         accelerate(l + 1);
     else
         cycle(l + 1, coarse.b.data(), coarse.c.data());

@@ -72,6 +72,7 @@ public:
     // The same where x = (D + L)^-1 b has been computed on the finest level (into half()).
     void finish(const float *b, float *out) { after_forward(0, b, out); }
     void use(Cycle cycle) { kind_ = cycle; }
+    bool varies() const;  // from one application to the next, with what coarse models are given
     bool splits() const { return hierarchy_.models().front().exact.empty(); }
     float *half() { return vector_.front().x.data(); }
 
@@ -79,6 +80,7 @@ private:
     struct Vectors {
         Array<float> b, x, c, image, d;
     };
+    bool accelerates(const Model &coarse) const;
     void cycle(std::size_t l, const float *b, float *out);
     void after_forward(std::size_t l, const float *b, float *out);
     void accelerate(std::size_t l);
