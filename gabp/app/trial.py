@@ -154,9 +154,10 @@ def _processes() -> BaseContext:
 
 def _end(process: int) -> None:
     """Kill a process and all that it has started: what went on running would share the machine with later runs."""
-    for children in Path(f"/proc/{process}/task").glob("*/children"):
-        for child in children.read_text().split():
-            _end(int(child))
+    for thread in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(OSError):  # the thread has ended meanwhile
+            for child in thread.read_text().split():
+                _end(int(child))
     with suppress(ProcessLookupError):
         os.kill(process, signal.SIGKILL)
 
