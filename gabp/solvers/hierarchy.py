@@ -194,7 +194,7 @@ class HierarchyCorrection:
     def advance(self, steps: int) -> tuple[int, Status | None]:
         done, suspect = 0, True
         while suspect and done < steps:
-            more, suspect, _ = self._solve.advance(steps - done, self.target, _STALLED_STEPS)
+            more, suspect = self._solve.advance(steps - done, self.target, _STALLED_STEPS)
             done += more
             status = self._proven() if suspect else None
             if status is not None:

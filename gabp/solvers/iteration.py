@@ -89,8 +89,8 @@ def rounding_units(system: System, x: Tensor, b: Tensor, residual: Tensor) -> fl
     backward error in norms, this does not take the small parts of a badly scaled x for solved when the large ones are.
     """
     terms = (system.graph.start.diff() + 2.0).sqrt()[:, None]
-    rounding = (torch.finfo(torch.float64).eps * terms * system.term_sizes(x, b)).norm(dim=0)
-    return float((residual.norm(dim=0) / torch.where(rounding > 0, rounding, 1.0)).max())
+    rounding = column_norms(torch.finfo(torch.float64).eps * terms * system.term_sizes(x, b))
+    return float((column_norms(residual) / torch.where(rounding > 0, rounding, 1.0)).max())
 
 
 def is_at_rounding(system: System, x: Tensor, b: Tensor, residual: Tensor) -> bool:
@@ -155,7 +155,7 @@ class _Iteration:
             if self.iterations >= request.maxiter:
                 break
             r = self.system.careful_residual(self.best_x, request.b)
-            status, _, _ = self._correct(self.best_x, r, _CAREFUL_SHARE * r.norm(dim=0))
+            status, _, _ = self._correct(self.best_x, r, _CAREFUL_SHARE * column_norms(r))
             if status is not None and status is not Status.SINGULAR:
                 return status
             if not self.best < before:

@@ -1,6 +1,7 @@
 // Norms of the columns of (n, k) arrays. The sums are those of fixed stretches of rows, added in their order, so
 // that the bits do not depend on the threads.
 #include "pool.hpp"
+#include "sweep_kernels.hpp"
 #include "tensors.hpp"
 
 #include <algorithm>
@@ -12,17 +13,8 @@ namespace gabp {
 namespace {
 
 constexpr std::int64_t rows_per_task = 16384;
-constexpr int lanes = 8;  // sums that do not wait for each other
 
-double sum_of_squares(const double *x, std::int64_t count) {
-    double sum[lanes] = {}, total = 0.0;
-    std::int64_t t = 0;
-    for (; t + lanes <= count; t += lanes)
-        for (int l = 0; l < lanes; ++l) sum[l] += x[t + l] * x[t + l];
-    for (; t < count; ++t) total += x[t] * x[t];
-    for (int l = 0; l < lanes; ++l) total += sum[l];
-    return total;
-}
+double sum_of_squares(const double *x, std::int64_t count) { return sweep_kernels(1).row_dot(x, x, count); }
 
 // As integers, the bits of magnitudes are in the order of the magnitudes, and NaN is above all.
 double largest_magnitude(const double *x, std::int64_t count) {

@@ -48,7 +48,8 @@ void ConjugateGradients::measure() {
     for (int c = 0; c < width_; ++c) norm_[c] = std::sqrt(dots_[c]);
 }
 
-Failure ConjugateGradients::step() {
+void ConjugateGradients::step() {
+    begin_step();
     if (++steps_ == varied_steps && passage_.varies()) {
         passage_.use(Cycle::v);
         std::fill(energy_.begin(), energy_.end(), 0.0);  // no direction before the first of a new sequence
@@ -81,17 +82,10 @@ Failure ConjugateGradients::step() {
         kernel_.advance_direction(view, m.block_run[k], m.block_run[k + 1], g, z, dots_.data() + k * direction_dots * w);
     });
     sum_blocks(blocks, direction_dots);
-    Failure failure = Failure::none;
     bool uncertain = false;
-    gained_energy_ = false;
     for (int c = 0; c < w; ++c) {
-        const double energy = dots_[c], match = dots_[w + c], length2 = dots_[2 * w + c];
         const double image2 = dots_[3 * w + c], overlap = dots_[4 * w + c];
-        alpha_[c] = 0.0;
-        energy_[c] = energy;
-        if (length2 == 0.0) continue;
-        const Failure f = choose_step(c, energy, match, curvature_rounding * hierarchy_.norm_bound() * length2);
-        if (f != Failure::none) failure = f;
+        choose_step(c, dots_[c], dots_[w + c], dots_[2 * w + c], hierarchy_.norm_bound());
         if (alpha_[c] == 0.0) continue;
         const double left = norm_[c] * norm_[c] - 2.0 * alpha_[c] * overlap + alpha_[c] * alpha_[c] * image2;
         if (!(left > cancelled * norm_[c] * norm_[c])) uncertain = true;
@@ -101,7 +95,6 @@ Failure ConjugateGradients::step() {
         settle();
         measure();
     }
-    return failure;
 }
 
 // Applies the last step to the solution and the residual, which otherwise waits for the next forward sweep.

@@ -12,7 +12,7 @@ public:
     ConjugateGradients(const Hierarchy &hierarchy, const double *residual, std::int64_t stride, int columns,
                        Cycle cycle, Team &team);
 
-    Failure step() override;
+    void step() override;
     void write_solution(double *out, std::int64_t stride) override;
     void write_direction(int column, double *out) const override;
 

@@ -41,24 +41,17 @@ void DiagonalGradients::choose_direction() {
     std::copy(dots_.begin(), dots_.begin() + width_, match_.begin());
 }
 
-Failure DiagonalGradients::step() {
+void DiagonalGradients::step() {
     const SlotView &rows = hierarchy_.slots();
     const int blocks = static_cast<int>(block_.size()) - 1, w = width_;
-    if (suspect_) choose_direction();
-    gained_energy_ = false;
+    if (suspect_ >= 0) choose_direction();
+    begin_step();
     team_.each(blocks, [&](std::int64_t k) {
         kernel_.slot_product(rows, block_[k], block_[k + 1], direction_.data(), image_.data(),
                              dots_.data() + k * slot_dots * w);
     });
     sum_blocks(blocks, slot_dots);
-    Failure failure = Failure::none;
-    for (int c = 0; c < w; ++c) {
-        const double length2 = dots_[w + c];
-        alpha_[c] = 0.0;
-        if (length2 == 0.0) continue;
-        const Failure f = choose_step(c, dots_[c], match_[c], curvature_rounding * hierarchy_.norm_bound() * length2);
-        if (f != Failure::none) failure = f;
-    }
+    for (int c = 0; c < w; ++c) choose_step(c, dots_[c], match_[c], dots_[w + c], hierarchy_.norm_bound());
     team_.each(blocks, [&](std::int64_t k) {
         kernel_.slot_advance(rows, block_[k], block_[k + 1], alpha_.data(), direction_.data(), image_.data(),
                              solution_.data(), residual_.data(), dots_.data() + k * slot_dots * w);
@@ -68,9 +61,7 @@ Failure DiagonalGradients::step() {
         norm_[c] = std::sqrt(dots_[c]);
         beta_[c] = energy_[c] > 0.0 ? -dots_[w + c] / energy_[c] : 0.0;
     }
-    suspect_ = failure != Failure::none;  // the direction is its witness, until the next step
-    if (!suspect_) choose_direction();
-    return failure;
+    if (suspect_ < 0) choose_direction();
 }
 
 void DiagonalGradients::write_solution(double *out, std::int64_t stride) {

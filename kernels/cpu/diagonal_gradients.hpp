@@ -12,12 +12,12 @@ public:
     // residual: (n, columns) by rows with the given stride; columns is 1 to 8.
     DiagonalGradients(const Hierarchy &hierarchy, const double *residual, std::int64_t stride, int columns, Team &team);
 
-    Failure step() override;
+    void step() override;
     void write_solution(double *out, std::int64_t stride) override;
     void write_direction(int column, double *out) const override;
 
 private:
-    void choose_direction();
+    void choose_direction();  // a suspect one is kept until the next step, as a witness
 
     const Hierarchy &hierarchy_;
     const std::vector<std::int32_t> &block_;
@@ -27,7 +27,6 @@ private:
     // exact for whatever direction it is; rounding costs no more than some of the conjugacy.
     Array<float> direction_;
     std::vector<double> match_;  // p'r
-    bool suspect_ = false;       // the direction that failed is kept as a witness
 };
 
 }  // namespace gabp

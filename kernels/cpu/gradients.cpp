@@ -3,24 +3,28 @@
 namespace gabp {
 namespace {
 
-constexpr double trace = 1e-4;  // of the energy gained by all steps, that still counts as a gain
+constexpr double rounding = 1e-14;  // curvature below this share of |A||p|^2 is noise
+constexpr double trace = 1e-4;      // of the energy gained by all steps, that still counts as a gain
 
 }  // namespace
 
-Failure Gradients::choose_step(int column, double energy, double match, double noise) {
-    Failure failure = Failure::none;
+void Gradients::begin_step() {
+    gained_energy_ = false;
+    suspect_ = -1;
+}
+
+void Gradients::choose_step(int column, double energy, double match, double length2, double norm_bound) {
     alpha_[column] = 0.0;
     energy_[column] = energy;
-    if (!(energy > noise)) {
-        failure = energy < -noise ? Failure::not_positive_definite : Failure::breakdown;
-        failed_column_ = column;
+    if (length2 == 0.0) return;
+    if (!(energy > rounding * norm_bound * length2)) {
+        suspect_ = column;
         energy_[column] = 0.0;
-        if (!(energy > 0.0)) return failure;
+        if (!(energy > 0.0)) return;
     }
     alpha_[column] = match / energy;
     gained_[column] += alpha_[column] * match;
     if (alpha_[column] * match > trace * gained_[column]) gained_energy_ = true;
-    return failure;
 }
 
 void Gradients::sum_blocks(int blocks, int count) {

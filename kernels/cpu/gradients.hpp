@@ -8,13 +8,11 @@
 
 namespace gabp {
 
-enum class Failure { none, not_positive_definite, breakdown };
-
 class Gradients {
 public:
     virtual ~Gradients() = default;
     // One step; the norms of the residuals are known afterwards.
-    virtual Failure step() = 0;
+    virtual void step() = 0;
     virtual void write_solution(double *out, std::int64_t stride) = 0;
     virtual void write_direction(int column, double *out) const = 0;
     const std::vector<double> &norms() const { return norm_; }  // of the residuals, by the recurrence
@@ -22,7 +20,8 @@ public:
     // A is ill-conditioned, the norm of the residual rises for long before it falls.
     bool gained_energy() const { return gained_energy_; }
     int columns() const { return columns_; }
-    int failed_column() const { return failed_column_; }
+    // A column along whose last direction A has no curvature beyond rounding, or -1.
+    int suspect() const { return suspect_; }
 
 protected:
     explicit Gradients(int columns)
@@ -30,8 +29,10 @@ protected:
           alpha_(static_cast<std::size_t>(width_)), beta_(alpha_.size()), energy_(alpha_.size()), norm_(alpha_.size()),
           gained_(alpha_.size()) {}
 
-    // Sets alpha and energy of a column from p'Ap, p'r and what curvature no more than rounding would leave.
-    Failure choose_step(int column, double energy, double match, double noise);
+    // No column has gained, nor is it suspect, before its step is chosen.
+    void begin_step();
+    // Sets alpha and energy of a column from p'Ap, p'r, |p|^2 and a bound of |A|.
+    void choose_step(int column, double energy, double match, double length2, double norm_bound);
     // Adds up the sums of all blocks, `count` for each.
     void sum_blocks(int blocks, int count);
 
@@ -40,9 +41,7 @@ protected:
     std::vector<double> alpha_, beta_, energy_, norm_, dots_;
     std::vector<double> gained_;  // energy, by all steps
     bool gained_energy_ = false;  // by the last
-    int failed_column_ = -1;
+    int suspect_ = -1;
 };
-
-constexpr double curvature_rounding = 1e-14;  // curvature below this share of |A||p|^2 is noise
 
 }  // namespace gabp

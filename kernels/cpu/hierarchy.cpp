@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace gabp {
 namespace {
@@ -12,18 +13,18 @@ namespace {
 // A model is solved by elimination if the factor has no more numbers than this; coarse ones are visited often.
 constexpr std::int64_t exact_numbers_finest = 300000, exact_numbers_coarse = 40000;
 constexpr std::int32_t largest_exact = 10000;
-constexpr double least_contraction = 0.8;          // coarse n / fine n above which coarser models are not worth it
-constexpr double least_inner = 0.12;    // couplings within clusters below which the graph is no mesh, ...
-constexpr double most_couplings = 0.5;  // ... unless the coarse model has fewer than this share of the couplings
-constexpr std::int32_t fewest_accelerated = 10000;  // rows; the many visits of smaller models would cost too much
-constexpr double second_step = 0.25;               // residual left by the first coarse step that calls for a second
+constexpr double least_contraction = 0.8;  // coarse n / fine n above which coarser models are not worth it
+constexpr double least_inner = 0.12;       // couplings within clusters below which the graph is no mesh, ...
+constexpr double most_couplings = 0.5;     // ... unless the coarse model has fewer than this share of the couplings
+constexpr std::int32_t fewest_accelerated = serial_rows;  // the many visits of smaller models would cost too much
+constexpr double second_step = 0.25;  // residual left by the first coarse step that calls for a second
 constexpr std::int64_t slots_per_block = 1 << 17;
 // Grounding (see Preparation) above which sweeps of the one model are done before coarser ones have been made. Steps
 // go as its root: 30 at 0.025. They cost a sixth of a cycle through a hierarchy as long as the model stays in the
 // cache, and half of one where it does not.
 constexpr double well_grounded = 0.06, well_grounded_in_cache = 0.015;
 constexpr std::int64_t in_cache = 1 << 20;  // rows and couplings
-constexpr double parallel = 1e-7;                  // the second direction adds nothing below this share of its energy
+constexpr double parallel = 1e-7;  // the second direction adds nothing below this share of its energy
 
 }  // namespace
 
@@ -34,7 +35,7 @@ Hierarchy::Hierarchy(Preparation<W> &&prepared, const Hierarchy *like, Team &tea
     n_ = rows.n;
     couplings_ = rows.start[rows.n];
     if (prepared.scattered()) {
-        keep_slots(rows, team);
+        keep_slots(rows, prepared.take_diagonal(), team);
         return;
     }
     const double enough = n_ + couplings_ <= in_cache ? well_grounded_in_cache : well_grounded;
@@ -54,18 +55,16 @@ void Hierarchy::weigh_norm(Team &team) {
 }
 
 template <class W>
-void Hierarchy::keep_slots(const RowsView<W> &rows, Team &team) {
-    slot_diagonal_ = Array<double>(rows.n);
+void Hierarchy::keep_slots(const RowsView<W> &rows, Array<double> &&diagonal, Team &team) {
+    slot_diagonal_ = std::move(diagonal);
     slot_inverse_ = Array<float>(rows.n);
     slot_block_.push_back(0);
     for (std::int32_t i = 1; i < rows.n; ++i)
         if (rows.start[i] - rows.start[slot_block_.back()] >= slots_per_block) slot_block_.push_back(i);
     slot_block_.push_back(rows.n);
     team.each(static_cast<std::int64_t>(slot_block_.size()) - 1, [&](std::int64_t k) {
-        for (std::int32_t i = slot_block_[k]; i < slot_block_[k + 1]; ++i) {
-            slot_diagonal_[i] = rows.diagonal[i];
-            slot_inverse_[i] = static_cast<float>(1.0 / rows.diagonal[i]);
-        }
+        for (std::int32_t i = slot_block_[k]; i < slot_block_[k + 1]; ++i)
+            slot_inverse_[i] = static_cast<float>(1.0 / slot_diagonal_[i]);
     });
     slots_ = {rows.start, rows.column, nullptr, nullptr, slot_diagonal_.data(), slot_inverse_.data()};
     if constexpr (sizeof(W) == sizeof(float))
@@ -128,7 +127,7 @@ Passage::Passage(const Hierarchy &hierarchy, int columns, Cycle cycle, Team &tea
         if (l > 0) {
             v.b = Array<float>(size);
             v.c = Array<float>(size);
-            if (cycle == Cycle::k && m.n >= fewest_accelerated) {
+            if (accelerates(hierarchy.models()[l])) {
                 v.image = Array<float>(size);
                 v.d = Array<float>(size);
             }

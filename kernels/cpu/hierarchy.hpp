@@ -47,7 +47,7 @@ private:
     template <class W>
     void build(const RowsView<W> &rows, bool contract_further, const Hierarchy *like, Team &team);
     template <class W>
-    void keep_slots(const RowsView<W> &rows, Team &team);
+    void keep_slots(const RowsView<W> &rows, Array<double> &&diagonal, Team &team);
     void weigh_norm(Team &team);  // in the user's units
 
     std::int32_t n_;

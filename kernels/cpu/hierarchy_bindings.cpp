@@ -14,8 +14,6 @@
 namespace gabp {
 namespace {
 
-constexpr std::int32_t serial_rows = 10000;
-
 int team_size(std::int64_t n, int threads) { return n < serial_rows ? 1 : std::max(threads, 1); }
 
 template <class W>
@@ -137,33 +135,28 @@ public:
     Correction &operator=(const Correction &) = delete;
 
     // Up to `steps` steps, until every column's norm is within its target or none has gained, in norm or in energy,
-    // for `patience` steps or half of all, if that is more: (done, failure, column).
+    // for `patience` steps or half of all, if that is more, or a direction is suspect (see `witness`): (done, suspect).
     nb::tuple advance(std::int64_t steps, Vector<const double> target, std::int64_t patience) {
         require(static_cast<std::int64_t>(target.shape(0)) == columns_, "target must have one entry per column");
         std::int64_t done = 0;
-        Failure failure = Failure::none;
-        std::int64_t column = -1;
+        suspect_ = -1;
         {
             nb::gil_scoped_release release;
-            for (; done < steps && failure == Failure::none && idle_ < std::max(patience, taken_ / 2); ++done) {
+            for (; done < steps && suspect_ < 0 && idle_ < std::max(patience, taken_ / 2); ++done) {
                 bool all = true, gained = false;
                 for (std::size_t g = 0; g < group_.size(); ++g) {
                     if (reached(g, target.data())) continue;
                     all = false;
-                    const Failure f = group_[g]->step();
+                    group_[g]->step();
                     gained = lowered(g) || group_[g]->gained_energy() || gained;
-                    if (f != Failure::none) {
-                        failure = f;
-                        column = static_cast<std::int64_t>(g) * 8 + group_[g]->failed_column();
-                        failed_ = g;
-                    }
+                    if (group_[g]->suspect() >= 0) suspect_ = static_cast<int>(g);
                 }
                 if (all) break;
                 idle_ = gained ? 0 : idle_ + 1;
                 ++taken_;
             }
         }
-        return nb::make_tuple(done, static_cast<int>(failure), column);
+        return nb::make_tuple(done, suspect_ >= 0);
     }
 
     void estimate(Columns<double> out) {
@@ -179,10 +172,11 @@ public:
         return all;
     }
 
+    // The direction along which A has no curvature beyond rounding.
     void witness(Vector<double> out) const {
         require(static_cast<std::int32_t>(out.shape(0)) == n_, "out must have n entries");
-        require(group_[failed_]->failed_column() >= 0, "no step has failed");
-        group_[failed_]->write_direction(group_[failed_]->failed_column(), out.data());
+        require(suspect_ >= 0, "no direction is suspect");
+        group_[suspect_]->write_direction(group_[suspect_]->suspect(), out.data());
     }
 
 private:
@@ -210,7 +204,7 @@ private:
     std::int64_t columns_;
     Team team_;
     std::vector<std::unique_ptr<Gradients>> group_;
-    std::size_t failed_ = 0;
+    int suspect_ = -1;  // the group that met a suspect direction in its last step
     std::vector<double> lowest_;
     std::int64_t idle_ = 0, taken_ = 0;
 };

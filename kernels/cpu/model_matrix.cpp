@@ -6,7 +6,6 @@ namespace gabp {
 namespace {
 
 constexpr std::int32_t shortest_run = 16;
-constexpr std::int32_t serial_rows = 10000;   // below this many rows a level is one block, swept by one thread
 constexpr std::int32_t rows_per_block = 65536;
 constexpr std::int32_t shared_evenly = 4;  // blocks come in multiples of it, so that threads have as many each
 constexpr std::int32_t most_blocks = 64;

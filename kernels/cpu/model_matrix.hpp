@@ -36,6 +36,9 @@ struct Rows {
     }
 };
 
+// Below this many rows a model is one block, swept by one thread.
+constexpr std::int32_t serial_rows = 10000;
+
 // Row blocks are swept independently of each other. Their number depends on n alone, so that the bits do not
 // depend on the threads.
 std::vector<std::int32_t> row_blocks(std::int32_t n);

@@ -19,6 +19,7 @@ public:
     RowsView<W> rows() const;
     Array<std::int32_t> take_order() { return std::move(order_); }  // row i of rows() is the user's row order[i]
     Array<double> take_scale() { return std::move(scale_); }        // S, in the new order; powers of two
+    Array<double> take_diagonal() { return std::move(diagonal_); }  // that of rows()
     bool is_mesh() const { return is_mesh_; }  // false: neighbourhoods grow like a tree's, clusters cannot hold them
     bool scattered() const { return scattered_; }  // no mesh, and most couplings lie between row blocks
     // The smallest mean, over stretches of rows in the user's order, of the share of a diagonal entry that its row's
