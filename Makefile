@@ -19,7 +19,7 @@ demo: $(VENV)/.installed
 	$(BIN)/gabp demo --out demo
 
 test: $(VENV)/.installed
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist worksteal
 
 test-slow: $(VENV)/.installed
 	$(BIN)/pytest -m slow
@@ -33,7 +33,7 @@ sanitize: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --no-deps --target $(SANITIZED) --config-settings=wheel.cmake=true \
 	    --config-settings=cmake.build-type=Debug --config-settings=cmake.define.GABP_SANITIZE=ON .
 	for level in plain v3 v4; do \
-	    GABP_LEVEL=$$level PYTHONPATH=$(SANITIZED) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	    GABP_ISA=$$level PYTHONPATH=$(SANITIZED) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	    LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	    $(BIN)/pytest tests/kernels || exit 1; \
 	done

@@ -19,11 +19,11 @@ import gabp
 from bench.problems import problem_with_file
 from bench.run import CHECKOUT, RESULTS, describe_run
 from bench.systems import SYSTEMS, systems
-from gabp.app.comparison import Comparison, Plan, Problem, Timed, compare
-from gabp.app.comparison_record import comparison_record
-from gabp.app.comparison_table import geometric_mean, markdown_table, seconds
-from gabp.app.json_text import json_text
-from gabp.app.peers import PEERS, pick_peers
+from gabp.cli.json_text import json_text
+from gabp.compare.comparison import Comparison, Plan, Problem, Timed, compare
+from gabp.compare.peers import PEERS, pick_peers
+from gabp.compare.record import comparison_record
+from gabp.compare.table import geometric_mean, markdown_table, seconds
 
 SUPERLU = ("scipy spsolve", "scipy splu symmetric")
 FACTORS = {"PARDISO": "PARDISO", "CHOLMOD (cholespy)": "CHOLMOD", "CHOLMOD (scikit-sparse)": "CHOLMOD"}

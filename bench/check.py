@@ -11,9 +11,9 @@ import scipy.sparse as sp
 
 import gabp
 from bench.problems import PROBLEMS
-from gabp.app.comparison_table import markdown_table, seconds
-from gabp.app.json_text import json_text
-from gabp.app.machine import describe_commit, describe_machine
+from gabp.cli.json_text import json_text
+from gabp.compare.machine import describe_commit, describe_machine
+from gabp.compare.table import markdown_table, seconds
 
 RESULTS = Path(__file__).with_name("results")
 SHOWN = ("Poisson 2-D", "grid 2-D + 0.1", "Poisson 3-D")

@@ -2,7 +2,7 @@
 
 ``python -m bench.gpu`` writes Markdown to bench/results/gpu.md. Without a GPU it prints what the model predicts, and
 says so: *modelled, not measured*. Bytes are counted from the layout, operations and registers from the code that is
-compiled for sm_90; see ``kernels/cuda/cost.py``. A GPU's own bandwidth is that of a large copy, measured first.
+compiled for sm_90; see ``kernels/cuda/traffic.py``. A GPU's own bandwidth is that of a large copy, measured first.
 """
 
 import argparse
@@ -21,10 +21,11 @@ import torch
 
 import gabp
 from bench.problems import PROBLEMS
-from gabp.app.comparison_table import markdown_table
-from gabp.app.machine import describe_commit
-from gabp.kernels import cuda, eager
-from gabp.kernels.recording import record
+from gabp.compare.machine import describe_commit
+from gabp.compare.table import markdown_table
+from gabp.kernels import cuda
+from gabp.kernels.cuda.graph_capture import record
+from gabp.kernels.torch import messages
 from gabp.solvers.device_hierarchy import DeviceCorrection, DeviceHierarchy
 from gabp.system import System, make_system, read_matrix
 
@@ -43,7 +44,7 @@ class Sweeps:
     """The sweeps of one system in one number type, where the system is."""
 
     def __init__(self, system: System, number: str) -> None:
-        self.engine, graph = cuda.load("engine"), system.graph
+        self.engine, graph = cuda.load("messages"), system.graph
         dtype = NUMBERS[number]
         self.model = (graph.start, graph.source, system.weight.to(dtype), system.diagonal.to(dtype))
         self.layout = self.engine.layout(*self.model)
@@ -68,7 +69,7 @@ class Sweeps:
         """The largest difference of means and residuals from plain torch after some sweeps, relative to the largest."""
         b = torch.ones(len(self.layout.position), 3, dtype=torch.float64, device=self.layout.node.device)
         answers = []
-        for kernels in (self.engine, eager):
+        for kernels in (self.engine, messages):
             layout = kernels.layout(*self.model)
             state = kernels.mean_state(layout, kernels.precision_fixed_point(layout, limit=1000), b)
             kernels.mean_sweeps(state, 5)
@@ -90,7 +91,7 @@ def compiled() -> dict[tuple[str, tuple[str, str], int], dict]:
 
 def launches_and_waits() -> dict[tuple[str, int], tuple[float, float]]:
     """Launches of kernels, and waits for the device, per sweep of a call that does `COUNT`; counted on a small grid."""
-    kernel, precisions = cuda.load("launch").Kernel, cuda.load("engine").Precisions
+    kernel, precisions = cuda.load("launch").Kernel, cuda.load("messages").Precisions
     call, look = kernel.__call__, precisions.look
     counts = {}
     for name, run in Sweeps(small_system(), "fp64").runs().items():
@@ -111,7 +112,7 @@ def small_system(device: str = "cpu") -> System:
 
 def model_table(systems: dict[str, System], number: str, codes: dict, counts: dict, bandwidth: dict[str, float]) -> str:
     """Bytes, operations and predicted times of each sweep on each problem."""
-    cost, kernels = cuda.load("cost"), {kernel.name: kernel for kernel in cuda.load("compiled").KERNELS}
+    cost, kernels = cuda.load("traffic"), {kernel.name: kernel for kernel in cuda.load("registry").KERNELS}
     rows = []
     for problem, system in systems.items():
         layout = Sweeps(system, number).layout
@@ -206,7 +207,7 @@ def measured_table(systems: dict[str, System], number: str, bandwidth: float) ->
     ArithmeticError
         A sweep disagrees with plain torch.
     """
-    cost, kernels = cuda.load("cost"), {kernel.name: kernel for kernel in cuda.load("compiled").KERNELS}
+    cost, kernels = cuda.load("traffic"), {kernel.name: kernel for kernel in cuda.load("registry").KERNELS}
     rows = []
     for problem, system in systems.items():
         sweeps = Sweeps(system, number)
@@ -264,7 +265,7 @@ def main(argv: list[str] | None = None) -> int:
     device = "cuda" if measured else "cpu"
     names = arguments.problems.split(",")
     systems = {name: make_system(read_matrix(PROBLEMS[name](arguments.scale).A, device)) for name in names}
-    codes, counts, bandwidth = compiled(), launches_and_waits(), cuda.load("cost").BANDWIDTH
+    codes, counts, bandwidth = compiled(), launches_and_waits(), cuda.load("traffic").BANDWIDTH
     told = "Modelled, not measured: there was no GPU."
     if measured:
         bandwidth = {torch.cuda.get_device_name(): copy_bandwidth()}

@@ -22,8 +22,8 @@ import torch
 
 import gabp
 from bench.problems import grid_laplacian
-from gabp.app.comparison_table import markdown_table
-from gabp.app.machine import describe_commit, describe_machine
+from gabp.compare.machine import describe_commit, describe_machine
+from gabp.compare.table import markdown_table
 from gabp.marginals import Conditionals, Probing, corrected_variances, make_generator
 
 PROBES = (16, 64, 256)

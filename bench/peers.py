@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from gabp.app.peers import PEERS, Peer, PeerError, Run, Solve, TimedInProcess
+from gabp.compare.peers import PEERS, Peer, PeerError, Run, Solve, TimedInProcess
 from gabp.kernels import reference
 from gabp.system import make_system, read_matrix
 

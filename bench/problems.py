@@ -12,9 +12,9 @@ import numpy as np
 import pyamg.gallery
 import scipy.sparse as sp
 
-from gabp.app.comparison import Problem
-from gabp.app.comparison_problems import problem_from_file, terrain_problem
-from gabp.app.files import read_right_hand_side
+from gabp.compare.comparison import Problem
+from gabp.compare.problems import problem_from_file, terrain_problem
+from gabp.files import read_right_hand_side
 
 __all__ = ["PROBLEMS", "problem_with_file"]
 

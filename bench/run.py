@@ -13,13 +13,13 @@ from pathlib import Path
 
 from bench.peers import SUITE_PEERS
 from bench.problems import PROBLEMS, problem_with_file
-from gabp.app.comparison import LEAST_SECONDS, Comparison, Plan, Problem, compare
-from gabp.app.comparison_figure import overview_figure, problem_figure, save_comparison_figure
-from gabp.app.comparison_record import comparison_record
-from gabp.app.comparison_table import comparison_table, headline_table
-from gabp.app.json_text import json_text
-from gabp.app.machine import describe_commit, describe_machine
-from gabp.app.peers import pick_peers
+from gabp.cli.json_text import json_text
+from gabp.compare.comparison import LEAST_SECONDS, Comparison, Plan, Problem, compare
+from gabp.compare.figure import overview_figure, problem_figure, save_comparison_figure
+from gabp.compare.machine import describe_commit, describe_machine
+from gabp.compare.peers import pick_peers
+from gabp.compare.record import comparison_record
+from gabp.compare.table import comparison_table, headline_table
 
 RESULTS = Path(__file__).with_name("results")
 CHECKOUT = RESULTS.parent.parent

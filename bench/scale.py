@@ -13,12 +13,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from bench.run import CHECKOUT, RESULTS, describe_run
-from gabp.app.comparison import Quartiles
-from gabp.app.comparison_table import markdown_table, seconds
-from gabp.app.json_text import json_text
-from gabp.app.machine import describe_commit, describe_machine
-from gabp.app.peers import PEERS
-from gabp.app.trial import run_trial
+from gabp.cli.json_text import json_text
+from gabp.compare.benchmark_run import run_trial
+from gabp.compare.comparison import Quartiles
+from gabp.compare.machine import describe_commit, describe_machine
+from gabp.compare.peers import PEERS
+from gabp.compare.table import markdown_table, seconds
 
 SIDES = (250, 500, 1000, 2000, 4000)
 LIMIT = 600.0  # seconds for one solve

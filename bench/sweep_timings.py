@@ -12,7 +12,7 @@ import scipy.sparse as sp
 import torch
 
 from bench import textbook
-from gabp.app.comparison import Problem
+from gabp.compare.comparison import Problem
 from gabp.kernels.dispatch import choose
 from gabp.system import System
 

@@ -27,13 +27,13 @@ from bench.sweep_timings import (
     triad_bandwidth,
 )
 from bench.sweeps_figure import sweeps_figure
-from gabp.app.comparison import Problem, Quartiles
-from gabp.app.comparison_figure import save_comparison_figure
-from gabp.app.comparison_table import markdown_table, seconds
-from gabp.app.json_text import json_text
-from gabp.app.machine import describe_commit, describe_machine
-from gabp.app.peers import PEERS
-from gabp.app.trial import run_trial
+from gabp.cli.json_text import json_text
+from gabp.compare.benchmark_run import run_trial
+from gabp.compare.comparison import Problem, Quartiles
+from gabp.compare.figure import save_comparison_figure
+from gabp.compare.machine import describe_commit, describe_machine
+from gabp.compare.peers import PEERS
+from gabp.compare.table import markdown_table, seconds
 from gabp.messages import settle_precisions
 from gabp.system import make_system, read_matrix
 

@@ -4,7 +4,7 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from gabp.app.comparison_figure import INK, QUIET, STYLE
+from gabp.compare.figure import INK, QUIET, STYLE
 
 __all__ = ["sweeps_figure"]
 

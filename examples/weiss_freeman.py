@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from gabp.app.weiss_freeman import figure_2, figure_3
-from gabp.app.weiss_freeman_figures import caption_3, draw_figure_2, draw_figure_3
+from gabp.demos.weiss_freeman import figure_2, figure_3
+from gabp.demos.weiss_freeman_figures import caption_3, draw_figure_2, draw_figure_3
 
 
 def main(folder: Path) -> None:

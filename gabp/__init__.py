@@ -1,8 +1,11 @@
 """Gaussian belief propagation on sparse systems: solutions, uncertainties and convergence certificates."""
 
 from gabp.api import backends, check, logdet, marginals, sample, solve
+from gabp.autograd import Solver
+from gabp.backprop import MessageTrace, backprop
 from gabp.conditions import ComputationTree, ConvergenceReport, Verdict, unwrap
-from gabp.learning import Gaussian, MaxProductResult, MessageTrace, Solver, backprop, maxproduct
+from gabp.discrete import MaxProductResult, maxproduct
+from gabp.gaussian import Gaussian
 from gabp.marginals import Marginals
 from gabp.solvers import ConvergenceError, Progress, Solution, Status, lstsq
 from gabp.system import InvalidSystemError, NotPositiveDefiniteError

@@ -2,6 +2,6 @@
 
 import sys
 
-from gabp.app.command import main
+from gabp.cli.command import main
 
 sys.exit(main())

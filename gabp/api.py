@@ -1,12 +1,13 @@
-"""Floor 5: the public functions."""
+"""Floor 6: the public functions."""
 
 from collections.abc import Callable
 from typing import Any
 
 from gabp import conditions
+from gabp.autograd import Solver
 from gabp.conditions import ConvergenceReport
+from gabp.gaussian import Gaussian
 from gabp.kernels import dispatch
-from gabp.learning import Gaussian, Solver
 from gabp.marginals import Marginals, VarianceKind
 from gabp.solvers import Progress, Solution, m_matrix_solver, recommended_method
 

@@ -6,10 +6,11 @@ from typing import Any, cast
 
 import torch
 
-from gabp.kernels import bounds, cpu, cuda, cycle, dense_factor, eager, rows
+from gabp.kernels import cpu, cuda
 from gabp.kernels.cpu import bounds as compiled_bounds
-from gabp.kernels.cpu import engine
+from gabp.kernels.cpu import messages as compiled_messages
 from gabp.kernels.cpu import rows as compiled_rows
+from gabp.kernels.torch import bounds, factor, messages, multigrid_cycle, rows
 from gabp.kernels.types import Kernels
 
 
@@ -18,12 +19,12 @@ def choose(device: torch.device | str, dtype: torch.dtype) -> Kernels:
     where = torch.device(device).type
     if dtype in (torch.float32, torch.float64):
         if where == "cuda" and triton_is_there():
-            return cast(Kernels, cuda.load("engine"))
+            return cast(Kernels, cuda.load("messages"))
         if where == "cpu":
             if cpu.extension is not None:
-                return cast(Kernels, engine)
+                return cast(Kernels, compiled_messages)
             _warn_missing_extension()
-    return cast(Kernels, eager)
+    return cast(Kernels, messages)
 
 
 def choose_coloured(device: torch.device | str) -> Any:
@@ -32,23 +33,25 @@ def choose_coloured(device: torch.device | str) -> Any:
 
 
 def choose_rows(device: torch.device | str) -> Any:
-    """The functions of `gabp.kernels.rows`, compiled where they can be."""
+    """The functions of `gabp.kernels.torch.rows`, compiled where they can be."""
     return compiled_rows if torch.device(device).type == "cpu" and cpu.extension is not None else rows
 
 
 def choose_bounds() -> Any:
-    """The functions of `gabp.kernels.bounds`, compiled where they can be."""
+    """The functions of `gabp.kernels.torch.bounds`, compiled where they can be."""
     return compiled_bounds if cpu.extension is not None else bounds
 
 
 def choose_factor() -> Any:
     """What has ``Symbolic`` and ``Factor``: sparse and compiled, or dense where the extension is missing."""
-    return cpu.extension if cpu.extension is not None else dense_factor
+    return cpu.extension if cpu.extension is not None else factor
 
 
 def choose_cycle(device: torch.device | str) -> Any:
-    """The functions of `gabp.kernels.cycle`, fused where they can be."""
-    return cuda.load("cycle") if torch.device(device).type == "cuda" and triton_is_there() else cycle
+    """The functions of `gabp.kernels.torch.multigrid_cycle`, fused where they can be."""
+    return (
+        cuda.load("multigrid_cycle") if torch.device(device).type == "cuda" and triton_is_there() else multigrid_cycle
+    )
 
 
 def cuda_missing_because() -> str | None:

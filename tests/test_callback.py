@@ -9,7 +9,7 @@ import torch
 import cases
 import gabp
 import oracles
-from honesty import assert_honest, column_norms, true_residuals
+from status_checks import assert_honest, column_norms, true_residuals
 
 GRID = cases.BY_NAME["grid_2d"]
 ITERATIVE = ["auto", "flooding", "sequential", "double-loop"]

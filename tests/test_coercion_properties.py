@@ -5,9 +5,9 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import families
 import gabp
-from honesty import as_numpy, assert_honest
+import input_kinds
+from status_checks import as_numpy, assert_honest
 
 examples = settings(max_examples=40, derandomize=True, deadline=None, database=None)
 
@@ -29,21 +29,21 @@ def dominant_systems(draw) -> tuple[sp.csr_array, np.ndarray]:
 
 
 @examples
-@given(dominant_systems(), st.sampled_from(families.MATRIX_FAMILIES), st.sampled_from(families.VECTOR_FAMILIES))
+@given(dominant_systems(), st.sampled_from(input_kinds.MATRIX_FAMILIES), st.sampled_from(input_kinds.VECTOR_FAMILIES))
 def test_any_kind_of_matrix_with_any_kind_of_data(system, matrix_family, vector_family):
     plain, values = system
     A, b = matrix_family.hold(plain), vector_family.hold(values)
-    before = families.snapshot((*matrix_family.parts(A), b))
+    before = input_kinds.snapshot((*matrix_family.parts(A), b))
     solution = gabp.solve(A, b)
     assert_honest(plain, b, solution)
     assert solution.converged
     assert type(solution.x) is type(b)
-    assert solution.x.dtype == families.expected_dtype(b)
-    assert families.snapshot((*matrix_family.parts(A), b)) == before
+    assert solution.x.dtype == input_kinds.expected_dtype(b)
+    assert input_kinds.snapshot((*matrix_family.parts(A), b)) == before
 
 
 @examples
-@given(dominant_systems(), st.sampled_from(families.MATRIX_FAMILIES))
+@given(dominant_systems(), st.sampled_from(input_kinds.MATRIX_FAMILIES))
 def test_message_passing_reads_the_same_bits_from_every_kind_of_matrix(system, family):
     plain, b = system
     straight = gabp.solve(plain, b, method="sequential", rtol=1e-12)
@@ -66,7 +66,7 @@ def test_entries_split_in_any_way_and_order_are_summed(system, data):
 
 
 @examples
-@given(dominant_systems(), st.integers(1, 4), st.sampled_from(families.VECTOR_FAMILIES))
+@given(dominant_systems(), st.integers(1, 4), st.sampled_from(input_kinds.VECTOR_FAMILIES))
 def test_columns_come_back_where_they_were(system, columns, family):
     plain, values = system
     b = family.hold(np.outer(values, np.arange(columns)))

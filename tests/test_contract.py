@@ -8,10 +8,10 @@ import scipy.sparse as sp
 import torch
 
 import cases
-import families
 import gabp
+import input_kinds
 import oracles
-from honesty import as_numpy, assert_honest, column_norms
+from status_checks import as_numpy, assert_honest, column_norms
 
 MAXITER = 8000  # far above what any case needs, low enough to end what never converges
 
@@ -214,19 +214,19 @@ def test_no_iterations_are_none(method):
 
 
 @by_label
-@pytest.mark.parametrize("family", families.MATRIX_FAMILIES, ids=repr)
+@pytest.mark.parametrize("family", input_kinds.MATRIX_FAMILIES, ids=repr)
 def test_every_kind_of_matrix(family, method):
     case = system_for(method)
     A = family.hold(case.A)
-    before = families.snapshot(family.parts(A))
+    before = input_kinds.snapshot(family.parts(A))
     solution = solve(A, case.b, method)
     assert_honest(case.A, case.b, solution)
     assert solution.converged
     assert isinstance(solution.x, np.ndarray)
-    assert families.snapshot(family.parts(A)) == before
+    assert input_kinds.snapshot(family.parts(A)) == before
 
 
-@pytest.mark.parametrize("family", families.MATRIX_FAMILIES, ids=repr)
+@pytest.mark.parametrize("family", input_kinds.MATRIX_FAMILIES, ids=repr)
 def test_how_a_matrix_is_held_changes_no_bit_of_the_solution(family):
     reference = gabp.solve(GRID.A, GRID.b, method="sequential").x
     np.testing.assert_array_equal(gabp.solve(family.hold(GRID.A), GRID.b, method="sequential").x, reference)
@@ -234,34 +234,34 @@ def test_how_a_matrix_is_held_changes_no_bit_of_the_solution(family):
 
 @by_label
 @pytest.mark.parametrize("columns", [None, 1, 3])
-@pytest.mark.parametrize("family", families.VECTOR_FAMILIES, ids=repr)
+@pytest.mark.parametrize("family", input_kinds.VECTOR_FAMILIES, ids=repr)
 def test_every_kind_of_right_hand_side_comes_back_in_kind(family, columns, method):
     case = system_for(method)
     rng = np.random.default_rng(13)
     b = family.hold(rng.standard_normal(case.n if columns is None else (case.n, columns)))
-    before = families.snapshot((b,))
+    before = input_kinds.snapshot((b,))
     solution = solve(case.A, b, method)
     assert_honest(case.A, b, solution)
     assert solution.converged
     assert type(solution.x) is type(b)
     assert solution.x.shape == b.shape
-    assert solution.x.dtype == families.expected_dtype(b)
+    assert solution.x.dtype == input_kinds.expected_dtype(b)
     if isinstance(b, torch.Tensor):
         assert solution.x.device == b.device
-    assert families.snapshot((b,)) == before
+    assert input_kinds.snapshot((b,)) == before
 
 
-@pytest.mark.parametrize("x0_family", [families.VECTOR_FAMILIES[0], families.VECTOR_FAMILIES[8]], ids=repr)
-@pytest.mark.parametrize("b_family", [families.VECTOR_FAMILIES[0], families.VECTOR_FAMILIES[9]], ids=repr)
+@pytest.mark.parametrize("x0_family", [input_kinds.VECTOR_FAMILIES[0], input_kinds.VECTOR_FAMILIES[8]], ids=repr)
+@pytest.mark.parametrize("b_family", [input_kinds.VECTOR_FAMILIES[0], input_kinds.VECTOR_FAMILIES[9]], ids=repr)
 @by_label
 def test_x_is_a_fresh_array_and_the_start_is_left_alone(method, b_family, x0_family):
     case = system_for(method)
     b, x0 = b_family.hold(case.b), x0_family.hold(oracles.solve(case.A.toarray(), case.b))
-    before = families.snapshot((b, x0))
+    before = input_kinds.snapshot((b, x0))
     solution = solve(case.A, b, method, x0=x0)
     assert type(solution.x) is type(b)
     as_numpy(solution.x)[...] = 7.0  # the caller may do with x as he likes
-    assert families.snapshot((b, x0)) == before
+    assert input_kinds.snapshot((b, x0)) == before
 
 
 @pytest.mark.parametrize("b_dtype", [np.float32, np.float64, np.int64])

@@ -6,7 +6,7 @@ import pytest
 import cases
 import gabp
 import oracles
-from honesty import assert_honest
+from status_checks import assert_honest
 
 THREE = np.array([[7.0, -1, 3], [-1, 7, -5], [3, -5, 7]]) / 7
 

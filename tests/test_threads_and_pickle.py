@@ -10,9 +10,9 @@ import scipy.sparse as sp
 import torch
 
 import cases
-import families
 import gabp
-from honesty import assert_honest
+import input_kinds
+from status_checks import assert_honest
 
 TREE, GRID = cases.BY_NAME["caterpillar"], cases.BY_NAME["grid_2d"]
 by_label = pytest.mark.parametrize("method", cases.METHODS, ids=lambda method: method.label)
@@ -95,7 +95,7 @@ def test_the_solver_keeps_its_own_numbers(method):
 
 UPDATABLE = [
     f
-    for f in families.MATRIX_FAMILIES
+    for f in input_kinds.MATRIX_FAMILIES
     if f.name
     in ("csr_array", "csr_matrix", "csr_unsorted", "csc_array", "coo_array", "torch_coo", "torch_csr", "torch_csc")
 ]
@@ -119,7 +119,7 @@ def test_new_values_in_the_stored_order(method, family):
     np.testing.assert_array_equal(solver.solve(case.b).x, old)  # the old one is what it was
 
 
-@pytest.mark.parametrize("family", families.MATRIX_FAMILIES, ids=repr)
+@pytest.mark.parametrize("family", input_kinds.MATRIX_FAMILIES, ids=repr)
 def test_new_values_as_a_whole_matrix(family):
     fresh = sp.csr_array(GRID.A + sp.diags_array(np.linspace(0, 1, GRID.n)))
     solution = gabp.Solver(GRID.A).update(family.hold(fresh)).solve(GRID.b)

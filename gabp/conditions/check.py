@@ -11,12 +11,12 @@ from torch import Tensor
 from gabp.conditions.block_walk_sums import certify_blocks
 from gabp.conditions.definiteness import has_negative_curvature, positive_definite
 from gabp.conditions.dominance import diagonally_dominant
+from gabp.conditions.host_edges import Slots, Vector
 from gabp.conditions.non_backtracking import NonBacktracking, certified_bound, decide_radius, real_radius
 from gabp.conditions.precision_messages import Outcome, PrecisionMessages, settle
 from gabp.conditions.report import ConvergenceReport
-from gabp.conditions.slots import Slots, Vector
 from gabp.conditions.spectra import jacobi_radius
-from gabp.conditions.trial import expected_sweeps, run_trial
+from gabp.conditions.sweep_estimate import expected_sweeps, run_trial
 from gabp.conditions.verdict import Verdict
 from gabp.conditions.walk_sums import Bracket, MMatrixSolver
 from gabp.system import System, asymmetry, make_system, read_matrix

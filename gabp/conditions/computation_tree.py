@@ -20,7 +20,7 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
 
-from gabp.conditions.slots import Slots, Vector
+from gabp.conditions.host_edges import Slots, Vector
 from gabp.system import InvalidSystemError, make_system, read_columns, read_matrix
 
 LIMIT = 5_000_000  # tree nodes

@@ -12,7 +12,7 @@ from itertools import chain
 import numpy as np
 import torch
 
-from gabp.conditions.slots import ROUNDOFF, Slots, Vector, dot
+from gabp.conditions.host_edges import ROUNDOFF, Slots, Vector, dot
 from gabp.conditions.verdict import Verdict
 from gabp.conditions.walk_sums import Bracket
 from gabp.messages import SparseFactor, fits_in_memory

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from gabp.conditions.slots import ROUNDOFF, Slots
+from gabp.conditions.host_edges import ROUNDOFF, Slots
 from gabp.conditions.verdict import Verdict
 
 

@@ -18,8 +18,8 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse.linalg
 
+from gabp.conditions.host_edges import ROUNDOFF, Slots, Vector, dot
 from gabp.conditions.precision_messages import PrecisionMessages
-from gabp.conditions.slots import ROUNDOFF, Slots, Vector, dot
 from gabp.conditions.verdict import Verdict
 
 _DENSE = 300  # core edges up to which M is formed

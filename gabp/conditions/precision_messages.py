@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from gabp.conditions.slots import ROUNDOFF, Slots, Vector
+from gabp.conditions.host_edges import ROUNDOFF, Slots, Vector
 from gabp.messages import GeneralPrecisions, Precisions, settle_general_precisions, settle_precisions
 
 Outcome = Literal["converged", "invalid", "not converged"]

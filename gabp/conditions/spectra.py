@@ -7,7 +7,7 @@ import scipy.linalg
 import scipy.sparse
 import scipy.sparse.linalg
 
-from gabp.conditions.slots import Slots, Vector, dot
+from gabp.conditions.host_edges import Slots, Vector, dot
 from gabp.conditions.walk_sums import Bracket
 
 _DENSE = 400

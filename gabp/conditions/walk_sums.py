@@ -22,7 +22,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from gabp.conditions.slots import ROUNDOFF, Slots, Vector, dot
+from gabp.conditions.host_edges import ROUNDOFF, Slots, Vector, dot
 from gabp.conditions.verdict import Verdict
 from gabp.system import EdgeGraph, System
 

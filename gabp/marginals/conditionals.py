@@ -6,10 +6,11 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from gabp.kernels import cpu, patches
+from gabp.kernels import cpu
+from gabp.kernels.torch import markov_blankets
 from gabp.system import NotPositiveDefiniteError, System
 
-_kernels = cpu.extension if cpu.extension is not None else patches
+_kernels = cpu.extension if cpu.extension is not None else markov_blankets
 
 _LARGEST_PATCH = 32  # nodes
 _LONGEST_RIM = 48

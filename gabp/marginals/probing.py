@@ -12,11 +12,12 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from gabp.kernels import colouring, cpu, reference
+from gabp.kernels import cpu, reference
+from gabp.kernels.torch import distance_colouring
 from gabp.marginals.conditionals import Conditionals
 from gabp.solvers import Solver
 
-_kernels = cpu.extension if cpu.extension is not None else colouring
+_kernels = cpu.extension if cpu.extension is not None else distance_colouring
 
 _BATCH = 32  # probes solved for together
 _ROUNDS = 3  # of averaging over neighbours, by which the few repetitions of each node are pooled

@@ -3,8 +3,8 @@
 from gabp.solvers.auto import recommended_method
 from gabp.solvers.definiteness import search_negative_curvature
 from gabp.solvers.hierarchy import m_matrix_solver
-from gabp.solvers.iteration import Progress
 from gabp.solvers.least_squares import lstsq
+from gabp.solvers.refinement import Progress
 from gabp.solvers.solution import ConvergenceError, Solution, Status
 from gabp.solvers.solver import Solver
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gabp.messages.blocks import BlockSweep
 from gabp.solvers.conjugate_gradients import ConjugateGradients
-from gabp.solvers.placement import RunsOnCPU
+from gabp.solvers.device_factorization import RunsOnCPU
 from gabp.solvers.protocol import Correction
 from gabp.solvers.solution import Status
 from gabp.system import System, make_system, read_matrix

@@ -16,8 +16,8 @@ from gabp.messages.blocks import (
 from gabp.solvers.auto import Choice, factor_is_quicker, little_fill, nonsymmetric_choices
 from gabp.solvers.block_hierarchy import BlockHierarchy
 from gabp.solvers.conjugate_gradients import ConjugateGradients
+from gabp.solvers.device_factorization import RunsOnCPU
 from gabp.solvers.nonsymmetric import KrylovMethod, general_correction, require_krylov
-from gabp.solvers.placement import RunsOnCPU
 from gabp.solvers.protocol import Correction
 from gabp.solvers.schedules import DirectCorrection, SweepCorrection
 from gabp.solvers.solution import Status

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gabp.solvers.curvature_certificate import proven_by
 from gabp.solvers.solution import Status
-from gabp.solvers.witness import proven_by
 from gabp.system import System
 
 _SAFETY = 0.5  # stop a little below the target: the true residual differs from the recurrence by rounding

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gabp.kernels.cycle import BACKWARD, FORWARD, INNER_SCALARS, SUBSTITUTE, SUMS
-from gabp.kernels.levels import Level
+from gabp.kernels.torch.multigrid_cycle import BACKWARD, FORWARD, INNER_SCALARS, SUBSTITUTE, SUMS
+from gabp.kernels.torch.multigrid_levels import Level
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class Cycle:
     columns : int
         Right-hand sides.
     kernels : module
-        `gabp.kernels.cycle`, or its twin for the device.
+        `gabp.kernels.torch.multigrid_cycle`, or its twin for the device.
     accelerated : bool
         Two steps of conjugate gradients on each coarse model (the K-cycle of Notay 2010), always both, so that nothing
         hangs on a number that is on the device; or none: then the cycle is linear, symmetric and positive definite.

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from gabp.kernels import dispatch
-from gabp.kernels.contraction import Model
-from gabp.kernels.cycle import FAILURE, NOISE, OUTER_SCALARS, PANELS, SQUARE, SUMS, TARGET
-from gabp.kernels.cycle_cost import Cost, CycleCost
-from gabp.kernels.levels import Level, build_levels
-from gabp.kernels.recording import record
+from gabp.kernels.cuda.graph_capture import record
+from gabp.kernels.torch.aggregation import Model
+from gabp.kernels.torch.multigrid_cycle import FAILURE, NOISE, OUTER_SCALARS, PANELS, SQUARE, SUMS, TARGET
+from gabp.kernels.torch.multigrid_cycle_cost import Cost, CycleCost
+from gabp.kernels.torch.multigrid_levels import Level, build_levels
+from gabp.solvers.curvature_certificate import proven_by
 from gabp.solvers.device_cycle import Cycle
 from gabp.solvers.solution import Status
-from gabp.solvers.witness import proven_by
 from gabp.system import System, require_positive_diagonal, times_power_of_two
 
 LARGEST_DENSE = 2048  # nodes of a model that is eliminated: its inverse, 34 MB, stays in a large GPU's cache
@@ -84,7 +84,7 @@ class DeviceHierarchy:
 
     @property
     def kernels(self) -> Any:
-        """The functions of `gabp.kernels.cycle`, fused for the device where they can be."""
+        """The functions of `gabp.kernels.torch.multigrid_cycle`, fused for the device where they can be."""
         return dispatch.choose_cycle(self.system.device)
 
     @property

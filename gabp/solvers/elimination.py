@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gabp.kernels import cpu
 from gabp.messages import SparseFactor
-from gabp.solvers.placement import Solve, factor_where_it_is
+from gabp.solvers.device_factorization import Solve, factor_where_it_is
 from gabp.solvers.protocol import Correction
 from gabp.solvers.schedules import DirectCorrection
 from gabp.solvers.solution import Status
@@ -21,7 +21,7 @@ from gabp.system import NotPositiveDefiniteError, System
 class Elimination:
     """A sparse Cholesky factor where A is positive definite, scipy's SuperLU with pivoting where it is not.
 
-    On a GPU a factor by its own library, where one is installed: see `gabp.solvers.placement`.
+    On a GPU a factor by its own library, where one is installed: see `gabp.solvers.device_factorization`.
 
     Raises
     ------

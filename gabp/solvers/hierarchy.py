@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from gabp.kernels import cpu
+from gabp.solvers.curvature_certificate import proven_by
 from gabp.solvers.device_hierarchy import DeviceHierarchy
 from gabp.solvers.solution import Status
-from gabp.solvers.witness import proven_by
 from gabp.system import System, require_positive_diagonal, times_power_of_two
 from gabp.system.vectors import largest_entries
 

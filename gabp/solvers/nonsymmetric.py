@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gabp.messages.directed import DirectedSweep
-from gabp.solvers.placement import RunsOnCPU
+from gabp.solvers.device_factorization import RunsOnCPU
 from gabp.solvers.protocol import Correction
 from gabp.solvers.solution import Status
 from gabp.system import InvalidSystemError, System

@@ -18,7 +18,7 @@ from gabp.messages import (
     settle_general_precisions,
     settle_precisions,
 )
-from gabp.solvers.placement import RunsOnCPU
+from gabp.solvers.device_factorization import RunsOnCPU
 from gabp.solvers.protocol import Correction
 from gabp.solvers.solution import Status
 from gabp.system import InvalidSystemError, System, require_damping, require_positive_diagonal

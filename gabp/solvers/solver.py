@@ -16,8 +16,8 @@ from gabp.conditions import ConvergenceReport, check_system
 from gabp.solvers.auto import Choice, can_eliminate, choose, method_class, recommended_method, worth_eliminating
 from gabp.solvers.blocks import BLOCK_METHODS, choose_blocks
 from gabp.solvers.hierarchy import Hierarchy, hierarchy_class, m_matrix_solver
-from gabp.solvers.iteration import Outcome, Progress, Request, backward_errors, is_at_rounding, iterate
 from gabp.solvers.protocol import Prepared
+from gabp.solvers.refinement import Outcome, Progress, Request, backward_errors, is_at_rounding, iterate
 from gabp.solvers.solution import ConvergenceError, Solution, Status
 from gabp.system import (
     Columns,

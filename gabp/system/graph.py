@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gabp.kernels import dispatch
-from gabp.kernels.parallel_colouring import colour
+from gabp.kernels.torch.colouring import colour
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""The passes of convergence proofs, compiled: `gabp.kernels.bounds` is the same in numpy and states the meaning."""
+"""The passes of convergence proofs, compiled; `gabp.kernels.torch.bounds` states the meaning of each."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gabp.kernels.bounds import Nodes, Numbers, Offsets
 from gabp.kernels.cpu import extension
+from gabp.kernels.torch.bounds import Nodes, Numbers, Offsets
 
 _cpu: Any = extension
 
 
 def multiply(start: Offsets, source: Nodes, weight: Numbers, x: Numbers) -> Numbers:
-    """See `gabp.kernels.bounds.multiply`."""
+    """See `gabp.kernels.torch.bounds.multiply`."""
     out = np.empty(len(start) - 1)
     _cpu.multiply(start, source, weight, x, out, torch.get_num_threads())
     return out
@@ -22,7 +22,7 @@ def multiply(start: Offsets, source: Nodes, weight: Numbers, x: Numbers) -> Numb
 def quotients(
     start: Offsets, source: Nodes, weight: Numbers, diagonal: Numbers, d: Numbers
 ) -> tuple[Numbers, float, float, float, float]:
-    """See `gabp.kernels.bounds.quotients`."""
+    """See `gabp.kernels.torch.bounds.quotients`."""
     pull = np.empty(len(start) - 1)
     return pull, *_cpu.quotients(start, source, weight, diagonal, d, pull, torch.get_num_threads())
 
@@ -30,20 +30,20 @@ def quotients(
 def non_backtracking(
     start: Offsets, source: Nodes, reverse: Offsets, ratio: Numbers, message: Numbers, base: Numbers, out: Numbers
 ) -> Numbers:
-    """See `gabp.kernels.bounds.non_backtracking`."""
+    """See `gabp.kernels.torch.bounds.non_backtracking`."""
     _cpu.non_backtracking(start, source, reverse, ratio, message, base, out, torch.get_num_threads())
     return out
 
 
 def growth(start: Offsets, source: Nodes, reverse: Offsets, ratio: Numbers, w: Numbers) -> float:
-    """See `gabp.kernels.bounds.growth`."""
+    """See `gabp.kernels.torch.bounds.growth`."""
     return _cpu.growth(start, source, reverse, ratio, w, torch.get_num_threads())
 
 
 def floor_cavities(
     start: Offsets, source: Nodes, reverse: Offsets, square: Numbers, diagonal: Numbers, floor: Numbers
 ) -> Numbers | None:
-    """See `gabp.kernels.bounds.floor_cavities`."""
+    """See `gabp.kernels.torch.bounds.floor_cavities`."""
     low = np.empty(len(source))
     is_floor = _cpu.floor_cavities(start, source, reverse, square, diagonal, floor, low, torch.get_num_threads())
     return low if is_floor else None
@@ -52,13 +52,13 @@ def floor_cavities(
 def ceiling_sweep(
     start: Offsets, source: Nodes, reverse: Offsets, square: Numbers, diagonal: Numbers, message: Numbers
 ) -> tuple[Numbers, float]:
-    """See `gabp.kernels.bounds.ceiling_sweep`."""
+    """See `gabp.kernels.torch.bounds.ceiling_sweep`."""
     out = np.empty(len(source))
     return out, _cpu.ceiling_sweep(start, source, reverse, square, diagonal, message, out, torch.get_num_threads())
 
 
 def comparison_messages(start: Offsets, source: Nodes, weight: Numbers, ratio: Numbers, x: Numbers) -> Numbers:
-    """See `gabp.kernels.bounds.comparison_messages`."""
+    """See `gabp.kernels.torch.bounds.comparison_messages`."""
     out = np.empty(len(source))
     _cpu.comparison_messages(start, source, weight, ratio, x, out, torch.get_num_threads())
     return out
@@ -67,19 +67,19 @@ def comparison_messages(start: Offsets, source: Nodes, weight: Numbers, ratio: N
 def bethe_form(
     start: Offsets, source: Nodes, ratio: Numbers, root: Numbers, y: Numbers, radius: float
 ) -> tuple[float, float]:
-    """See `gabp.kernels.bounds.bethe_form`."""
+    """See `gabp.kernels.torch.bounds.bethe_form`."""
     return _cpu.bethe_form(start, source, ratio, root, y, radius, torch.get_num_threads())
 
 
 def peel_leaves(start: Offsets, source: Nodes) -> NDArray[np.bool_]:
-    """See `gabp.kernels.bounds.peel_leaves`."""
+    """See `gabp.kernels.torch.bounds.peel_leaves`."""
     kept = np.empty(len(start) - 1, dtype=np.uint8)
     _cpu.peel_leaves(start, source, kept)
     return kept.view(np.bool_)
 
 
 def balance(start: Offsets, source: Nodes, weight: Numbers) -> tuple[NDArray[np.int32], Numbers | None]:
-    """See `gabp.kernels.bounds.balance`."""
+    """See `gabp.kernels.torch.bounds.balance`."""
     label, sign = np.empty(len(start) - 1, dtype=np.int32), np.empty(len(start) - 1)
     balanced = _cpu.balance(start, source, weight, label, sign)
     return label, sign if balanced else None

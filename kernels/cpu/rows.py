@@ -1,4 +1,4 @@
-"""From compressed rows to slots, compiled: `gabp.kernels.rows` is the same in torch and states the meaning."""
+"""From compressed rows to slots, compiled: `gabp.kernels.torch.rows` is the same in torch and states the meaning."""
 
 from typing import Any
 
@@ -11,46 +11,46 @@ _cpu: Any = extension
 
 
 def inspect_rows(start: Tensor, column: Tensor, value: Tensor) -> tuple[int, int, bool]:
-    """See `gabp.kernels.rows.inspect_rows`."""
+    """See `gabp.kernels.torch.rows.inspect_rows`."""
     return _cpu.inspect_rows(start, column, value, torch.get_num_threads())
 
 
 def sort_rows(start: Tensor, column: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """See `gabp.kernels.rows.sort_rows`."""
+    """See `gabp.kernels.torch.rows.sort_rows`."""
     return _cpu.sort_rows(start, column, value, torch.get_num_threads())[:3]
 
 
 def compare_mirrors(start: Tensor, column: Tensor, value: Tensor, tolerance: float) -> tuple[bool, int, int, int]:
-    """See `gabp.kernels.rows.compare_mirrors`."""
+    """See `gabp.kernels.torch.rows.compare_mirrors`."""
     return _cpu.compare_mirrors(start, column, value, tolerance, torch.get_num_threads())
 
 
 def split_rows(
     start: Tensor, column: Tensor, value: Tensor, *, exact: bool, average: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """See `gabp.kernels.rows.split_rows`."""
+    """See `gabp.kernels.torch.rows.split_rows`."""
     return _cpu.split_rows(start, column, value, exact, average, torch.get_num_threads())
 
 
 def summarize_rows(start: Tensor, weight: Tensor, diagonal: Tensor) -> tuple[float, float, float]:
-    """See `gabp.kernels.rows.summarize_rows`."""
+    """See `gabp.kernels.torch.rows.summarize_rows`."""
     return _cpu.summarize_rows(start, weight, diagonal, torch.get_num_threads())
 
 
 def reverse_slots(start: Tensor, source: Tensor) -> Tensor:
-    """See `gabp.kernels.rows.reverse_slots`."""
+    """See `gabp.kernels.torch.rows.reverse_slots`."""
     reverse = torch.empty(len(source), dtype=torch.int64)
     _cpu.reverse_slots(start, source, reverse, torch.get_num_threads())
     return reverse
 
 
 def residual(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, x: Tensor, b: Tensor) -> Tensor:
-    """See `gabp.kernels.rows.residual`."""
+    """See `gabp.kernels.torch.rows.residual`."""
     return _residual(start, source, weight, diagonal, x, b, carefully=False)
 
 
 def careful_residual(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, x: Tensor, b: Tensor) -> Tensor:
-    """See `gabp.kernels.rows.careful_residual`."""
+    """See `gabp.kernels.torch.rows.careful_residual`."""
     return _residual(start, source, weight, diagonal, x, b, carefully=True)
 
 
@@ -65,12 +65,12 @@ def _residual(
 
 # Not torch's own: its threads spin for a while after each operation, on the cores that the sweeps need.
 def column_norms(x: Tensor) -> Tensor:
-    """See `gabp.kernels.rows.column_norms`."""
+    """See `gabp.kernels.torch.rows.column_norms`."""
     return _reduced(_cpu.column_norms, x)
 
 
 def largest_entries(x: Tensor) -> Tensor:
-    """See `gabp.kernels.rows.largest_entries`."""
+    """See `gabp.kernels.torch.rows.largest_entries`."""
     return _reduced(_cpu.largest_entries, x)
 
 

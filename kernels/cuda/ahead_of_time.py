@@ -18,8 +18,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from gabp.kernels.cuda.compiled import KERNELS
 from gabp.kernels.cuda.launch import Constants, Kernel, Types
+from gabp.kernels.cuda.registry import KERNELS
 
 CAPABILITIES = (80, 90, 100)  # A100, H100 and H200, B200
 _CUOBJDUMP = os.path.join(os.path.dirname(triton.__file__), "backends", "nvidia", "bin", "cuobjdump")

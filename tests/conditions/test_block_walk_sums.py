@@ -6,7 +6,7 @@ import scipy.linalg
 import scipy.sparse as sp
 
 import gabp
-from gabp.app.command import main
+from gabp.cli.command import main
 
 
 def pairs(coupling, stiffness=0.9, count=8):

@@ -13,9 +13,9 @@ from pyamg.gallery import load_example
 import gabp
 from gabp import conditions
 from gabp.conditions import ConvergenceReport, Verdict
+from gabp.conditions.host_edges import Slots
 from gabp.conditions.non_backtracking import NonBacktracking, real_radius
 from gabp.conditions.precision_messages import settle
-from gabp.conditions.slots import Slots
 from gabp.conditions.walk_sums import Bracket
 from gabp.solvers import Solver, recommended_method
 from gabp.system import InvalidSystemError, make_system, read_matrix

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 import torch
 
 from gabp.conditions import Verdict, certify
-from gabp.conditions.slots import Slots
+from gabp.conditions.host_edges import Slots
 from gabp.conditions.walk_sums import Bracket
 from gabp.system import System, make_system, read_matrix
 from loopy_models import WALK_SUMMABLE_UP_TO, chorded_square, grid, random_couplings, scaled_to_radius

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from gabp.kernels import bounds
-from gabp.kernels.bounds import Nodes, Numbers, Offsets
 from gabp.kernels.cpu import bounds as compiled
-from gabp.kernels.rows import reverse_slots
-
-from .models import GRAPHS, slots
+from gabp.kernels.torch import bounds
+from gabp.kernels.torch.bounds import Nodes, Numbers, Offsets
+from gabp.kernels.torch.rows import reverse_slots
+from kernel_models import GRAPHS, slots
 
 Pattern = tuple[Offsets, Nodes, Offsets]
 

@@ -10,10 +10,9 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from gabp.kernels import rows as in_torch
 from gabp.kernels.cpu import rows as compiled
-
-from .models import GRAPHS, slots
+from gabp.kernels.torch import rows as in_torch
+from kernel_models import GRAPHS, slots
 
 Rows = tuple[Tensor, Tensor, Tensor]
 

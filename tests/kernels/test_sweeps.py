@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from gabp.kernels import cpu, eager
-from gabp.kernels.cpu import engine
+from gabp.kernels import cpu
+from gabp.kernels.cpu import messages as compiled
+from gabp.kernels.torch import messages as in_torch
 from gabp.kernels.types import FixedPoint, Kernels
-
-from .backends import CPU, CUDA, Backend, Graph, every_backend, every_case, every_graph, row
-from .models import GRAPHS, Slots, grid, random_graph, slots, star
+from kernel_backends import CPU, CUDA, Backend, Graph, every_backend, every_case, every_graph, row
+from kernel_models import GRAPHS, Slots, grid, random_graph, slots, star
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +55,7 @@ def scales(model: Slots, start: str) -> torch.Tensor | None:
 
 @every_backend
 def test_the_function_set_is_complete(backend):
-    for kernels in (backend.kernels, eager):
+    for kernels in (backend.kernels, in_torch):
         assert [name for name in vars(Kernels) if not name.startswith("_") and not hasattr(kernels, name)] == []
 
 
@@ -63,7 +63,7 @@ def test_the_function_set_is_complete(backend):
 def settled(backend: Backend, graph: Graph, dtype: torch.dtype) -> list[tuple[Any, Any, FixedPoint]]:
     """The kernels under test and the literal ones, each with layout and precision fixed point of the same model."""
     model = slots(*graph(), dtype=dtype).to(backend.device)
-    layouts = [(kernels, kernels.layout(*model)) for kernels in (backend.kernels, eager)]
+    layouts = [(kernels, kernels.layout(*model)) for kernels in (backend.kernels, in_torch)]
     return [(kernels, layout, kernels.precision_fixed_point(layout, limit=500)) for kernels, layout in layouts]
 
 
@@ -108,7 +108,7 @@ class TestAgainstReference:
         scale = scales(model, start)
         if scale is not None:
             scale = scale.to(backend.device)
-        states = [(k, k.joint_state(k.layout(*model), b, scale)) for k in (backend.kernels, eager)]
+        states = [(k, k.joint_state(k.layout(*model), b, scale)) for k in (backend.kernels, in_torch)]
         for count in (0, 1, 1, 3):
             outcomes = []
             for kernels, state in states:
@@ -126,14 +126,14 @@ def test_same_bits_for_any_number_of_threads(name, dtype, columns):
     results = []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
-        layout = engine.layout(*model)
-        fixed = engine.precision_fixed_point(layout, limit=500)
-        mean = engine.mean_state(layout, fixed, b)
-        engine.mean_sweeps(mean, 5)
-        joint = engine.joint_state(layout, b)
-        engine.joint_sweeps(joint, 5)
-        x = engine.mean_estimate(mean)
-        results.append((fixed.belief, x, *engine.joint_estimate(joint), *engine.residual(layout, x, b)))
+        layout = compiled.layout(*model)
+        fixed = compiled.precision_fixed_point(layout, limit=500)
+        mean = compiled.mean_state(layout, fixed, b)
+        compiled.mean_sweeps(mean, 5)
+        joint = compiled.joint_state(layout, b)
+        compiled.joint_sweeps(joint, 5)
+        x = compiled.mean_estimate(mean)
+        results.append((fixed.belief, x, *compiled.joint_estimate(joint), *compiled.residual(layout, x, b)))
     for other in results[1:]:
         for first, same in zip(results[0], other, strict=True):
             assert torch.equal(first, same)
@@ -147,17 +147,17 @@ def test_precision_fixed_point(backend, graph, dtype, start):
     scale = scales(model, start)
     if scale is not None:
         scale = scale.to(backend.device)
-    fast_layout, slow_layout = backend.kernels.layout(*model), eager.layout(*model)
+    fast_layout, slow_layout = backend.kernels.layout(*model), in_torch.layout(*model)
     fast = backend.kernels.precision_fixed_point(fast_layout, scale, limit=500)
-    slow = eager.precision_fixed_point(slow_layout, scale, limit=500)
+    slow = in_torch.precision_fixed_point(slow_layout, scale, limit=500)
     assert fast.converged and slow.converged
     assert abs(fast.sweeps - slow.sweeps) <= 2
     assert fast.belief.dtype == dtype
     close(fast.belief, slow.belief, dtype)
     messages = backend.kernels.precision_messages(fast_layout, fast)
-    close(messages, eager.precision_messages(slow_layout, slow), dtype)
+    close(messages, in_torch.precision_messages(slow_layout, slow), dtype)
     limited = backend.kernels.precision_fixed_point(fast_layout, scale, limit=1)
-    close(limited.belief, eager.precision_fixed_point(slow_layout, scale, limit=1).belief, dtype)
+    close(limited.belief, in_torch.precision_fixed_point(slow_layout, scale, limit=1).belief, dtype)
     assert not limited.converged and limited.sweeps == 1
 
 
@@ -172,7 +172,7 @@ def frustrated(strength: float, n: int = 3) -> Slots:
 class TestInvalidPrecisions:
     def test_a_nonpositive_belief_stops_the_iteration(self, backend):
         model = frustrated(0.7).to(backend.device)
-        outcomes = [k.precision_fixed_point(k.layout(*model), limit=50) for k in (backend.kernels, eager)]
+        outcomes = [k.precision_fixed_point(k.layout(*model), limit=50) for k in (backend.kernels, in_torch)]
         for outcome in outcomes:
             assert not outcome.converged
             assert outcome.invalid_node == 0
@@ -183,7 +183,7 @@ class TestInvalidPrecisions:
         model = slots(*(random_graph(5001, 30000, 3) if backend is CPU else random_graph(200, 700, 3)))
         model.diagonal[len(model.diagonal) - 80] = model.diagonal[len(model.diagonal) - 7] = 0.1
         model = model.to(backend.device)
-        layouts = [(k, k.layout(*model)) for k in (backend.kernels, eager)]
+        layouts = [(k, k.layout(*model)) for k in (backend.kernels, in_torch)]
         names = [k.precision_fixed_point(layout, limit=500).invalid_node for k, layout in layouts]
         assert names[0] == names[1] is not None
 
@@ -192,7 +192,7 @@ class TestInvalidPrecisions:
         model = slots(*grid(17, 23))
         model.diagonal[200] = bad
         model = model.to(backend.device)
-        for kernels in (backend.kernels, eager):
+        for kernels in (backend.kernels, in_torch):
             outcome = kernels.precision_fixed_point(kernels.layout(*model), limit=500)
             assert (outcome.sweeps, outcome.invalid_node, outcome.converged) == (0, 200, False)
 
@@ -200,7 +200,7 @@ class TestInvalidPrecisions:
         model = frustrated(0.7).to(backend.device)
         b = torch.ones(3, 2, dtype=torch.float64, device=backend.device)
         outcomes, estimates = [], []
-        for kernels in (backend.kernels, eager):
+        for kernels in (backend.kernels, in_torch):
             state = kernels.joint_state(kernels.layout(*model), b)
             outcomes.append(kernels.joint_sweeps(state, 50))
             assert kernels.joint_sweeps(state, 50) == (0, 0)
@@ -214,7 +214,7 @@ class TestInvalidPrecisions:
         model.diagonal[0] = 0.2 * model.diagonal[0]  # positive, but less than what the leaves take
         model, b = model.to(backend.device), right_sides(lambda: star(100), 2).to(backend.device)
         outcomes, estimates = [], []
-        for kernels in (backend.kernels, eager):
+        for kernels in (backend.kernels, in_torch):
             state = kernels.joint_state(kernels.layout(*model), b)
             outcomes.append(kernels.joint_sweeps(state, 4))
             estimates.append(kernels.joint_estimate(state))
@@ -227,10 +227,10 @@ class TestInvalidPrecisions:
         model = slots(*grid(17, 23) if backend is CPU else grid(9, 11), margin=-0.45)  # walk-summable no longer
         model = model.to(backend.device)
         ones = torch.ones(len(model.diagonal), device=backend.device)  # from 1 beliefs are negative
-        kernels, fast_layout, slow_layout = backend.kernels, backend.kernels.layout(*model), eager.layout(*model)
+        kernels, fast_layout, slow_layout = backend.kernels, backend.kernels.layout(*model), in_torch.layout(*model)
         assert kernels.precision_fixed_point(fast_layout, ones, limit=9).invalid_node is not None
         fast = kernels.precision_fixed_point(fast_layout, ones, limit=9, must_be_positive=False)
-        slow = eager.precision_fixed_point(slow_layout, ones, limit=9, must_be_positive=False)
+        slow = in_torch.precision_fixed_point(slow_layout, ones, limit=9, must_be_positive=False)
         assert fast.sweeps == slow.sweeps == 9
         assert fast.invalid_node == slow.invalid_node
 
@@ -249,7 +249,7 @@ class TestInvalidPrecisions:
         b[0] = 5.0
         for count in (0, 1, 2):
             estimates = []
-            for kernels in (backend.kernels, eager):
+            for kernels in (backend.kernels, in_torch):
                 state = kernels.joint_state(kernels.layout(*laplacian), b, torch.ones(n, device=backend.device))
                 kernels.joint_sweeps(state, count, must_be_positive=False)
                 estimates.append(kernels.joint_estimate(state))

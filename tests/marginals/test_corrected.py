@@ -9,7 +9,8 @@ import torch
 
 import cases
 import gabp
-from gabp.kernels import colouring, cpu, patches
+from gabp.kernels import cpu
+from gabp.kernels.torch import distance_colouring, markov_blankets
 from gabp.solvers.device_hierarchy import DeviceHierarchy
 from gabp.system import make_system, read_matrix
 
@@ -58,7 +59,7 @@ def test_the_relative_error_asked_for_is_met():
 def test_no_factor_is_needed(monkeypatch):
     """Where no factor fits, perturb-and-solve draws the samples."""
     case = cases.BY_NAME["grid_2d"]
-    monkeypatch.setattr("gabp.learning.gaussian.fits_in_memory", lambda graph: False)
+    monkeypatch.setattr("gabp.gaussian.fits_in_memory", lambda graph: False)
     model = gabp.Gaussian(case.A, case.b)
     estimate = model.marginals("corrected", probes=200, seed=4)
     truth = np.diag(np.linalg.inv(case.A.toarray()))
@@ -75,7 +76,7 @@ def biharmonic(side: int, decay: float) -> sp.csr_array:
 @pytest.fixture
 def no_factor(monkeypatch):
     """As if no factor fitted in memory."""
-    monkeypatch.setattr("gabp.learning.gaussian.fits_in_memory", lambda graph: False)
+    monkeypatch.setattr("gabp.gaussian.fits_in_memory", lambda graph: False)
 
 
 @pytest.mark.parametrize("probes", [8, 64])
@@ -140,7 +141,7 @@ def test_nodes_of_one_colour_are_far_apart(name, distance):
     A = cases.BY_NAME[name].A
     n, graph = A.shape[0], make_system(read_matrix(A)).graph
     results = []
-    for kernels in (cpu.extension, colouring):
+    for kernels in (cpu.extension, distance_colouring):
         colour = torch.empty(n, dtype=torch.int32)
         colours = kernels.colour_apart(graph.start, graph.source, distance, n, colour)
         assert colours == int(colour.max()) + 1
@@ -165,7 +166,7 @@ def test_compiled_patches_are_the_literal_ones(name, largest, longest):
     system = make_system(read_matrix(cases.BY_NAME[name].A))
     model = (system.graph.start, system.graph.source, system.diagonal, system.weight)
     results = []
-    for kernels in (cpu.extension, patches):
+    for kernels in (cpu.extension, markov_blankets):
         variance = torch.full((system.n,), torch.nan, dtype=torch.float64)
         start = torch.empty(system.n + 1, dtype=torch.int64)
         assert kernels.patch_rims(*model, largest, longest, variance, start, 1) == -1

@@ -53,7 +53,7 @@ def test_the_factor_is_preferred_and_perturbation_needs_a_certificate(monkeypatc
     assert isinstance(make_sampler(factor, solver), FactorSampler)
     assert isinstance(make_sampler(None, solver), PerturbSampler)
     assert make_sampler(None, gabp.Solver(frustrated.A)) is None
-    monkeypatch.setattr("gabp.learning.gaussian.fits_in_memory", lambda graph: False)
+    monkeypatch.setattr("gabp.gaussian.fits_in_memory", lambda graph: False)
     with pytest.raises(gabp.InvalidSystemError, match="walk-summable"):
         gabp.sample(frustrated.A)
 

@@ -74,7 +74,7 @@ def test_coloured_sequential_sweeps_in_plain_torch(monkeypatch, symmetric):
 
 @needs_triton
 def test_cuda_tensors_go_to_triton():
-    assert dispatch.choose("cuda:1", torch.float32) is cuda.load("engine")
+    assert dispatch.choose("cuda:1", torch.float32) is cuda.load("messages")
     assert dispatch.choose("cuda", torch.float16).name == "torch"
     assert dispatch.choose_coloured("cuda") is cuda.load("coloured")
     assert dispatch.choose_coloured("cpu") is None

@@ -87,7 +87,7 @@ def test_the_whole_way_by_the_kernels_of_a_gpu(monkeypatch):
     A = grid(16, 17, shift=0.02)
     b = np.random.default_rng(16).standard_normal(A.shape[0])
     plain, steps = solve(prepare(A), A, b[:, None])
-    monkeypatch.setattr(dispatch, "choose_cycle", lambda device: cuda.load("cycle"))
+    monkeypatch.setattr(dispatch, "choose_cycle", lambda device: cuda.load("multigrid_cycle"))
     monkeypatch.setattr(auto, "hierarchy_class", lambda system: DeviceHierarchy)
     launched = []
     kernel = cuda.load("launch").Kernel

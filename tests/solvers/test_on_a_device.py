@@ -9,14 +9,14 @@ import scipy.sparse as sp
 import torch
 
 import gabp
+from fake_device import CAN_PRETEND, DEVICE, DeviceTensor, memory_of, pretended_device
 from gabp.kernels import cuda, dispatch
 from gabp.messages import FloodingSweeps, settle_precisions
 from gabp.messages.sequential import sequential_sweeps
 from gabp.solvers import device_hierarchy
+from gabp.solvers.device_factorization import factor_where_it_is
 from gabp.solvers.device_hierarchy import DeviceHierarchy
-from gabp.solvers.placement import factor_where_it_is
 from gabp.system import make_system, read_matrix
-from pretended_device import CAN_PRETEND, DEVICE, DeviceTensor, memory_of, pretended_device
 from spd_matrices import grid
 
 pytestmark = pytest.mark.skipif(not CAN_PRETEND, reason="this torch has no devices that are written in Python")

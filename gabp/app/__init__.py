@@ -1,1 +1,0 @@
-"""The command line, matrix files, pictures and the demonstration."""

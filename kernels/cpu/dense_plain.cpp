@@ -1,6 +1,0 @@
-// Dense kernels for every processor; see CMakeLists.txt for the flags.
-#define GABP_DENSE_LEVEL plain
-#define GABP_LANES 2
-#define GABP_TILE_VECTORS 2
-#define GABP_TILE_COLUMNS 4
-#include "dense_kernels.inc"

@@ -1,6 +1,0 @@
-// Dense kernels for AVX2 and FMA (x86-64-v3); see CMakeLists.txt for the flags.
-#define GABP_DENSE_LEVEL v3
-#define GABP_LANES 4
-#define GABP_TILE_VECTORS 3
-#define GABP_TILE_COLUMNS 4
-#include "dense_kernels.inc"

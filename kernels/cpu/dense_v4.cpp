@@ -1,6 +1,0 @@
-// Dense kernels for AVX-512 (x86-64-v4); see CMakeLists.txt for the flags.
-#define GABP_DENSE_LEVEL v4
-#define GABP_LANES 8
-#define GABP_TILE_VECTORS 3
-#define GABP_TILE_COLUMNS 8
-#include "dense_kernels.inc"

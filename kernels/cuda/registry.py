@@ -1,0 +1,13 @@
+"""Every Triton kernel there is, for the tests that compile them ahead of time and for the cost model."""
+
+from types import ModuleType
+
+from gabp.kernels.cuda import mean_kernels, multigrid_cycle_kernels, precision_kernels
+from gabp.kernels.cuda.launch import Kernel
+
+
+def _declared(*modules: ModuleType) -> tuple[Kernel, ...]:
+    return tuple(value for module in modules for value in vars(module).values() if isinstance(value, Kernel))
+
+
+KERNELS = _declared(mean_kernels, precision_kernels, multigrid_cycle_kernels)
