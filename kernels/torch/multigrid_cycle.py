@@ -2,8 +2,8 @@
 
 Ground truth for the kernels of `gabp.kernels.cuda.multigrid_cycle`, which have the same names and arguments, and what
 runs where those cannot. Vectors are ``(n, k)`` in the rows of a level, for ``k`` right-hand sides, one of the widths in
-`PANELS`. Outputs are overwritten, and nothing waits for the device: step lengths stay there, as rows of ``scalars`` (float64,
-``(_, k)``).
+`PANELS`. Outputs are overwritten, and nothing waits for the device: step lengths stay there, as rows of ``scalars``
+(float64, ``(_, k)``).
 
 Sums are taken in float64 in two stages: each program leaves its own in ``partials`` ``(programs, SUMS, k)``, and a
 ``finish_...`` adds them up and draws the conclusion.
