@@ -43,7 +43,7 @@ class Verdict:
     backward_error: float
 
     @property
-    def honest(self) -> bool:
+    def is_true(self) -> bool:
         """Whether what it said is true: converged, or as good as float64 can be."""
         if self.status == "CONVERGED":
             return self.residual <= 1e-8 * (1 + 1e-6)
@@ -68,7 +68,7 @@ class Report:
 
 
 def judge(A: sp.csr_array) -> tuple[Verdict, ...]:
-    """Solve for a smooth and a rough right-hand side, and look at what is said of it."""
+    """Solve for a smooth and a rough right-hand side, and recompute the verdicts."""
     verdicts = []
     for name in RIGHT_SIDES:
         b = right_side(A, name)
@@ -103,7 +103,7 @@ def problems(names: list[str], files: list[str]) -> Iterator[Problem]:
         yield Problem(Path(path).stem, sp.csr_array(0.5 * (problem.A + problem.A.T)), problem.b)
 
 
-def report(problem: Problem, plan: Plan, tell: Callable[[str], None]) -> Report:
+def report(problem: Problem, plan: Plan, report_line: Callable[[str], None]) -> Report:
     """Judge, then time: ``auto`` and elimination of gabp, SuperLU in two ways, and what else is installed.
 
     The right-hand side that is timed is one for which float64 can reach the accuracy: random if possible, else A·1.
@@ -113,7 +113,7 @@ def report(problem: Problem, plan: Plan, tell: Callable[[str], None]) -> Report:
     if reachable and "random" not in reachable:
         problem = Problem(problem.name, problem.A, right_side(problem.A, reachable[0]))
     peers = pick_peers(("gabp", "gabp-elimination", "spsolve", "splu", "pardiso", "cholmod", "cholespy"), PEERS)
-    return Report(compare(problem, peers, plan, tell), verdicts)
+    return Report(compare(problem, peers, plan, report_line), verdicts)
 
 
 def table(reports: list[Report]) -> str:
@@ -126,7 +126,7 @@ def table(reports: list[Report]) -> str:
 
 
 def _row(each: Report) -> list[str]:
-    worst = max(each.verdicts, key=lambda verdict: (not verdict.honest, verdict.residual))
+    worst = max(each.verdicts, key=lambda verdict: (not verdict.is_true, verdict.residual))
     auto, superlu = each.seconds("gabp"), each.seconds(*SUPERLU)
     times = [auto, superlu, each.seconds("gabp elimination"), each.seconds("PARDISO")]
     times += [each.seconds("CHOLMOD (cholespy)", "CHOLMOD (scikit-sparse)")]
@@ -140,7 +140,7 @@ def _row(each: Report) -> list[str]:
         str(each.verdicts[0].iterations),
         *shown,
         f"{worst.residual:.0e}",
-        (worst.status.lower() if worst.honest else f"**{worst.status}, not honest**"),
+        (worst.status.lower() if worst.is_true else f"**{worst.status}, not true**"),
     ]
 
 
@@ -149,11 +149,11 @@ def summary(reports: list[Report]) -> str:
     pairs = [(each.seconds("gabp"), each.seconds(*SUPERLU)) for each in reports]
     long = [(auto, lu) for auto, lu in pairs if auto is not None and lu is not None and lu > SHORT]
     short = [(auto, lu) for auto, lu in pairs if auto is not None and lu is not None and lu <= SHORT]
-    honest = [verdict.honest for each in reports for verdict in each.verdicts]
+    is_true = [verdict.is_true for each in reports for verdict in each.verdicts]
     converged = [verdict.status == "CONVERGED" for each in reports for verdict in each.verdicts]
     lines = [
-        f"- {sum(converged)} of {len(honest)} solves ({len(reports)} systems, two right-hand sides each) reached 1e-8; "
-        f"{sum(honest)} ended truthfully: there, or stagnated at a backward error of rounding level.",
+        f"- {sum(converged)} of {len(is_true)} solves ({len(reports)} systems, two right-hand sides each) met 1e-8; "
+        f"{sum(is_true)} have a true status: converged, or stagnated at a backward error of rounding level.",
         f"- SuperLU here: the faster of spsolve and splu in symmetric mode. Where it takes over {SHORT * 1e3:g} ms "
         f"({len(long)} systems), auto takes at most 1.15 times as long on {sum(a <= 1.15 * lu for a, lu in long)}"
         + (f"; geometric mean {geometric_mean([lu / a for a, lu in long]):.1f} times faster." if long else "."),
@@ -194,7 +194,7 @@ def write(reports: list[Report], plan: Plan, folder: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run it; 0 if every verdict is honest."""
+    """Run it; 0 if every status is true."""
     parser = argparse.ArgumentParser(prog="python -m bench.auto", description=__doc__)
     parser.add_argument("matrices", metavar="MATRIX.mtx", nargs="*", help="further systems")
     parser.add_argument("--only", metavar="TEXT", action="append", help="systems with this in their names; or 'none'")
@@ -209,7 +209,7 @@ def main(argv: list[str] | None = None) -> int:
         reports.append(report(problem, plan, logging.info))
         write(reports, plan, arguments.out)
     print(summary(reports), table(reports), sep="\n\n")
-    return int(not all(verdict.honest for each in reports for verdict in each.verdicts))
+    return int(not all(verdict.is_true for each in reports for verdict in each.verdicts))
 
 
 if __name__ == "__main__":

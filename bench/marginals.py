@@ -71,7 +71,7 @@ def hutchinson(model: gabp.Gaussian, probes: int, seed: int) -> Any:
 
 
 def with_bethe_covariances(model: gabp.Gaussian, probes: int, seed: int) -> Any:
-    """Hutchinson's, less what the Bethe covariances of the edges say of its error."""
+    """Hutchinson's estimate, less the part of its error that the Bethe covariances of the edges predict."""
     z = _signs(model.n, probes, seed)
     graph = model.solver.system.graph
     known = sp.csr_array((_bethe_covariances(model), graph.source.numpy(), graph.start.numpy()), (model.n, model.n))

@@ -77,7 +77,7 @@ def prepare_torch_sla(A: sp.csr_array, rtol: float, *, backend: str) -> Solve:
 
 
 def prepare_reference(A: sp.csr_array, rtol: float) -> Solve:
-    """Flooding on the literal torch kernels: settled precisions, then means, a look at the residual every 8 sweeps."""
+    """Flooding on the literal torch kernels: precision fixed point, then means, a residual check every 8 sweeps."""
     system = make_system(read_matrix(A))
     graph = system.graph
     source, slots = graph.source.long(), (graph.source.long(), graph.destination, graph.reverse)
@@ -86,9 +86,9 @@ def prepare_reference(A: sp.csr_array, rtol: float) -> Solve:
         new, cavity = reference.flood_precisions(system.diagonal, system.weight, *slots, precision)
         if not bool((cavity > 0).all()):
             raise PeerError("a cavity precision is not positive")
-        settled = bool(((new - precision).abs() <= 1e-15 * new.abs()).all())
+        converged = bool(((new - precision).abs() <= 1e-15 * new.abs()).all())
         precision = new
-        if settled:
+        if converged:
             break
     belief = system.diagonal + reference.gather_messages(precision, graph.destination, graph.n)
     cavity = belief[source] - precision[graph.reverse]

@@ -133,9 +133,9 @@ class Kernels:
         joint = self.of.joint_state(self.layout, b)
         self.of.joint_sweeps(joint, sweeps)
         differences = [_difference(self.of.joint_estimate(joint)[0], textbook.mean(model, P, h))]
-        settled = self.of.precision_messages(self.layout, self.fixed).double()
-        P, cavity = textbook.precision_sweep(model, settled)
-        differences.append(_difference(settled[:, None], P))
+        messages = self.of.precision_messages(self.layout, self.fixed).double()
+        P, cavity = textbook.precision_sweep(model, messages)
+        differences.append(_difference(messages[:, None], P))
         h = torch.zeros_like(P)
         for _ in range(sweeps):
             h = textbook.mean_sweep(model, cavity, h)

@@ -124,11 +124,11 @@ def _setup_figures(problem: Problem, product: float, repeats: int = 3) -> dict[s
         _ = system.layout
         laid_out = perf_counter()
         settle_precisions(system)
-        settled = perf_counter()
+        fixed_point = perf_counter()
         rounded = system.astype(torch.float32)
         rounding = perf_counter()
         settle_precisions(rounded)
-        samples.append((read - began, laid_out - began, settled - laid_out, perf_counter() - rounding))
+        samples.append((read - began, laid_out - began, fixed_point - laid_out, perf_counter() - rounding))
     names = (
         "reading, symmetry test, edge graph",
         "the same and the layout",
@@ -215,7 +215,7 @@ def write_results(reports: list[SweepReport], triad: float, folder: Path) -> Non
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run it; an exception says which kernel is wrong."""
+    """Run the benchmark; an exception names a kernel whose result is wrong."""
     parser = argparse.ArgumentParser(prog="python -m bench.sweeps", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small problems: seconds")
     parser.add_argument("--problems", default=",".join(SHOWN), help=f"from {', '.join(PROBLEMS)}")

@@ -92,7 +92,7 @@ def power_supply_circuit(side: int, layers: int = 3) -> sp.csr_array:
             weights.append(np.full(below.size, 100.0))
         start.append(node)
         n += size * size
-    # what lies on wires of one direction only is tied across now and then
+    # nodes on wires of one direction only get a coupling across now and then
     across = start[0][:-1, ::2].ravel(), start[0][1:, ::2].ravel()
     rows.append(across[0])
     columns.append(across[1])

@@ -1,7 +1,7 @@
 """The command line: ``gabp COMMAND ...``.
 
 Results go to stdout, everything else to stderr. The exit code is 0 when converged or done, 1 when not
-converged, 2 for bad input; as shells have it, 130 when interrupted and 141 when the reader of stdout left.
+converged, 2 for bad input; 130 when interrupted and 141 when the reader of stdout has closed it, as in shells.
 """
 
 import argparse
@@ -27,7 +27,7 @@ BAD_INPUT, INTERRUPTED, READER_LEFT = 2, 130, 141
 
 
 class Command(Protocol):
-    """What the module of a subcommand holds."""
+    """The interface of a subcommand's module."""
 
     HELP: str
 
@@ -35,14 +35,14 @@ class Command(Protocol):
         """Declare its arguments."""
 
     def run(self, arguments: argparse.Namespace, /) -> int:
-        """Do it; returns the exit code."""
+        """Run the subcommand; returns the exit code."""
 
 
 COMMANDS: dict[str, Command] = {"solve": solve, "check": check, "marginals": marginals, "bench": bench, "demo": demo}
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, with mistakes told in one line."""
+    """An argument parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
         raise CommandError(f"{message} (see {self.prog} --help)")
@@ -102,8 +102,8 @@ def _notices_on_stderr() -> Iterator[None]:
             logger.removeHandler(handler)
 
 
-def _give_up_stdout() -> None:
-    """Point stdout at nothing, so that the interpreter's own flush at exit cannot fail again."""
+def _discard_stdout() -> None:
+    """Redirect stdout to the null device, so that the interpreter's own flush at exit cannot fail again."""
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, sys.stdout.fileno())
     os.close(devnull)
@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     name = "gabp"
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal without ‖ gets a question mark
+        sys.stdout.reconfigure(errors="replace")  # for terminals whose encoding lacks ‖
     try:
         with _notices_on_stderr():
             try:
@@ -149,10 +149,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         _report(name, "interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        _give_up_stdout()
+        _discard_stdout()
         return READER_LEFT
     except OSError as error:
-        _give_up_stdout()
+        _discard_stdout()
         _report(name, f"error: the output cannot be written: {error}")
         return BAD_INPUT
     except (MemoryError, RuntimeError) as error:

@@ -1,7 +1,7 @@
-"""What the command line says when the user's input is at fault."""
+"""The error of the command line for bad input."""
 
 __all__ = ["CommandError"]
 
 
 class CommandError(Exception):
-    """Something the user can put right; the message is the one line they see."""
+    """Bad input; the message is the one line written to stderr."""

@@ -1,7 +1,7 @@
-"""A peer's first run, in a process of its own: is it right, how much memory does it take, does it end in time?
+"""A peer's first run, in a process of its own: correctness, peak memory, time limit.
 
-Only what passes its trial is timed. A process of its own is the only one whose peak of memory belongs to the
-peer alone, and that can be ended when it takes too long or too much.
+Only a peer that passes its trial is timed. A separate process has a peak memory that belongs to the peer alone, and
+can be ended when it exceeds its time or memory.
 """
 
 import math
@@ -80,11 +80,11 @@ def _resident_bytes(what: str) -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(what):
             return int(line.split()[1]) * 1024
-    raise OSError(f"/proc/self/status does not tell {what}")
+    raise OSError(f"/proc/self/status has no field {what}")
 
 
 class _Peak:
-    """The growth of this process's memory to its peak."""
+    """Growth of this process's resident memory to its peak."""
 
     def __init__(self) -> None:
         self.linux = Path("/proc/self/clear_refs").exists()
@@ -107,18 +107,18 @@ def _try_in_child(
 ) -> None:
     torch.set_num_threads(threads)
     if Path("/proc/meminfo").exists():
-        _limit_memory()  # what does not fit fails here, and leaves the machine alone
+        _limit_memory()  # more than the machine has is a MemoryError, not swapping
     try:
         warm_up(peer)
     except Exception as error:
-        connection.send(Trial("failed", f"on a small grid: {_told(error)}"))
+        connection.send(Trial("failed", f"on a small grid: {_one_line(error)}"))
         return
     connection.send(None)
     peak = _Peak()
     try:
         run, share = _run_to_accuracy(peer, A, b, rtol)
     except Exception as error:
-        connection.send(Trial("failed", _told(error)))
+        connection.send(Trial("failed", _one_line(error)))
         return
     grown = peak.growth() if isinstance(peer.run, TimedInProcess) else None
     residual = relative_residual(A, run.x, b)
@@ -137,14 +137,14 @@ def _run_to_accuracy(peer: Peer, A: sp.csr_array, b: np.ndarray, rtol: float) ->
     return run, share
 
 
-def _told(error: Exception) -> str:
-    """An exception in a line."""
+def _one_line(error: Exception) -> str:
+    """An exception as one line of text."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:120]}" if lines else type(error).__name__
 
 
 def _processes() -> BaseContext:
-    """Where trials come from: forks of a process that has imported what this one has, so that they start at once."""
+    """The start method of trials: forks of a server that has imported the same modules, so that they start at once."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -153,7 +153,7 @@ def _processes() -> BaseContext:
 
 
 def _end(process: int) -> None:
-    """Kill a process and all that it has started: what went on running would share the machine with later runs."""
+    """Kill a process and its descendants, which would slow down later runs."""
     for thread in Path(f"/proc/{process}/task").glob("*/children"):
         with suppress(OSError):  # the thread has ended meanwhile
             for child in thread.read_text().split():

@@ -1,9 +1,9 @@
-"""Solvers side by side on one system: right first, then timed in pairs.
+"""Comparison of solvers on one system: correctness first, then timings in pairs.
 
 Every peer first has a trial (`gabp.compare.benchmark_run`); one whose answer is wrong is shown as wrong and never
-timed. The others are timed in this process, in pairs with the first of them, which of the two goes first alternating:
-whatever slows the machine for a while slows both, and the ratio of a pair is what is reported. The residual of
-every timed answer is recomputed, outside the clock.
+timed. The others are timed in this process, in pairs with the first of them in alternating order: disturbances of the
+machine affect both runs of a pair, and the ratio of a pair is what is reported. The residual of every timed solution
+is recomputed, outside the timed section.
 """
 
 import gc
@@ -19,7 +19,7 @@ from gabp.compare.peers import Peer, PeerError, Run
 
 __all__ = ["Comparison", "Entry", "Plan", "Problem", "Quartiles", "Timed", "compare"]
 
-LEAST_SECONDS = 3.0  # that a trial gets: processes of its own take a peer a second or two to start
+LEAST_SECONDS = 3.0  # time limit of a trial at least: MPI peers take a second or two to start
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Plan:
-    """How much to measure.
+    """What is measured, and for how long.
 
     Parameters
     ----------
@@ -58,11 +58,11 @@ class Plan:
     rounds : int
         Pairs per peer.
     trial_seconds : float
-        After which a peer's trial is ended.
+        Time limit of a peer's trial.
     times_first : float
-        The same in times of the first peer that is right, but never below `LEAST_SECONDS`.
+        The same in multiples of the first correct peer's time, at least `LEAST_SECONDS`.
     peer_seconds : float
-        What the pairs of one peer may take; at least one pair is run.
+        Time budget of one peer's pairs; at least one pair is run.
     accuracies : tuple of float
         Other relative residuals to time once each, for the picture of residual against time.
     """
@@ -90,7 +90,7 @@ class Quartiles:
 
 @dataclass(frozen=True)
 class Entry:
-    """A peer that was tried; without a right trial there are no times."""
+    """A peer whose trial was run; it has no timings unless the trial was right."""
 
     peer: str
     family: str
@@ -123,7 +123,7 @@ class Timed(Entry):
 
 @dataclass(frozen=True)
 class Comparison:
-    """All peers on one problem; `absent` says of the others why they were not run."""
+    """All peers on one problem; `absent` maps the peers that were not run to the reason."""
 
     problem: str
     note: str
@@ -146,7 +146,7 @@ class Comparison:
 
     @property
     def first(self) -> Timed | None:
-        """The one that the others are paired with."""
+        """The peer that the others are paired with."""
         return next((entry for entry in self.timed if entry.ratio is None), None)
 
     @property
@@ -194,8 +194,8 @@ class _Samples:
 
     def _run(self, problem: Problem, rtol: float) -> Run:
         run = self.peer.run(problem.A, problem.b, self.trial.share * rtol)
-        gc.collect(1)  # the young: all that a run can have left
-        time.sleep(self.peer.settles)  # nothing of this run is left to the next
+        gc.collect(1)  # the young generations: all that a run can have left behind
+        time.sleep(self.peer.spin_seconds)  # its threads must not slow the next run
         return run
 
     def entry(self) -> Entry:
@@ -217,7 +217,7 @@ class _Samples:
 
 
 def compare(
-    problem: Problem, peers: Sequence[Peer], plan: Plan, tell: Callable[[str], None] = lambda line: None
+    problem: Problem, peers: Sequence[Peer], plan: Plan, report: Callable[[str], None] = lambda line: None
 ) -> Comparison:
     """Try every peer, then time those that are right.
 
@@ -227,8 +227,8 @@ def compare(
     peers : sequence of Peer
         The first that is right is the one that the others are paired with.
     plan : Plan
-    tell : callable
-        Told what is going on, a line at a time.
+    report : callable
+        Receives lines of progress.
     """
     absent = {peer.name: reason for peer in peers if (reason := _reason_to_leave_out(peer, problem))}
     samples: list[_Samples] = []
@@ -236,7 +236,7 @@ def compare(
     for peer in peers:
         if peer.name in absent:
             continue
-        tell(f"{problem.name}: trying {peer.name}")
+        report(f"{problem.name}: trying {peer.name}")
         sample = _Samples(peer, run_trial(peer, problem.A, problem.b, plan.rtol, limit))
         if sample.trial.seconds is not None and sample.right and not any(other.right for other in samples):
             limit = min(limit, max(LEAST_SECONDS, plan.times_first * sample.trial.seconds))
@@ -244,8 +244,8 @@ def compare(
     racing = [sample for sample in samples if sample.right]
     for sample in racing:
         warm_up(sample.peer)
-    _time_pairs(problem, racing, plan, tell)
-    _time_accuracies(problem, [sample for sample in racing if sample.right], plan, tell)
+    _time_pairs(problem, racing, plan, report)
+    _time_accuracies(problem, [sample for sample in racing if sample.right], plan, report)
     A = problem.A
     return Comparison(
         problem=problem.name,
@@ -265,13 +265,13 @@ def _reason_to_leave_out(peer: Peer, problem: Problem) -> str:
     return "for symmetric matrices" if peer.symmetric_only and not problem.symmetric else ""
 
 
-def _time_pairs(problem: Problem, racing: list[_Samples], plan: Plan, tell: Callable[[str], None]) -> None:
-    """Rounds over all pairs, so that what drifts over minutes meets all of them alike."""
+def _time_pairs(problem: Problem, racing: list[_Samples], plan: Plan, report: Callable[[str], None]) -> None:
+    """Rounds over all pairs, so that a drift over minutes affects all peers alike."""
     if not racing:
         return
     first, others = racing[0], racing[1:]
     for round_ in range(plan.rounds):
-        tell(f"{problem.name}: round {round_ + 1} of {plan.rounds}")
+        report(f"{problem.name}: round {round_ + 1} of {plan.rounds}")
         if not others:
             first.time(problem, plan.rtol)
         for other in others:
@@ -283,10 +283,10 @@ def _time_pairs(problem: Problem, racing: list[_Samples], plan: Plan, tell: Call
             other.ratio.append(seconds[id(other)] / seconds[id(first)])
 
 
-def _time_accuracies(problem: Problem, racing: list[_Samples], plan: Plan, tell: Callable[[str], None]) -> None:
-    """One run per peer and accuracy; a direct solver has but one."""
+def _time_accuracies(problem: Problem, racing: list[_Samples], plan: Plan, report: Callable[[str], None]) -> None:
+    """One run per iterative peer and accuracy; a direct solver has one accuracy."""
     for rtol in sorted(plan.accuracies, reverse=True):
-        tell(f"{problem.name}: to {rtol:.0e}")
+        report(f"{problem.name}: to {rtol:.0e}")
         for sample in racing:
             if sample.trial.iterations is not None:
                 sample.time_accuracy(problem, rtol)

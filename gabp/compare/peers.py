@@ -1,7 +1,7 @@
 """The solvers of a comparison: gabp's own methods and those of other libraries, behind one call.
 
 A peer is given A in CSR and b, and times its own set-up (what depends on A) and solve (what depends on b).
-Everything a library needs to be told about A, conversions included, counts; importing it does not.
+Conversions of A to the library's own format count; importing the library does not.
 """
 
 import importlib.util
@@ -25,12 +25,12 @@ MAXITER = 100_000  # a peer is ended by the clock of its trial, not by a count
 
 
 class PeerError(ArithmeticError):
-    """A peer says that it has not solved the system; the message is its reason."""
+    """A peer reports that it has not solved the system; the message is its reason."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One solve by a peer: the answer, and what it took by the peer's own clock."""
+    """One solve by a peer: its solution, its own timings in seconds, its iterations."""
 
     x: np.ndarray
     setup_seconds: float
@@ -51,16 +51,16 @@ class Peer:
     ----------
     name : str
     family : {"gabp", "krylov", "multigrid", "direct", "petsc", "message passing"}
-        What is drawn in one colour.
+        Groups peers in figures.
     run : callable
-        ``run(A, b, rtol) -> Run`` for A in CSR; raises what it wants where it fails. Must be picklable.
+        ``run(A, b, rtol) -> Run`` for A in CSR; any exception is a failure. Must be picklable.
     modules : tuple of str
-        What must be importable for it.
+        Modules that must be importable.
     symmetric_only : bool
     absence : callable
-        What else is missing for it, empty where nothing.
-    settles : float
-        Seconds for which its threads go on spinning when it is done.
+        Reason why it cannot run here, beyond missing modules; empty if it can.
+    spin_seconds : float
+        How long its threads go on spinning after a run.
     """
 
     name: str
@@ -69,11 +69,11 @@ class Peer:
     modules: tuple[str, ...] = ()
     symmetric_only: bool = True
     absence: Callable[[], str] = str
-    settles: float = 0.05  # OpenBLAS and OpenMP need some 20 ms
+    spin_seconds: float = 0.05  # OpenBLAS and OpenMP need some 20 ms
 
     @property
     def missing(self) -> str:
-        """What would have to be installed, empty where nothing."""
+        """Modules to install, or another reason why the peer cannot run; empty if it can."""
         absent = [module for module in self.modules if importlib.util.find_spec(module) is None]
         return ", ".join(absent) or self.absence()
 
@@ -84,7 +84,7 @@ Prepare = Callable[[sp.csr_array, float], Solve]
 
 @dataclass(frozen=True)
 class TimedInProcess:
-    """Times a ``prepare(A, rtol) -> solve(b) -> (x, iterations)`` where it stands."""
+    """Times ``prepare(A, rtol)``, which returns ``solve(b) -> (x, iterations)``, in this process."""
 
     prepare: Prepare
 
@@ -116,29 +116,29 @@ def prepare_krylov(A: sp.csr_array, rtol: float, *, method: str, jacobi: bool = 
     """One of scipy's iterative solvers."""
     options: dict[str, Any] = {"rtol": rtol, "maxiter": maxiter}
     if method == "gmres":
-        # counts restarts, not steps, and calls back with a norm
+        # gmres counts restarts, not iterations, and calls back with a norm
         options |= {"callback_type": "pr_norm", "restart": 30}
     if jacobi:
         options["M"] = sp.diags_array(1.0 / A.diagonal()).tocsr()
     solver = getattr(spla, method)
 
     def solve(b: np.ndarray) -> tuple[np.ndarray, int]:
-        steps = 0
+        iterations = 0
 
         def count(_: Any) -> None:
-            nonlocal steps
-            steps += 1
+            nonlocal iterations
+            iterations += 1
 
         x, info = solver(A, b, callback=count, **options)
         if info:
-            raise PeerError(f"not converged after {steps} iterations")
-        return x, steps
+            raise PeerError(f"not converged after {iterations} iterations")
+        return x, iterations
 
     return solve
 
 
 def prepare_spsolve(A: sp.csr_array, rtol: float) -> Solve:
-    """scipy's default direct solver, which keeps nothing: all of it is solve."""
+    """scipy's default direct solver, which keeps no factor: everything counts as solve."""
 
     def solve(b: np.ndarray) -> tuple[np.ndarray, None]:
         with warnings.catch_warnings():
@@ -222,7 +222,7 @@ def _multigrid(name: str, builder: str) -> Peer:
     return Peer(name, "multigrid", TimedInProcess(partial(prepare_pyamg, builder=builder)), ("pyamg",))
 
 
-# The first is the one that the others are paired with.
+# The first is the reference that the others are timed in pairs with.
 PEERS: dict[str, Peer] = {
     "gabp": _gabp("auto", "gabp"),
     **{f"gabp-{method}": _gabp(method) for method in ("hierarchy", "elimination", "double-loop", "flooding")},
@@ -234,7 +234,7 @@ PEERS: dict[str, Peer] = {
     "splu": _direct("scipy splu symmetric", prepare_splu),
     "pyamg-rs": _multigrid("pyamg Ruge-Stüben + cg", "ruge_stuben_solver"),
     "pyamg-sa": _multigrid("pyamg smoothed aggregation + cg", "smoothed_aggregation_solver"),
-    "pardiso": replace(_direct("PARDISO", prepare_pardiso, "pypardiso"), settles=0.2),  # MKL's default
+    "pardiso": replace(_direct("PARDISO", prepare_pardiso, "pypardiso"), spin_seconds=0.2),  # MKL's default
     "cholmod": _direct("CHOLMOD (scikit-sparse)", prepare_cholmod, "sksparse"),
     "cholespy": _direct("CHOLMOD (cholespy)", prepare_cholespy, "cholespy"),
 }
@@ -246,7 +246,7 @@ def pick_peers(wanted: Iterable[str], registry: dict[str, Peer]) -> list[Peer]:
     Raises
     ------
     KeyError
-        There is no such peer; the message names those that there are.
+        An unknown name; the message lists the known ones.
     """
     names = set(wanted)
     for name in sorted(names - registry.keys()):

@@ -1,4 +1,4 @@
-"""Weiss and Freeman's figures 2 and 3, drawn, with captions that say who wins when."""
+"""Weiss and Freeman's figures 2 and 3, with captions that compare the methods."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from gabp.demos.weiss_freeman import CONSTANT, GAUSS_SEIDEL, SOR, ZERO, Correlat
 
 INK, ACCENT, CALM = "#22303c", "#c8321e", "#1f6f8b"
 STYLE: dict[str, Any] = {"font.size": 10, "axes.titlelocation": "left", "text.color": INK}
-LOOKS: dict[str, dict[str, Any]] = {
+STYLES: dict[str, dict[str, Any]] = {
     CONSTANT: {"color": ACCENT, "linewidth": 2.2},
     ZERO: {"color": ACCENT, "linestyle": "--"},
     GAUSS_SEIDEL: {"color": "#8a8f94"},
@@ -41,7 +41,7 @@ def draw_figure_2(data: Correlations) -> Figure:
         axes.legend(frameon=False)
         axes.set_title(
             f"K₂,₃ after 8 unwrappings, {len(data.values)} nodes: the starred correlations sum to "
-            f"{data.replica_sum:.4f};\nthe true variance is {data.true_variance:.4f}, GaBP alone says "
+            f"{data.replica_sum:.4f};\nthe true variance is {data.true_variance:.4f}, GaBP alone gives "
             f"{data.loopy_variance:.4f} (the first star)"
         )
     return figure
@@ -60,7 +60,7 @@ def draw_figure_3(runs: list[SparseDataRun]) -> Figure:
 
 def caption_3(runs: list[SparseDataRun]) -> str:
     """What figure 3 shows, in numbers of these very runs."""
-    after_five = {name: np.mean([run.mean_errors[name][4] for run in runs]) for name in LOOKS}
+    after_five = {name: np.mean([run.mean_errors[name][4] for run in runs]) for name in STYLES}
     to_six = {name: np.median([run.sweeps_to(name, 1e-6) for run in runs]) for name in (CONSTANT, SOR)}
     return (
         f"{len(runs)} draws. After 5 sweeps GaBP from the constant-message start is ahead: relative error "
@@ -71,10 +71,10 @@ def caption_3(runs: list[SparseDataRun]) -> str:
 
 
 def _draw_means(axes: Axes, runs: list[SparseDataRun]) -> None:
-    for name, look in LOOKS.items():
+    for name, style in STYLES.items():
         errors = np.array([run.mean_errors[name] for run in runs])
         sweep = np.arange(1, errors.shape[1] + 1)
-        axes.semilogy(sweep, np.exp(np.log(np.maximum(errors, 1e-16)).mean(axis=0)), label=name, **look)
+        axes.semilogy(sweep, np.exp(np.log(np.maximum(errors, 1e-16)).mean(axis=0)), label=name, **style)
     axes.set(xlabel="sweep", ylabel="relative error of the means (geometric mean)", ylim=(1e-8, 1.5), xlim=(1, 100))
     axes.legend(frameon=False)
     axes.set_title(caption_3(runs), fontsize=9)

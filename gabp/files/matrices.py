@@ -1,4 +1,4 @@
-"""Matrices and vectors from files and back; whatever is wrong with a file becomes one clear line."""
+"""Matrices and vectors from files and back; every fault of a file is a `FileError` of one line."""
 
 import gzip
 import io
@@ -28,7 +28,7 @@ __all__ = [
 
 @contextmanager
 def reraise_as_file_error(path: str | os.PathLike[str], done: str) -> Iterator[None]:
-    """Turn what the operating system says about `path` into a `FileError`: it cannot be `done`."""
+    """Reraise an error of the operating system about `path` as a `FileError`: it cannot be `done`."""
     try:
         yield
     except OSError as error:
@@ -137,7 +137,7 @@ def read_right_hand_side(path: str | os.PathLike[str], n: int) -> np.ndarray:
 
 
 def check_writable(path: str | os.PathLike[str], suffixes: tuple[str, ...], *, spare: Sequence[str] = ()) -> None:
-    """Refuse an output path now rather than after the work is done.
+    """Check an output path before the computation that it is for.
 
     Raises
     ------

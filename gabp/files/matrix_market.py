@@ -154,7 +154,7 @@ def _parse_body(body: bytes, header: _Header) -> np.ndarray:
     found = len(numbers)
     if found < header.entries:
         raise MatrixMarketError(
-            f"truncated: the size line (line {header.line}) promises {header.entries} entries, the file holds {found}"
+            f"truncated: the size line (line {header.line}) declares {header.entries} entries, the file holds {found}"
         )
     if found > header.entries:
         line = _line_of_entry(body, header, header.entries)

@@ -78,7 +78,7 @@ def corrupted(data, place):
         ("a", TEXT, "unknown kind of file"),
         ("a.mtx", b"", "the file is empty"),
         ("a.mtx.gz", gzip.compress(b" \n", mtime=0), "the file is empty"),
-        ("a.mtx", TEXT[:-6], "truncated: .* promises 2 entries, the file holds 1"),
+        ("a.mtx", TEXT[:-6], "truncated: .* declares 2 entries, the file holds 1"),
         ("a.mtx.gz", TEXT, "damaged, truncated or not gzip"),
         ("a.mtx.gz", gzip.compress(TEXT, mtime=0)[:-12], "damaged, truncated or not gzip"),
         ("a.mtx.gz", corrupted(gzip.compress(TEXT, mtime=0), 20), "damaged, truncated or not gzip"),

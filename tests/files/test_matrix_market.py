@@ -111,7 +111,7 @@ def test_liberties_of_the_format(text, expected):
         (HEAD + "-3 3 1\n1 1 1\n", "line 2: the size line"),
         (HEAD + "9999999999 9999999999 1\n1 1 1\n", "line 2: .* too large"),
         (SYMMETRIC + "3 2 1\n1 1 1\n", "line 2: a symmetric matrix must be square, not 3×2"),
-        (HEAD + "3 3 3\n1 1 1\n2 2 1\n", r"truncated: .* promises 3 entries, the file holds 2"),
+        (HEAD + "3 3 3\n1 1 1\n2 2 1\n", r"truncated: .* declares 3 entries, the file holds 2"),
         (HEAD + "3 3 999999999999999\n1 1 1\n", "truncated"),
         (ARRAY + "999999 999999\n1\n", "truncated"),
         (HEAD + "3 3 1\n% c\n1 1 1\n\n2 2 1\n", "line 6: more entries than the 1"),

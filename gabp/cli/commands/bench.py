@@ -1,4 +1,4 @@
-"""``gabp bench``: gabp beside other solvers on your matrices."""
+"""``gabp bench``: compare gabp with other solvers on given matrices."""
 
 import argparse
 import sys
@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", metavar="FILE.png", help="draw time to accuracy, and residual against time")
 
 
-def _teller() -> Callable[[str], None]:
-    """Progress on stderr, where somebody is watching."""
+def _progress_line() -> Callable[[str], None]:
+    """A function that shows one line of progress on stderr, if that is a terminal."""
     if sys.stderr is None or not sys.stderr.isatty():
         return lambda line: None
     return lambda line: print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
@@ -56,11 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _compare_all(problems: Sequence[Problem], arguments: argparse.Namespace, plan: Plan) -> int:
-    tell = _teller()
+    report = _progress_line()
     comparisons = []
     for problem in problems:
-        comparisons.append(compare(problem, arguments.peers, plan, tell))
-        tell("")
+        comparisons.append(compare(problem, arguments.peers, plan, report))
+        report("")
         print(comparison_table(comparisons[-1]), end="\n\n", flush=True)
     if arguments.json is not None:
         write_text(arguments.json, json_text(comparison_record(comparisons, plan)) + "\n")

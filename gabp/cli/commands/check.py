@@ -1,4 +1,4 @@
-"""``gabp check``: what can be known of a matrix before solving with it."""
+"""``gabp check``: the convergence report of a matrix."""
 
 import argparse
 import dataclasses
@@ -19,7 +19,7 @@ HELP = "which methods converge on A, with certificates"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``gabp check``."""
     parser.add_argument("matrix", metavar="MATRIX.mtx", help="A: .mtx, .mtx.gz or scipy .npz")
-    parser.add_argument("--blocks", type=blocks, metavar="D", help="look at vector-valued nodes too: D, or auto")
+    parser.add_argument("--blocks", type=blocks, metavar="D", help="report on vector-valued nodes too: size D, or auto")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead, without the scaling")
     parser.add_argument("--plot", metavar="FILE.png", help="draw the report")
     parser.add_argument(
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _record(report: gabp.ConvergenceReport) -> dict[str, Any]:
-    """The report without its n numbers, which make no readable line."""
+    """The report without its scaling of n numbers."""
     record = dataclasses.replace(report, scaling=None).to_dict()
     del record["scaling"]
     return record

@@ -1,4 +1,4 @@
-"""``gabp demo``: a landscape from one height in twenty."""
+"""``gabp demo``: a terrain reconstructed from one height in twenty."""
 
 import argparse
 import sys
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def describe(result: Reconstruction) -> str:
-    """The numbers of a run for a reader."""
+    """A summary of the reconstruction in lines of text."""
     solution = result.solution
     return "\n".join(
         [
@@ -29,7 +29,7 @@ def describe(result: Reconstruction) -> str:
             f" (nearest neighbour: {result.rmse(result.nearest):.2f} m)",
             f"  uncertainty        {result.coverage:.1%} of the others within ± 2 Bethe standard deviations",
             f"  relative residual  {result.relative_residual:.2e}",
-            f"  sweeps or steps    {solution.iterations} of {solution.method} ({solution.method_reason})",
+            f"  iterations         {solution.iterations} of {solution.method} ({solution.method_reason})",
             f"  seconds            {solution.setup_seconds:.3g} set-up + {solution.solve_seconds:.3g} solve",
         ]
     )

@@ -1,4 +1,4 @@
-"""``gabp marginals``: mean and variance of every variable of a model that lies in files."""
+"""``gabp marginals``: mean and variance of every variable of a model read from files."""
 
 import argparse
 import sys
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _csv(found: gabp.Marginals) -> str:
-    """A line for each variable, counted from 0; every number as short as it can be read back exactly."""
+    """One line per variable, indices from 0; numbers in their shortest form that reads back exactly."""
     columns = {"mean": found.mean, "variance": found.variance}
     if found.variance_stderr is not None:
         columns["stderr"] = found.variance_stderr
@@ -39,7 +39,7 @@ def _csv(found: gabp.Marginals) -> str:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the marginals, and say on stderr of which kind the variances are; 1 if the mean did not converge."""
+    """Write the marginals as CSV and the kind of the variances to stderr; 1 if the mean did not converge."""
     if arguments.output is not None:
         inputs = [path for path in (arguments.matrix, arguments.rhs) if path is not None]
         check_writable(arguments.output, (".csv",), spare=inputs)

@@ -1,4 +1,4 @@
-"""``gabp solve``: the solution of a system that lies in files."""
+"""``gabp solve``: solve a system read from files."""
 
 import argparse
 import sys
@@ -24,17 +24,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("rhs", metavar="RHS.mtx", nargs="?", help="b, one or several columns (default: A·1)")
     parser.add_argument("-o", "--output", metavar="X.mtx", help="write x here (.mtx or .mtx.gz)")
     parser.add_argument(
-        "--method", choices=("auto", *METHODS), default="auto", help="default: auto, which says why it chose"
+        "--method",
+        choices=("auto", *METHODS),
+        default="auto",
+        help="default: auto, which explains its choice",
     )
-    parser.add_argument("--rtol", type=tolerance, metavar="R", help="‖b - A x‖ ≤ R‖b‖ ends it (default: 1e-8)")
-    parser.add_argument("--maxiter", type=positive_integer, metavar="N", help="most sweeps or steps")
+    parser.add_argument("--rtol", type=tolerance, metavar="R", help="tolerance, ‖b - A x‖ ≤ R‖b‖ (default: 1e-8)")
+    parser.add_argument("--maxiter", type=positive_integer, metavar="N", help="maximum number of sweeps or iterations")
     parser.add_argument("--device", type=device, metavar="D", help="torch device (default: cpu)")
     parser.add_argument("--nonsymmetric", action="store_true", help="A need not be symmetric")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Solve, print what happened, write x; 0 if it converged, else 1."""
+    """Solve, print the solution's summary, write x; 0 if it converged, else 1."""
     if arguments.output is not None:
         inputs = [path for path in (arguments.matrix, arguments.rhs) if path is not None]
         check_writable(arguments.output, OUTPUT_SUFFIXES, spare=inputs)
