@@ -1,4 +1,4 @@
-"""The Gaussian model as an object: everything one asks of it, from one set-up and one factor."""
+"""Floor 4: the Gaussian model object. Its mean, variances, samples and densities from one set-up and one factor."""
 
 import logging
 import math

@@ -1,1 +1,1 @@
-"""Floor 0: message-passing kernels on plain tensors, with one literal reference and fast twins per device."""
+"""Floor 0: kernels on plain tensors (torch, cpu, cuda). One literal reference and fast twins for each device."""

@@ -1,4 +1,4 @@
-"""Floor 4: implicit differentiation of solutions, variances and log-determinants."""
+"""Floor 4: implicit differentiation. Gradients of solutions, variances and log-determinants, once and twice."""
 
 from gabp.autograd.solver import Solver
 

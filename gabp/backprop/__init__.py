@@ -1,4 +1,4 @@
-"""Floor 4: backpropagation as belief propagation on a program's factor graph (Eaton 2022)."""
+"""Floor 4: backpropagation as messages. Belief propagation on a program's factor graph (Eaton 2022)."""
 
 from gabp.backprop.adjoint import AdjointSystem, adjoint_system
 from gabp.backprop.equilibrium import fixed_point

@@ -1,1 +1,1 @@
-"""Floor 7: demonstrations: terrain from scattered heights, Weiss and Freeman's figures."""
+"""Floor 7: demonstrations. Terrain from scattered heights, Weiss and Freeman's figures."""

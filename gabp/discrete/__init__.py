@@ -1,4 +1,4 @@
-"""Floor 4: discrete models: max-product, sum-product and the test for optimal single-loop and tree assignments."""
+"""Floor 4: discrete models. Max-product and sum-product, and the test whether an assignment is SLT-optimal."""
 
 from gabp.discrete.maxproduct import MaxProductResult, maxproduct
 

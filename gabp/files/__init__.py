@@ -1,4 +1,4 @@
-"""Floor 7: matrices and vectors from files and back; every fault of a file is a `FileError` of one line."""
+"""Floor 7: matrix and vector files. Every fault of a file is a `FileError` of one line."""
 
 from gabp.files.errors import FileError
 from gabp.files.matrices import (
