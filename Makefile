@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-slow sanitize lint bench bench-auto bench-quick clean
+.PHONY: demo test test-slow sanitize lint architecture bench bench-auto bench-quick clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -24,19 +24,23 @@ test: $(VENV)/.installed
 test-slow: $(VENV)/.installed
 	$(BIN)/pytest -m slow
 
-# The kernel tests with every memory access and every undefined behaviour checked, at each processor level: about a
-# minute to build and one more for each level. `wheel.cmake=true` makes a failed build an error here, where an
+# The kernel tests with every memory access and every undefined behaviour checked, for each instruction set: about a
+# minute to build and one more for each set. `wheel.cmake=true` makes a failed build an error here, where an
 # installation would go on without the kernels. Leaks are not looked for: the interpreter and torch keep theirs.
 SANITIZED := $(VENV)/sanitize
 sanitize: $(VENV)/.installed
 	rm -rf $(SANITIZED)
 	$(BIN)/python -m pip install --quiet --no-deps --target $(SANITIZED) --config-settings=wheel.cmake=true \
 	    --config-settings=cmake.build-type=Debug --config-settings=cmake.define.GABP_SANITIZE=ON .
-	for level in plain v3 v4; do \
-	    GABP_ISA=$$level PYTHONPATH=$(SANITIZED) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	for isa in plain v3 v4; do \
+	    GABP_ISA=$$isa PYTHONPATH=$(SANITIZED) ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	    LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
 	    $(BIN)/pytest tests/kernels || exit 1; \
 	done
+
+# The picture of the plan, from the imports; `make test` fails where it is not current.
+architecture:
+	$(PYTHON) docs/architecture.py
 
 lint: $(VENV)/bin/python
 	$(INSTALL) '.[dev]'
