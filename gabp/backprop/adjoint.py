@@ -8,7 +8,7 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from gabp.backprop.factors import LocalFactor
+from gabp.backprop.local_factors import LocalFactor
 from gabp.backprop.program import Program
 from gabp.backprop.tracing import trace
 from gabp.system import InvalidSystemError

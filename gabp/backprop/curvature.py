@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from gabp.backprop.factors import LocalFactor
+from gabp.backprop.local_factors import LocalFactor
 from gabp.backprop.program import Program
 from gabp.system import InvalidSystemError
 
