@@ -33,6 +33,7 @@ from gabp.system import (
     read_matrix,
     require_positive_diagonal,
 )
+from gabp.system.nodes import read_nodes, read_pairs
 
 _log = logging.getLogger("gabp")
 
@@ -308,7 +309,7 @@ class Gaussian:
         >>> gabp.Gaussian(np.array([[2.0, -1.0], [-1.0, 2.0]])).covariances([(0, 0), (0, 1)])
         array([0.66666667, 0.33333333])
         """
-        i, j = _read_pairs(pairs, self.n).to(self._system.device).T
+        i, j = read_pairs(pairs, self.n).to(self._system.device).T
         variance, covariance = implicit.selected_inverse(self._nonzeros, self._factor_inverse)
         if self._system.graph.edges:
             edge, adjacent = edge_indices(self._system, i, j)
@@ -496,7 +497,7 @@ class Gaussian:
         array([2.])
         """
         system = self._definite_system
-        known = _read_nodes(indices, "indices", "(c,)").to(self._system.device).reshape(-1)
+        known = read_nodes(indices, "indices", "(c,)").to(self._system.device).reshape(-1)
         if len(known) == 0 or bool((known < 0).any()) or bool((known >= self.n).any()):
             raise InvalidSystemError(f"indices must be nodes among 0 to {self.n - 1}, at least one")
         if len(torch.unique(known)) < len(known) or len(known) == self.n:
@@ -564,39 +565,6 @@ class Gaussian:
     def _restore_number(self, result: Tensor) -> Any:
         is_torch, dtype, device = self._result_kind
         return result.to(device=device, dtype=dtype) if is_torch else float(result)
-
-
-def _read_pairs(pairs: Any, n: int) -> Tensor:
-    """Pairs of nodes of a model of ``n``, shape (p, 2), int64."""
-    pairs = _read_nodes(pairs, "pairs", "(p, 2)")
-    if pairs.shape == (0,):
-        pairs = pairs.reshape(0, 2)
-    if pairs.ndim != 2 or pairs.shape[1] != 2:
-        raise InvalidSystemError(f"pairs must be integers of shape (p, 2), not {tuple(pairs.shape)}")
-    outside = (pairs < 0) | (pairs >= n)
-    if bool(outside.any()):
-        raise InvalidSystemError(f"pairs has node {int(pairs[outside][0])}; the model has nodes 0 to {n - 1}")
-    return pairs
-
-
-def _read_nodes(nodes: Any, name: str, shape: str) -> Tensor:
-    """Node indices as int64, from a list, an array or a tensor."""
-    if isinstance(nodes, (list, tuple, range)):
-        try:
-            nodes = np.asarray(nodes) if len(nodes) else np.zeros(0, dtype=np.int64)
-        except ValueError:
-            raise InvalidSystemError(
-                f"{name} must be integers of shape {shape}, not rows of different lengths"
-            ) from None
-    if isinstance(nodes, np.ndarray) and nodes.dtype.kind in "iuf":
-        nodes = torch.from_numpy(nodes.astype(np.float64 if nodes.dtype.kind == "f" else np.int64))
-    if not isinstance(nodes, Tensor) or nodes.dtype == torch.bool or nodes.dtype.is_complex:
-        raise TypeError(
-            f"{name} must be integers of shape {shape}, not {getattr(nodes, 'dtype', type(nodes).__name__)}"
-        )
-    if nodes.dtype.is_floating_point:
-        raise InvalidSystemError(f"{name} must be integers of shape {shape}, not {nodes.dtype}")
-    return nodes.long()
 
 
 def _require_positive(value: Any, name: str, kinds: tuple[type, ...]) -> None:

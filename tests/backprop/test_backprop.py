@@ -39,6 +39,13 @@ def test_gradients_are_those_of_autograd(program, schedule):
     assert messages.sweeps <= 2 * messages.depth
 
 
+def test_the_parts_are_imported_from_the_package_that_the_function_shadows():
+    """``gabp.backprop`` is the function, and ``from gabp.backprop import`` still finds the package."""
+    assert callable(gabp.backprop)
+    assert adjoint_system.__module__ == "gabp.backprop.adjoint"
+    assert fixed_point.__module__ == "gabp.backprop.equilibrium"
+
+
 def test_the_example_of_the_scalar_program():
     fn, (x,) = programs.scalar_example()
     assert float(gabp.backprop(fn, x)) == pytest.approx(1.2766774339, abs=5e-11)
@@ -235,7 +242,7 @@ def test_an_in_place_change_that_autograd_does_not_see_is_refused():
             y.mul_(3)
         return y.sum()
 
-    with pytest.raises(gabp.InvalidSystemError, match="gradients are switched off"):
+    with pytest.raises(gabp.InvalidSystemError, match="gradients are disabled"):
         gabp.backprop(fn, torch.ones(2))
 
 
