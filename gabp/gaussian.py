@@ -1,4 +1,4 @@
-"""Floor 4: the Gaussian model object. Its moments, densities, samples and conditionals from one set-up and one factor."""
+"""Floor 4: the Gaussian model object. Its mean, variances, samples and densities from one set-up and one factor."""
 
 import logging
 import math
