@@ -21,6 +21,7 @@ from torch.autograd import Function
 from gabp.autograd.entries import Entries, as_tensor
 from gabp.autograd.pairs import PairGraph
 from gabp.kernels import reference
+from gabp.kernels.torch.rows import row_offsets
 from gabp.messages import SparseFactor
 from gabp.solvers import Solution, Solver
 from gabp.system import System
@@ -232,8 +233,7 @@ def _on_pattern(system: System, operator: Any) -> tuple[Tensor, Tensor]:
     diagonal = torch.empty(n, dtype=torch.float64, device=system.device)
     weight = torch.empty(graph.edges, dtype=torch.float64, device=system.device)
     by_source = torch.argsort(source, stable=True)
-    bounds = torch.zeros_like(graph.start)
-    torch.cumsum(torch.bincount(source, minlength=n), 0, out=bounds[1:])
+    bounds = row_offsets(source, n)
     for first in range(0, n, _CHUNK):
         node = torch.arange(first, min(first + _CHUNK, n), device=system.device)
         unit = torch.zeros((n, len(node)), dtype=torch.float64, device=system.device)

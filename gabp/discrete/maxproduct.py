@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gabp.discrete.slt import slt_optimal
+from gabp.kernels.torch.rows import offsets, row_offsets
 from gabp.system import EdgeGraph, Forest, InvalidSystemError, require_damping, require_nonnegative
 
 Mode = Literal["max", "sum"]
@@ -287,7 +288,7 @@ class _Messages:
         node, slot = torch.argsort(of_node, stable=True), torch.argsort(of_slot, stable=True)
         sizes = torch.bincount(of_node)
         place = torch.empty_like(node)
-        place[node] = torch.arange(len(node), device=node.device) - (sizes.cumsum(0) - sizes)[of_node[node]]
+        place[node] = torch.arange(len(node), device=node.device) - offsets(sizes)[of_node[node]]
         nodes = node.split(sizes.tolist())
         heard = slot.split(torch.bincount(of_slot, minlength=len(sizes)).tolist())
         pairs = zip(nodes, heard, strict=True)
@@ -405,9 +406,7 @@ def _directed(n: int, unary: Tensor, pairs: Tensor, tables: Tensor) -> DiscreteM
     both = torch.cat([tables, tables.mT])
     place, slot = torch.unique(destination * n + source, return_inverse=True)
     table = both.new_zeros((len(place), *both.shape[1:])).index_add_(0, slot, both)
-    start = torch.zeros(n + 1, dtype=torch.int64, device=unary.device)
-    torch.cumsum(torch.bincount(place // n, minlength=n), 0, out=start[1:])
-    return DiscreteModel(EdgeGraph(n, start, (place % n).int()), unary, table)
+    return DiscreteModel(EdgeGraph(n, row_offsets(place // n, n), (place % n).int()), unary, table)
 
 
 def _as_tensor(values: Any, name: str) -> Tensor:

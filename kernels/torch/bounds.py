@@ -133,7 +133,7 @@ def peel_leaves(start: Offsets, source: Nodes) -> NDArray[np.bool_]:
     return kept
 
 
-def balance(start: Offsets, source: Nodes, weight: Numbers) -> tuple[NDArray[np.int32], Numbers | None]:
+def components_and_signs(start: Offsets, source: Nodes, weight: Numbers) -> tuple[NDArray[np.int32], Numbers | None]:
     """The connected component of each node, ``(n,)``, and signs ``s`` with ``s_i s_k w_ik <= 0`` on every edge.
 
     The signs are None where some cycle is frustrated, and allows none.

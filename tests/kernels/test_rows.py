@@ -178,7 +178,7 @@ class TestSplit:
 
 def test_reverse_slots(kernels, matrix):
     start, source, _, _ = kernels.split_rows(*rows(matrix), exact=True, average=True)
-    reverse = kernels.reverse_slots(start, source)
+    reverse = kernels.reverse_edges(start, source)
     destination = torch.repeat_interleave(torch.arange(len(start) - 1), start.diff())
     assert torch.equal(source[reverse].long(), destination)
     assert torch.equal(destination[reverse], source.long())
@@ -242,7 +242,9 @@ class TestResidual:
         n = min(len(diagonal), 60)
         x = np.random.default_rng(5).standard_normal((len(diagonal), 2)) * [1.0, 1e30]
         b = matrix @ x
-        r = kernels.careful_residual(start, source, weight, diagonal, torch.from_numpy(x), torch.from_numpy(b)).numpy()
+        r = kernels.extended_precision_residual(
+            start, source, weight, diagonal, torch.from_numpy(x), torch.from_numpy(b)
+        ).numpy()
         for i, c in itertools.product(range(n), range(2)):
             entries = range(matrix.indptr[i], matrix.indptr[i + 1])
             products = [Fraction(matrix.data[e]) * Fraction(x[matrix.indices[e], c]) for e in entries]

@@ -10,7 +10,7 @@ import torch
 from gabp.kernels import cpu
 from gabp.kernels.cpu import messages as compiled
 from gabp.kernels.torch import messages as in_torch
-from gabp.kernels.types import FixedPoint, Kernels
+from gabp.kernels.types import FixedPoint, MessageKernels
 from kernel_backends import CPU, CUDA, Backend, Graph, every_backend, every_case, every_graph, row
 from kernel_models import GRAPHS, Slots, grid, random_graph, slots, star
 
@@ -56,7 +56,7 @@ def scales(model: Slots, start: str) -> torch.Tensor | None:
 @every_backend
 def test_the_function_set_is_complete(backend):
     for kernels in (backend.kernels, in_torch):
-        assert [name for name in vars(Kernels) if not name.startswith("_") and not hasattr(kernels, name)] == []
+        assert [name for name in vars(MessageKernels) if not name.startswith("_") and not hasattr(kernels, name)] == []
 
 
 @functools.cache

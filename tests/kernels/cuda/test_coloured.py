@@ -6,7 +6,7 @@ import torch
 from gabp.kernels import cuda, reference
 from gabp.kernels.torch import messages
 from gabp.kernels.torch.colouring import colour
-from gabp.kernels.torch.rows import reverse_slots
+from gabp.kernels.torch.rows import reverse_edges
 from kernel_backends import CUDA, needs_triton
 from kernel_models import SMALL_GRAPHS, Slots, slots
 
@@ -50,7 +50,7 @@ def test_plain(case):
     model, destination, colours, b, expected = case
     layout = messages.layout(*model)
     fixed = messages.precision_fixed_point(layout, limit=500)
-    reverse = reverse_slots(model.start, model.source)
+    reverse = reverse_edges(model.start, model.source)
     ratio = (model.weight / fixed.coefficient)[reverse]
     slots_of = [(colours[destination] == c).nonzero().flatten() for c in range(int(colours.max()) + 1)]
     potential = b.new_zeros((len(model.source), 3))
