@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 
-class Slots(NamedTuple):
+class Model(NamedTuple):
     start: Tensor
     source: Tensor
     weight: Tensor
     diagonal: Tensor
 
-    def to(self, device: str) -> "Slots":
-        return Slots(*(tensor.to(device) for tensor in self))
+    def to(self, device: str) -> "Model":
+        return Model(*(tensor.to(device) for tensor in self))
 
     @property
     def matrix(self) -> sp.csr_array:
@@ -26,7 +26,9 @@ class Slots(NamedTuple):
         return sp.csr_array(off_diagonal + sp.diags_array(self.diagonal.double().numpy()))
 
 
-def slots(n: int, edges: np.ndarray, seed: int = 0, margin: float = 0.3, dtype: torch.dtype = torch.float64) -> Slots:
+def random_model(
+    n: int, edges: np.ndarray, seed: int = 0, margin: float = 0.3, dtype: torch.dtype = torch.float64
+) -> Model:
     """A walk-summable model: random weights of both signs on ``edges`` (e, 2), rows dominant by ``margin``."""
     rng = np.random.default_rng(seed)
     i, j = edges.reshape(-1, 2).T
@@ -35,7 +37,7 @@ def slots(n: int, edges: np.ndarray, seed: int = 0, margin: float = 0.3, dtype: 
     A = sp.csr_array(upper + upper.T)
     A.sort_indices()
     diagonal = abs(A).sum(axis=1) * (1 + margin) + rng.uniform(0.5, 1.0, n)
-    return Slots(
+    return Model(
         torch.from_numpy(A.indptr.astype(np.int64)),
         torch.from_numpy(A.indices.astype(np.int32)),
         torch.from_numpy(A.data).to(dtype),

@@ -1,4 +1,4 @@
-"""The passes of convergence proofs, compiled; `gabp.kernels.torch.bounds` states the meaning of each."""
+"""The passes of convergence proofs, compiled: see `gabp.kernels.torch.bounds`."""
 
 from typing import Any
 

@@ -10,15 +10,15 @@ from gabp.kernels.cpu import bounds as compiled
 from gabp.kernels.torch import bounds
 from gabp.kernels.torch.bounds import Nodes, Numbers, Offsets
 from gabp.kernels.torch.rows import reverse_edges
-from kernel_models import GRAPHS, slots
+from kernel_models import GRAPHS, random_model
 
 Pattern = tuple[Offsets, Nodes, Offsets]
 
 
 @pytest.fixture(params=GRAPHS)
 def model(request: pytest.FixtureRequest) -> tuple[Pattern, Numbers]:
-    """Slots of a graph, their reverses, and symmetric weights."""
-    start, source, weight, _ = slots(*GRAPHS[request.param]())
+    """Model of a graph, their reverses, and symmetric weights."""
+    start, source, weight, _ = random_model(*GRAPHS[request.param]())
     reverse = reverse_edges(start, source)
     return (start.numpy(), source.numpy(), reverse.numpy()), weight.numpy()
 
