@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Backend:
-    """The kernels for one device. Every field is a module (or has the functions of one).
+    """The kernels for one device, a module for each concern.
 
     Attributes
     ----------
@@ -19,8 +19,8 @@ class Backend:
     messages : MessageKernels
         The flooding schedule.
     sequential : module
-        What visits one node after another: the sequential schedule, trees, elimination sweeps, scalar and in
-        blocks. The functions of `gabp.kernels.reference` that take ``start``.
+        One node after another: ``sequential_potentials``, ``tree_...``, ``directed_...`` and ``block_...`` of
+        `gabp.kernels.reference`.
     coloured : module or None
         The sequential schedule in the order of colours, fused: `gabp.kernels.cuda.coloured`.
     rows : module

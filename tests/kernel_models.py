@@ -1,4 +1,4 @@
-"""Small models, as slots, that make kernels stumble."""
+"""Small models, by their directed edges, of graphs that are hard for kernels."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -64,7 +64,7 @@ def star(leaves: int, centre: int = 0) -> tuple[int, np.ndarray]:
 
 
 def hubs(n: int) -> tuple[int, np.ndarray]:
-    """A few nodes of every degree up to n among many of degree one or two: rows that want no common slice."""
+    """A few nodes of every degree up to n among many of degree one or two: rows that fit no common slice."""
     pairs = [(h, k) for h in range(5) for k in range(5, n, h + 1)]
     return n, np.array(pairs)
 
@@ -93,7 +93,7 @@ GRAPHS: dict[str, Callable[[], tuple[int, np.ndarray]]] = {
     "random wide": lambda: random_graph(5001, 30000, 3),
 }
 
-# What a kernel that takes milliseconds for each block of rows can bear: the same troubles, in a block or two.
+# For kernels that take milliseconds for each block of rows: the same difficulties, in a block or two.
 SMALL_GRAPHS: dict[str, Callable[[], tuple[int, np.ndarray]]] = {
     "one node": lambda: (1, NONE),
     "no edges": lambda: (13, NONE),

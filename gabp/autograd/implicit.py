@@ -21,7 +21,7 @@ from torch.autograd import Function
 from gabp.autograd.entries import Entries, as_tensor
 from gabp.autograd.pairs import PairGraph
 from gabp.kernels import reference
-from gabp.kernels.torch.rows import row_offsets
+from gabp.kernels.torch.offsets import row_offsets
 from gabp.messages import SparseFactor
 from gabp.solvers import Solution, Solver
 from gabp.system import System

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gabp.kernels.torch.rows import row_offsets
+from gabp.kernels.torch.offsets import row_offsets
 from gabp.messages import SparseFactor
 from gabp.system import EdgeGraph, System
 

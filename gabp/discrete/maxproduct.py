@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gabp.discrete.slt import slt_optimal
-from gabp.kernels.torch.rows import offsets, row_offsets
+from gabp.kernels.torch.offsets import offsets, row_offsets
 from gabp.system import EdgeGraph, Forest, InvalidSystemError, require_damping, require_nonnegative
 
 Mode = Literal["max", "sum"]

@@ -6,7 +6,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from gabp.kernels.torch.rows import offsets
+from gabp.kernels.torch.offsets import offsets
 
 _VAGUE = 1e-8  # of a variable's information: a positive start where there is no prior
 _DAMPINGS = (0.0, 0.3, 0.5, 0.7, 0.9)

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from gabp.kernels.torch.rows import destinations
+from gabp.kernels.torch.offsets import destinations
 
 _LARGEST = 5_000  # nodes for which dense storage is acceptable
 

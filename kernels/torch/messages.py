@@ -11,7 +11,8 @@ from torch import Tensor
 
 from gabp.kernels import reference
 from gabp.kernels.fixed_point import Progress, StoppingRule, default_tolerance, find_fixed_point
-from gabp.kernels.torch.rows import destinations, reverse_edges
+from gabp.kernels.torch.offsets import destinations
+from gabp.kernels.torch.rows import reverse_edges
 from gabp.kernels.types import FixedPoint
 
 

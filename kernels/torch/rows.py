@@ -8,6 +8,8 @@ Compressed rows are ``start`` ``(n + 1,)``, ``column`` and ``value`` ``(nnz,)``;
 import torch
 from torch import Tensor
 
+from gabp.kernels.torch.offsets import destinations, row_offsets
+
 
 def inspect_rows(start: Tensor, column: Tensor, value: Tensor) -> tuple[int, int, bool]:
     """First nonzero that is not finite, first whose column does not exist (-1: none), whether rows are sorted."""
@@ -149,23 +151,6 @@ def column_norms(x: Tensor) -> Tensor:
 def largest_entries(x: Tensor) -> Tensor:
     """The largest magnitude in each column of ``x`` ``(n, k)``: ``(k,)``; NaN where there is one."""
     return x.abs().amax(0)
-
-
-def offsets(counts: Tensor) -> Tensor:
-    """Where each of consecutive segments of ``counts`` ``(n,)`` begins, and the last one ends: ``(n + 1,)`` int64."""
-    start = torch.zeros(len(counts) + 1, dtype=torch.int64, device=counts.device)
-    torch.cumsum(counts, 0, out=start[1:])
-    return start
-
-
-def row_offsets(row: Tensor, n: int) -> Tensor:
-    """``start`` ``(n + 1,)`` of nonzeros sorted by their ``row``."""
-    return offsets(torch.bincount(row, minlength=n))
-
-
-def destinations(start: Tensor) -> Tensor:
-    """The row of each nonzero, or the destination of each directed edge: ``(m,)`` int64."""
-    return torch.repeat_interleave(torch.arange(len(start) - 1, device=start.device), start.diff().long())
 
 
 def _find(ascending: Tensor, wanted: Tensor) -> Tensor:

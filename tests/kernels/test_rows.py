@@ -176,7 +176,7 @@ class TestSplit:
             assert out[3].tolist() == [1.0, 1.0]
 
 
-def test_reverse_slots(kernels, matrix):
+def test_reverse_edges(kernels, matrix):
     start, source, _, _ = kernels.split_rows(*rows(matrix), exact=True, average=True)
     reverse = kernels.reverse_edges(start, source)
     destination = torch.repeat_interleave(torch.arange(len(start) - 1), start.diff())
