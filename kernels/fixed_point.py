@@ -60,8 +60,8 @@ def start_from_zero(diagonal: Tensor, m: int) -> tuple[Tensor, Tensor]:
 
     In edge-local form a message is recomputed from what was received two sweeps before; an infinite cavity sends zero.
     """
-    message = diagonal.new_zeros((2, m))
-    message[1] = -torch.inf
+    message = diagonal.new_empty((2, m))
+    message[0], message[1] = 0.0, -torch.inf
     return torch.stack((diagonal, torch.zeros_like(diagonal))), message
 
 
