@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gabp.kernels import cpu
+from gabp.kernels import dispatch
 from gabp.solvers.curvature_certificate import proven_by
 from gabp.solvers.device_hierarchy import DeviceHierarchy
 from gabp.solvers.solution import Status
@@ -82,8 +82,10 @@ class Hierarchy:
 
     def __post_init__(self, like: "Hierarchy | None") -> None:
         require_positive_diagonal(self.system, "hierarchy")
-        if cpu.extension is None:
-            raise ModuleNotFoundError(f"method 'hierarchy' needs the compiled kernels: {cpu.missing_because}")
+        compiled = dispatch.backend("cpu").hierarchy
+        if compiled is None:
+            reason = dispatch.extension_missing_because()
+            raise ModuleNotFoundError(f"method 'hierarchy' needs the compiled kernels: {reason}")
         graph = self.system.graph
         ends = self.system.smallest_diagonal, float(largest_entries(self.system.diagonal[:, None]))
         smallest, largest = (math.frexp(end)[1] for end in ends)
@@ -91,7 +93,7 @@ class Hierarchy:
         # the cycle is kept in float32, whose range the squares of extreme entries leave
         unit = 1.0 if abs(exponent) < _MODERATE else math.ldexp(1.0, min(-exponent, 1000))
         weight, diagonal = self.system.weight.detach(), self.system.diagonal.detach()
-        models = cpu.extension.Hierarchy(
+        models = compiled.Hierarchy(
             graph.start.cpu(),
             graph.source.cpu(),
             (weight if unit == 1.0 else weight * unit).cpu(),
@@ -145,8 +147,7 @@ class Hierarchy:
 
 def hierarchy_class(system: System) -> type[Hierarchy] | type[DeviceHierarchy]:
     """The hierarchy for a system: the compiled one where it can be, else that of tensor operations on any device."""
-    compiled = cpu.extension is not None and system.device.type == "cpu"
-    return Hierarchy if compiled else DeviceHierarchy
+    return DeviceHierarchy if dispatch.backend(system.device).hierarchy is None else Hierarchy
 
 
 def m_matrix_solver(system: System) -> Callable[[Tensor], Iterator[Tensor]]:
@@ -180,7 +181,8 @@ class HierarchyCorrection:
     """
 
     def __init__(self, hierarchy: Hierarchy, r: Tensor, target: Tensor) -> None:
-        assert cpu.extension is not None
+        compiled = dispatch.backend("cpu").hierarchy
+        assert compiled is not None
         self.shape, self.device = r.shape, r.device
         right, self.target = r.detach().double().cpu(), (_SAFETY * target).double().cpu().contiguous()
         self.witness: Tensor | None = None
@@ -189,7 +191,7 @@ class HierarchyCorrection:
         if self._exponent is not None:
             right = times_power_of_two(right, -self._exponent)
             self.target = times_power_of_two(self.target, -self._exponent)
-        self._solve = cpu.extension.HierarchyCorrection(hierarchy._models, right.contiguous(), torch.get_num_threads())
+        self._solve = compiled.HierarchyCorrection(hierarchy._models, right.contiguous(), torch.get_num_threads())
 
     def advance(self, steps: int) -> tuple[int, Status | None]:
         done, suspect = 0, True

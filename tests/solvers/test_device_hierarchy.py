@@ -3,6 +3,8 @@
 What it shares with the compiled one is asked in test_hierarchies.py.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -34,7 +36,7 @@ def test_steps_hardly_grow_with_the_size():
         b = A @ np.random.default_rng(6).standard_normal((size**2, 1))
         steps[size] = solve(prepare(A), A, b)[1]
     assert steps[256] <= 1.5 * steps[32]
-    if cpu.extension is not None:
+    if dispatch.backend("cpu").compiled:
         compiled = Hierarchy(make_system(read_matrix(A)))
         assert steps[256] <= 1.5 * solve(compiled, A, b)[1]
 
@@ -87,7 +89,8 @@ def test_the_whole_way_by_the_kernels_of_a_gpu(monkeypatch):
     A = grid(16, 17, shift=0.02)
     b = np.random.default_rng(16).standard_normal(A.shape[0])
     plain, steps = solve(prepare(A), A, b[:, None])
-    monkeypatch.setattr(dispatch, "choose_cycle", lambda device: cuda.load("multigrid_cycle"))
+    fused = replace(dispatch.backend("cpu"), multigrid_cycle=cuda.load("multigrid_cycle"))
+    monkeypatch.setattr(dispatch, "backend", lambda *where: fused)
     monkeypatch.setattr(auto, "hierarchy_class", lambda system: DeviceHierarchy)
     launched = []
     kernel = cuda.load("launch").Kernel
