@@ -95,7 +95,7 @@ def test_without_blocks_there_is_no_such_question():
 def test_a_block_that_is_no_precision_is_told():
     report = gabp.check(np.kron(np.eye(3), np.array([[1.0, 2.0], [2.0, 1.0]])) + 0.1, blocks=2)
     assert report.block_walk_radius is None
-    assert any("diagonal block" in remark for remark in report.remarks)
+    assert any("diagonal block" in note for note in report.notes)
 
 
 def test_on_the_command_line(tmp_path, capsys):

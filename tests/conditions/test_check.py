@@ -13,10 +13,10 @@ from pyamg.gallery import load_example
 import gabp
 from gabp import conditions
 from gabp.conditions import ConvergenceReport, Verdict
-from gabp.conditions.host_edges import Slots
+from gabp.conditions.host_edges import HostEdges
 from gabp.conditions.non_backtracking import NonBacktracking, real_radius
-from gabp.conditions.precision_messages import settle
-from gabp.conditions.walk_sums import Bracket
+from gabp.conditions.precision_messages import certify_precisions
+from gabp.conditions.walk_sums import RadiusBounds
 from gabp.solvers import Solver, recommended_method
 from gabp.system import InvalidSystemError, make_system, read_matrix
 from loopy_models import (
@@ -373,13 +373,13 @@ def test_large_model_takes_the_iterative_paths() -> None:
 
 def test_real_radius_from_a_node_vector() -> None:
     """The Ihara–Bass form finds ρ(M) of an attractive model without a Krylov basis of edge vectors."""
-    slots = Slots.of(make_system(read_matrix(grid(30))))
-    bracket = Bracket(slots)
-    bracket.decide()
-    bracket.tighten(solves=2)
-    precisions = settle(slots, bracket.scaling)
-    operator = NonBacktracking(slots, precisions.cavity)
-    radius = real_radius(operator, precisions.belief, bracket.witness)
+    edges = HostEdges.of(make_system(read_matrix(grid(30))))
+    bounds = RadiusBounds(edges)
+    bounds.decide()
+    bounds.tighten(solves=2)
+    precisions = certify_precisions(edges, bounds.scaling)
+    operator = NonBacktracking(edges, precisions.cavity)
+    radius = real_radius(operator, precisions.belief, bounds.lower_certificate)
     assert radius == pytest.approx(operator.radius(), rel=1e-4)
     assert radius <= operator.radius() * (1 + 1e-9)
 

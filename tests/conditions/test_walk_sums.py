@@ -9,8 +9,8 @@ import scipy.sparse as sp
 import torch
 
 from gabp.conditions import Verdict, certify
-from gabp.conditions.host_edges import Slots
-from gabp.conditions.walk_sums import Bracket
+from gabp.conditions.host_edges import HostEdges
+from gabp.conditions.walk_sums import RadiusBounds
 from gabp.system import System, make_system, read_matrix
 from loopy_models import WALK_SUMMABLE_UP_TO, chorded_square, grid, random_couplings, scaled_to_radius
 
@@ -172,7 +172,7 @@ def test_frustrated_random_graph_beyond_the_threshold() -> None:
         assert result.lower <= radius * (1 + 1e-12) and radius * (1 - 1e-12) <= result.upper
 
 
-def test_handed_in_solver_decides() -> None:
+def test_prepare_solver_solver_decides() -> None:
     """The inner solver is trusted with nothing: a good one proves, a bad one is ignored."""
     system = system_of(grid(1, 2_000, shift=-2.0))  # a path: conjugate gradients crawl along it
 
@@ -183,7 +183,7 @@ def test_handed_in_solver_decides() -> None:
     def broken(comparison: System) -> Callable[[torch.Tensor], Iterable[torch.Tensor]]:
         return lambda b: [-b, b * torch.nan, b]
 
-    by_solver, alone = Bracket(Slots.of(system), exact), Bracket(Slots.of(system))
+    by_solver, alone = RadiusBounds(HostEdges.of(system), exact), RadiusBounds(HostEdges.of(system))
     by_solver.decide()
     alone.decide()
     assert by_solver.verdict is alone.verdict is Verdict.YES

@@ -15,7 +15,7 @@ from gabp.messages.blocks import (
     solve_block_fixed_point,
 )
 from gabp.system import make_system, read_matrix
-from gabp.system.blocks import BlockSystem, Partition, find_blocks, read_partition
+from gabp.system.blocks import BlockPartition, BlockSystem, find_blocks, read_partition
 
 SEQUENTIAL = dispatch.backend("cpu").sequential
 needs_compiled = pytest.mark.skipif(
@@ -329,7 +329,7 @@ def test_a_solver_in_blocks_can_be_pickled_and_updated():
 
 
 def test_partitions():
-    partition = Partition.of(np.array([5, 5, 2, 5, 0]))
+    partition = BlockPartition.of(np.array([5, 5, 2, 5, 0]))
     assert partition.member.tolist() == [[0, 1, 3], [2, -1, -1], [4, -1, -1]]
     x = torch.arange(10.0).reshape(5, 2)
     assert torch.equal(partition.scatter(partition.gather(x)), x)
