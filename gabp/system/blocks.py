@@ -221,7 +221,7 @@ def _rows_by_pattern(start: np.ndarray, column: np.ndarray) -> tuple[np.ndarray,
     """
     seed = 0
     while True:
-        key = _pattern_hash(start, column, seed)
+        key = _pattern_hash(start, column, seed=seed)
         order = np.argsort(key, kind="stable")
         same_hash = np.append(False, key[order[1:]] == key[order[:-1]])
         if _equal_rows(start, column, order[1:][same_hash[1:]], order[:-1][same_hash[1:]]):
@@ -231,12 +231,12 @@ def _rows_by_pattern(start: np.ndarray, column: np.ndarray) -> tuple[np.ndarray,
 
 def _pattern_hash(start: np.ndarray, column: np.ndarray, seed: int) -> np.ndarray:
     """A 64-bit hash of each row's set of columns, shape (n,), uint64: the sum of splitmix64 over the columns."""
-    offset = seed * 0x9E3779B97F4A7C15 % 2**64
-    z = column.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(offset)
+    n = len(start) - 1
+    z = np.arange(1 + seed * n, 1 + (seed + 1) * n, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     total = np.zeros(len(column) + 1, dtype=np.uint64)
-    np.cumsum(z ^ (z >> np.uint64(31)), out=total[1:])
+    np.cumsum((z ^ (z >> np.uint64(31)))[column], out=total[1:])
     return total[start[1:]] - total[start[:-1]]
 
 
@@ -245,7 +245,5 @@ def _equal_rows(start: np.ndarray, column: np.ndarray, rows: np.ndarray, others:
     length = start[rows + 1] - start[rows]
     if not np.array_equal(length, start[others + 1] - start[others]):
         return False
-    within = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
-    return np.array_equal(
-        column[np.repeat(start[rows], length) + within], column[np.repeat(start[others], length) + within]
-    )
+    entry = np.arange(length.sum()) + np.repeat(start[rows] - np.cumsum(length) + length, length)
+    return np.array_equal(column[entry], column[entry + np.repeat(start[others] - start[rows], length)])
