@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gabp.kernels import dispatch
 from gabp.kernels.torch.colouring import colour
-from gabp.kernels.torch.rows import row_offsets
+from gabp.kernels.torch.offsets import row_offsets
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gabp.kernels import dispatch
-from gabp.kernels.torch.rows import row_offsets
+from gabp.kernels.torch.offsets import row_offsets
 from gabp.system.device import read_device
 from gabp.system.errors import InvalidSystemError
 from gabp.system.scalars import as_numbers, converted, require_number_kind, shared
