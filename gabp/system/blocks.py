@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gabp.kernels.torch.offsets import row_offsets
 from gabp.system.errors import InvalidSystemError
 from gabp.system.graph import EdgeGraph
 from gabp.system.matrix import SparseMatrix

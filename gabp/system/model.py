@@ -98,7 +98,10 @@ class System:
         """``b - A @ x`` in float64 for ``x`` and ``b`` of shape (n, k)."""
         if self.device.type != "cpu":
             return self._kernels.residual(self.layout, x, b)[0]
-        rows, graph = dispatch.backend(self.device).rows, self.graph  # without a layout, which other methods never build
+        rows, graph = (
+            dispatch.backend(self.device).rows,
+            self.graph,
+        )  # needs no layout
         return rows.residual(graph.start, graph.source, self.weight, self.diagonal, x, b)
 
     def extended_precision_residual(self, x: Tensor, b: Tensor) -> Tensor:
