@@ -1,4 +1,4 @@
-"""Small models with known convergence behaviour, and dense flooding to watch it on."""
+"""Small loopy models with known thresholds of convergence, and dense flooding."""
 
 import numpy as np
 import scipy.sparse as sp
@@ -8,7 +8,7 @@ def chorded_square(r: float, flipped: bool = False) -> np.ndarray:
     """A 4-cycle with one chord, unit diagonal, all off-diagonals ``r``; ``flipped`` negates one outer edge.
 
     Walk-summable iff ``r < 2/(1 + √17)``. The flipped one is positive definite for ``r < 1/2``, its precision
-    messages settle up to ``√((2√7 - 1)/27)`` and its means up to about 0.398654.
+    messages converge up to ``√((2√7 - 1)/27)`` and its means up to about 0.398654.
     """
     A = np.eye(4)
     for i, j in [(0, 1), (1, 2), (2, 3), (3, 0), (0, 2)]:
@@ -52,7 +52,7 @@ def scaled_to_radius(couplings: sp.csr_array, radius: float) -> sp.csr_array:
 
 
 class Flooding:
-    """Dense flooding; precisions and potentials move together. Entry ``[k, i]`` is the message from k to i."""
+    """Dense flooding of precisions and potentials together. Entry ``[k, i]`` is the message from k to i."""
 
     def __init__(self, A: np.ndarray, b: np.ndarray, constant_start: bool) -> None:
         self.A, self.b = A, b

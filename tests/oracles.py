@@ -1,4 +1,4 @@
-"""Dense numpy statements of what gabp computes: slow, literal, and sharing no code with it.
+"""Dense numpy oracles: the equations of belief propagation, literally and without code of gabp.
 
 Every function takes a dense ``(n, n)`` array ``A``; the off-diagonal nonzeros are the edges. Messages live in
 ``(n, n)`` arrays whose entry ``[i, j]`` is the message that node ``i`` sends to node ``j``.
@@ -22,7 +22,7 @@ class Sweep:
 
     @property
     def mean(self) -> np.ndarray:
-        """``h_i / J_i``, and 0 where nothing is known yet (``J_i = 0``)."""
+        """``h_i / J_i``, and 0 where ``J_i = 0``."""
         mean = np.zeros_like(self.belief_potential)
         for i in range(len(mean)):
             if self.belief_precision[i] != 0:
@@ -33,6 +33,15 @@ class Sweep:
     def valid(self) -> bool:
         """Every cavity and every belief is a positive precision."""
         return self.smallest_cavity > 0 and bool((self.belief_precision > 0).all())
+
+
+def cavity(
+    A: np.ndarray, b: np.ndarray, P: np.ndarray, h: np.ndarray, edge: tuple[int, int], near: list[list[int]]
+) -> tuple[float, float]:
+    """``P_{i\\j}`` and ``h_{i\\j}``: precision and potential of node i without the message from node j."""
+    i, j = edge
+    others = [k for k in near[i] if k != j]
+    return A[i, i] + sum(P[k, i] for k in others), b[i] + sum(h[k, i] for k in others)
 
 
 def neighbours(A: np.ndarray) -> list[list[int]]:
@@ -56,7 +65,7 @@ def starting_precisions(A: np.ndarray, start: str | np.ndarray) -> np.ndarray:
     return P
 
 
-def _collect(A: np.ndarray, b: np.ndarray, P: np.ndarray, h: np.ndarray, smallest_cavity: float) -> Sweep:
+def _beliefs(A: np.ndarray, b: np.ndarray, P: np.ndarray, h: np.ndarray, smallest_cavity: float) -> Sweep:
     near = neighbours(A)
     J = np.array([A[i, i] + sum(P[k, i] for k in near[i]) for i in range(len(A))])
     H = np.array([b[i] + sum(h[k, i] for k in near[i]) for i in range(len(A))])
@@ -74,55 +83,53 @@ def flooding(
 
     Every message of a sweep is computed from the messages of the sweep before. ``damping`` keeps that share
     of the old potential message; precision messages are never damped. With ``precision``, the precision
-    messages stay what they are given as, and only the potentials move.
+    messages are fixed.
     """
     A, b = np.asarray(A, dtype=float), np.asarray(b, dtype=float)
     near = neighbours(A)
     P = starting_precisions(A, start) if precision is None else precision
     h = np.zeros_like(A)
-    yield _collect(A, b, P, h, np.inf)
+    yield _beliefs(A, b, P, h, np.inf)
     while True:
         new_P, new_h, smallest = np.zeros_like(P), np.zeros_like(h), np.inf
         for i in range(len(A)):
             for j in near[i]:
-                cavity_precision = A[i, i] + sum(P[k, i] for k in near[i] if k != j)
-                cavity_potential = b[i] + sum(h[k, i] for k in near[i] if k != j)
+                cavity_precision, cavity_potential = cavity(A, b, P, h, (i, j), near)
                 smallest = min(smallest, cavity_precision)
                 with np.errstate(all="ignore"):
                     new_P[i, j] = -A[j, i] * A[i, j] / cavity_precision
                     message = -A[j, i] * cavity_potential / cavity_precision
                 new_h[i, j] = damping * h[i, j] + (1 - damping) * message
         P, h = new_P if precision is None else precision, new_h
-        yield _collect(A, b, P, h, smallest)
+        yield _beliefs(A, b, P, h, smallest)
 
 
 def sequential(A: np.ndarray, b: np.ndarray, precision: np.ndarray | None = None) -> Iterator[Sweep]:
     """In-place sweeps from zero messages; the first item is the start itself.
 
-    In row order, each node sends to all its neighbours from the newest messages it has heard. With
-    ``precision``, only the potentials move, as in `flooding`.
+    In row order, each node sends to all its neighbours from the newest incoming messages. With ``precision``, the
+    precision messages are fixed.
     """
     A, b = np.asarray(A, dtype=float), np.asarray(b, dtype=float)
     near = neighbours(A)
     P = np.zeros_like(A) if precision is None else precision.copy()
     h = np.zeros_like(A)
-    yield _collect(A, b, P, h, np.inf)
+    yield _beliefs(A, b, P, h, np.inf)
     while True:
         smallest = np.inf
         for i in range(len(A)):
             for j in near[i]:
-                cavity_precision = A[i, i] + sum(P[k, i] for k in near[i] if k != j)
-                cavity_potential = b[i] + sum(h[k, i] for k in near[i] if k != j)
+                cavity_precision, cavity_potential = cavity(A, b, P, h, (i, j), near)
                 smallest = min(smallest, cavity_precision)
                 with np.errstate(all="ignore"):
                     if precision is None:
                         P[i, j] = -A[j, i] * A[i, j] / cavity_precision
                     h[i, j] = -A[j, i] * cavity_potential / cavity_precision
-        yield _collect(A, b, P, h, smallest)
+        yield _beliefs(A, b, P, h, smallest)
 
 
-def settled_precisions(A: np.ndarray, limit: int = 10_000) -> Sweep:
-    """The fixed point of the precision messages, started from zero: the sweep that changes nothing more."""
+def converged_precisions(A: np.ndarray, limit: int = 10_000) -> Sweep:
+    """The fixed point of the precision messages from zero."""
     before = None
     for t, sweep in enumerate(flooding(A, np.zeros(len(A)))):
         if not sweep.valid:
@@ -135,19 +142,19 @@ def settled_precisions(A: np.ndarray, limit: int = 10_000) -> Sweep:
     raise AssertionError("sweeps never end")
 
 
-def sweeps_until_settled(sweeps: Iterator[Sweep], tolerance: float) -> int:
+def sweeps_until_converged(sweeps: Iterator[Sweep], tolerance: float) -> int:
     """Sweeps until ``‖x_t - x_{t-1}‖ / ‖x_t‖ < tolerance``."""
-    return settled_at((sweep.mean for sweep in sweeps), tolerance)
+    return first_converged((sweep.mean for sweep in sweeps), tolerance)
 
 
-def settled_at(means: Iterator[np.ndarray], tolerance: float) -> int:
+def first_converged(means: Iterator[np.ndarray], tolerance: float) -> int:
     """Index of the first of the means, counted from 0, that is within ``tolerance`` of the one before."""
     before = next(means)
     for t, mean in enumerate(means, start=1):
         if np.linalg.norm(mean - before) < tolerance * np.linalg.norm(mean):
             return t
         before = mean
-    raise AssertionError("the means ended before they settled")
+    raise AssertionError("the means ended before they converged")
 
 
 def first_invalid_sweep(sweeps: Iterator[Sweep], limit: int) -> int | None:
@@ -162,7 +169,7 @@ def first_invalid_sweep(sweeps: Iterator[Sweep], limit: int) -> int | None:
 
 def bethe_variances(A: np.ndarray) -> np.ndarray:
     """``1 / J_i`` at the fixed point of the precision messages, started from zero."""
-    return 1 / settled_precisions(A).belief_precision
+    return 1 / converged_precisions(A).belief_precision
 
 
 def mean_operator(A: np.ndarray) -> np.ndarray:
@@ -170,15 +177,15 @@ def mean_operator(A: np.ndarray) -> np.ndarray:
 
     The means of flooding converge iff ``ρ(M) < 1``.
     """
-    near, sweep = neighbours(A), settled_precisions(A)
+    near, sweep = neighbours(A), converged_precisions(A)
     edges = [(i, j) for i in range(len(A)) for j in near[i]]
     position = {edge: e for e, edge in enumerate(edges)}
     M = np.zeros((len(edges), len(edges)))
     for i, j in edges:
-        cavity = sweep.belief_precision[i] - sweep.precision[j, i]
+        cavity_precision = sweep.belief_precision[i] - sweep.precision[j, i]
         for k in near[i]:
             if k != j:
-                M[position[i, j], position[k, i]] = -A[i, j] / cavity
+                M[position[i, j], position[k, i]] = -A[i, j] / cavity_precision
     return M
 
 

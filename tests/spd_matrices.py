@@ -1,4 +1,4 @@
-"""Symmetric positive definite matrices that make a hierarchy work, and the way to drive one by hand."""
+"""Symmetric positive definite test matrices of multigrid hierarchies, and a refinement loop around one."""
 
 import numpy as np
 import pyamg
@@ -38,7 +38,7 @@ def random_graph(n=20_000, degree=10):
 
 
 def triangulation(n=15_000):
-    """Neighbours far apart in the row order."""
+    """Of random points: neighbours are far apart in the row order."""
     triangles = Delaunay(np.random.default_rng(1).random((n, 2))).simplices
     edges = np.unique(
         np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [0, 2]]])), axis=0
@@ -109,7 +109,7 @@ CASES = {
 
 
 def solve(hierarchy, A, b, rtol=1e-8, maxiter=500):
-    """As the driver does: a correction, and another for what the first left."""
+    """Iterative refinement: corrections of the residual until it is small enough. Returns the iterations, too."""
     x, steps = np.zeros_like(b), 0
     for _ in range(4):
         r = b - A @ x

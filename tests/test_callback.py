@@ -121,7 +121,7 @@ def test_the_means_are_those_of_the_equations_sweep_by_sweep(name, method):
     case = cases.BY_NAME[name]
     A = case.A.toarray()
     schedule = {"flooding": oracles.flooding, "sequential": oracles.sequential}[method]
-    sweeps = schedule(A, case.b, precision=oracles.settled_precisions(A).precision)
+    sweeps = schedule(A, case.b, precision=oracles.converged_precisions(A).precision)
     expected = [sweep.mean for sweep in itertools.islice(sweeps, 1, 13)]
     shown = []
     gabp.solve(
@@ -142,7 +142,7 @@ def test_the_means_are_those_of_the_equations_sweep_by_sweep(name, method):
 def test_damped_means_are_those_of_the_equations_sweep_by_sweep(damping):
     case = cases.BY_NAME["bipartite"]
     A = case.A.toarray()
-    settled = oracles.settled_precisions(A).precision
+    settled = oracles.converged_precisions(A).precision
     expected = oracles.flooding(A, case.b, damping=damping, precision=settled)
     next(expected)
     shown = []

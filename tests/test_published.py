@@ -15,7 +15,7 @@ THREE = np.array([[7.0, -1, 3], [-1, 7, -5], [3, -5, 7]]) / 7
 def test_sweeps_of_the_three_by_three_example(method, sweeps):
     b = np.ones(3)
     schedule = {"flooding": oracles.flooding, "sequential": oracles.sequential}[method]
-    assert oracles.sweeps_until_settled(schedule(THREE, b), 1e-6) == sweeps
+    assert oracles.sweeps_until_converged(schedule(THREE, b), 1e-6) == sweeps
     means = [b / np.diag(THREE)]
 
     def converged(progress):

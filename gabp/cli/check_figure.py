@@ -1,4 +1,4 @@
-"""One picture that explains a matrix to a newcomer: its graph, what is proven about it, and how GaBP will fare."""
+"""The figure of a convergence report: the graph, the bounds of ρ(|R|), and flooding's residuals."""
 
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,11 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from gabp.conditions import ConvergenceReport, Verdict, check
-from gabp.conditions.host_edges import Slots
-from gabp.conditions.precision_messages import settle
-from gabp.conditions.sweep_estimate import Trial, run_trial
-from gabp.conditions.walk_sums import Bracket
-from gabp.system import asymmetry, make_system, read_matrix
+from gabp.conditions.host_edges import HostEdges
+from gabp.conditions.precision_messages import certify_precisions
+from gabp.conditions.sweep_estimate import FloodingHistory, run_flooding
+from gabp.conditions.walk_sums import RadiusBounds
+from gabp.system import largest_asymmetry, make_system, read_matrix
 
 INK, ACCENT, CALM, PALE = "#22303c", "#c8321e", "#1f6f8b", "#d9e3e8"
 STYLE: dict[str, Any] = {
@@ -27,12 +27,12 @@ STYLE: dict[str, Any] = {
     "axes.labelcolor": INK,
     "axes.titlelocation": "left",
 }
-_GRAPH = 60  # nodes up to which the graph itself is drawn
-_PIXELS = 200  # sides of the sparsity picture of a larger matrix
+_DRAWN_NODES = 60  # up to which the graph itself is drawn
+_PIXELS = 200  # side of the sparsity image of a larger matrix
 
 
 def check_figure(A: Any, path: str | Path | None = None, report: ConvergenceReport | None = None) -> Figure:
-    """Draw what `gabp.check` found out about ``A``.
+    """Draw the convergence report of ``A``: graph, certified bounds of ``ρ(|R|)``, residuals of flooding.
 
     Parameters
     ----------
@@ -40,26 +40,30 @@ def check_figure(A: Any, path: str | Path | None = None, report: ConvergenceRepo
     path : str or Path, optional
         Where to save the picture; its suffix chooses the format.
     report : ConvergenceReport, optional
-        The report on ``A``, if it is there already.
+        The report on ``A``; computed by default.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
 
     Raises
     ------
     TypeError, InvalidSystemError
-        There is no real, finite, square matrix to look at.
+        ``A`` is no real, finite, square matrix.
     """
     if report is None:
         report = check(A)
     matrix = read_matrix(A)
-    system = make_system(matrix, symmetric=asymmetry(matrix) is None)
-    slots = Slots.equilibrated(system) if report.positive_diagonal else Slots.of(system)
+    system = make_system(matrix, symmetric=largest_asymmetry(matrix) is None)
+    edges = HostEdges.equilibrated(system) if report.positive_diagonal else HostEdges.of(system)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(13.5, 5.2), layout="constrained")
         FigureCanvasAgg(figure)
         left, middle, right = figure.subplots(1, 3)
-        _draw_graph(left, slots, report)
-        bracket, trial = _watch(slots, report)
-        _draw_bounds(middle, bracket, report)
-        _draw_sweeps(right, trial, report)
+        _draw_graph(left, edges, report)
+        bounds, history = _observe(edges, report)
+        _draw_bounds(middle, bounds, report)
+        _draw_sweeps(right, history, report)
         figure.suptitle(headline(report), x=0.01, ha="left", fontsize=13, fontweight="bold")
         if path is not None:
             figure.savefig(path, dpi=130)
@@ -67,7 +71,7 @@ def check_figure(A: Any, path: str | Path | None = None, report: ConvergenceRepo
 
 
 def headline(report: ConvergenceReport) -> str:
-    """The verdict in one sentence."""
+    """The report in one sentence."""
     if not report.positive_diagonal:
         return "No messages: a diagonal entry is not positive"
     if report.is_forest and report.walk_summable is Verdict.YES:
@@ -81,47 +85,47 @@ def headline(report: ConvergenceReport) -> str:
     return "Undecided: no proof of convergence and none of failure"
 
 
-def _watch(slots: Slots, report: ConvergenceReport) -> tuple[Bracket | None, Trial | None]:
+def _observe(edges: HostEdges, report: ConvergenceReport) -> tuple[RadiusBounds | None, FloodingHistory | None]:
     if not report.positive_diagonal:
         return None, None
-    bracket = Bracket(slots)
-    bracket.decide()
-    bracket.tighten(solves=2)
-    precisions = settle(slots, bracket.scaling if bracket.verdict is Verdict.YES else None)
-    return bracket, run_trial(slots, precisions, most=300) if precisions.valid else None
+    bounds = RadiusBounds(edges)
+    bounds.decide()
+    bounds.tighten(solves=2)
+    precisions = certify_precisions(edges, bounds.scaling if bounds.verdict is Verdict.YES else None)
+    return bounds, run_flooding(edges, precisions, most=300) if precisions.valid else None
 
 
-def _draw_graph(axes: Axes, slots: Slots, report: ConvergenceReport) -> None:
-    if slots.n <= _GRAPH:
-        angle = 2 * np.pi * np.arange(slots.n) / slots.n
+def _draw_graph(axes: Axes, edges: HostEdges, report: ConvergenceReport) -> None:
+    if edges.n <= _DRAWN_NODES:
+        angle = 2 * np.pi * np.arange(edges.n) / edges.n
         place = np.column_stack([np.sin(angle), np.cos(angle)])
-        once = slots.destination < slots.source
-        ends = np.stack([place[slots.destination[once]], place[slots.source[once]]], axis=1)
-        colours = np.where(slots.weight[once] < 0, CALM, ACCENT)
+        once = edges.destination < edges.source  # each undirected edge
+        ends = np.stack([place[edges.destination[once]], place[edges.source[once]]], axis=1)
+        colours = np.where(edges.weight[once] < 0, CALM, ACCENT)
         axes.add_collection(LineCollection(list(ends), colors=list(colours), linewidths=1.0))
-        axes.plot(*place.T, "o", color=INK, markersize=max(3.0, 10 - slots.n / 8))
+        axes.plot(*place.T, "o", color=INK, markersize=max(3.0, 10 - edges.n / 8))
         axes.set(aspect="equal", xlim=(-1.15, 1.15), ylim=(-1.15, 1.15), xticks=[], yticks=[])
         axes.set_title("The graph: blue edges attract, red ones repel")
     else:
-        scale = _PIXELS / slots.n if slots.n > _PIXELS else 1.0
-        side = min(slots.n, _PIXELS)
-        row, column = (slots.destination * scale).astype(int), (slots.source * scale).astype(int)
-        count = scipy.sparse.coo_array((np.ones(slots.edges), (row, column)), (side, side)).toarray()
+        scale = _PIXELS / edges.n if edges.n > _PIXELS else 1.0
+        side = min(edges.n, _PIXELS)
+        row, column = (edges.destination * scale).astype(int), (edges.source * scale).astype(int)
+        count = scipy.sparse.coo_array((np.ones(edges.count), (row, column)), (side, side)).toarray()
         axes.imshow(
-            np.log1p(count), cmap="Blues", extent=(0, slots.n, slots.n, 0), aspect="auto", interpolation="nearest"
+            np.log1p(count), cmap="Blues", extent=(0, edges.n, edges.n, 0), aspect="auto", interpolation="nearest"
         )
         axes.set_title("Where the off-diagonal nonzeros are")
     pieces = f"{report.components} component" + ("s" if report.components != 1 else "")
-    axes.set_xlabel(f"{report.n:,} unknowns, {slots.edges // 2:,} edges, {pieces}")
+    axes.set_xlabel(f"{report.n:,} unknowns, {edges.count // 2:,} edges, {pieces}")
 
 
-def _draw_bounds(axes: Axes, bracket: Bracket | None, report: ConvergenceReport) -> None:
+def _draw_bounds(axes: Axes, bounds: RadiusBounds | None, report: ConvergenceReport) -> None:
     axes.set_title("Proven bounds of ρ(|R|): walk-summable below 1")
-    if bracket is None:
-        _say(axes, "R is not defined:\nthe diagonal is not positive")
+    if bounds is None:
+        _annotate(axes, "R is not defined:\nthe diagonal is not positive")
         return
-    products, lower, upper = (np.array(column, dtype=float) for column in zip(*bracket.history, strict=True))
-    # distances from the threshold, on a scale that is logarithmic on either side of it
+    products, lower, upper = (np.array(column, dtype=float) for column in zip(*bounds.history, strict=True))
+    # distances from the threshold, on a scale that is logarithmic on either side
     low, high = lower - 1, np.minimum(upper, 10.0) - 1
     axes.fill_between(products, low, high, step="post", color=PALE)
     axes.step(products, high, where="post", color=CALM, label="upper bound (Collatz–Wielandt)")
@@ -134,23 +138,23 @@ def _draw_bounds(axes: Axes, bracket: Bracket | None, report: ConvergenceReport)
     axes.text(0.02, 0.03, f"walk-summable: {report.walk_summable}", transform=axes.transAxes, fontweight="bold")
 
 
-def _draw_sweeps(axes: Axes, trial: Trial | None, report: ConvergenceReport) -> None:
+def _draw_sweeps(axes: Axes, history: FloodingHistory | None, report: ConvergenceReport) -> None:
     axes.set_title("Relative residual by flooding sweep")
-    if trial is None:
-        _say(axes, "the precision messages fail:\na cavity is not positive")
+    if history is None:
+        _annotate(axes, "the precision messages fail:\na cavity is not positive")
         return
-    sweep = trial.looks
-    axes.semilogy(sweep, np.maximum(trial.residuals, 1e-17), color=CALM, linewidth=2, label="observed, random b")
+    sweep = history.sweep
+    axes.semilogy(sweep, np.maximum(history.residual, 1e-17), color=CALM, linewidth=2, label="observed, random b")
     if report.mean_radius:
-        # the predicted slope, laid through the middle of what was observed
+        # the predicted slope, through the middle of the observed residuals
         middle = len(sweep) // 2
-        line = trial.residuals[middle] * report.mean_radius ** (sweep - sweep[middle])
+        line = history.residual[middle] * report.mean_radius ** (sweep - sweep[middle])
         axes.semilogy(sweep, line, color=ACCENT, linestyle="--", label=f"predicted, ρ(M) = {report.mean_radius:.4g}")
-    axes.set(xlabel="sweep", ylim=(1e-9, max(2.0, 2 * min(trial.residuals.max(), 1e6))))
+    axes.set(xlabel="sweep", ylim=(1e-9, max(2.0, 2 * min(history.residual.max(), 1e6))))
     axes.axhline(1e-8, color=INK, linewidth=0.8, linestyle=":")
     axes.legend(loc="best", frameon=False)
 
 
-def _say(axes: Axes, text: str) -> None:
+def _annotate(axes: Axes, text: str) -> None:
     axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
     axes.set(xticks=[], yticks=[])

@@ -1,4 +1,4 @@
-"""Floor 2: what can be proven about a matrix. Dominance, walk-sums, spectra, the computation tree, the report."""
+"""Floor 2: certificates of convergence: dominance, walk-sums, spectra, the computation tree, the report."""
 
 from gabp.conditions.check import check, check_system
 from gabp.conditions.computation_tree import ComputationTree, unwrap

@@ -14,14 +14,14 @@ from torch import Tensor
 from gabp.conditions.verdict import Verdict
 from gabp.conditions.walk_sums import MMatrixSolver, certify
 from gabp.system import System
-from gabp.system.blocks import BlockSystem, Partition
+from gabp.system.blocks import BlockPartition, BlockSystem
 
 _ROUNDING = 32 * torch.finfo(torch.float64).eps  # of a coupling, times block size and condition numbers
 
 
 @dataclass(frozen=True)
 class BlockWalkSums:
-    """What is proven about ``ρ(N)``.
+    """Proven bounds of ``ρ(N)`` and their verdict.
 
     Attributes
     ----------
@@ -36,16 +36,18 @@ class BlockWalkSums:
     upper: float
 
 
-def certify_blocks(system: System, partition: Partition, solver: MMatrixSolver | None = None) -> BlockWalkSums | None:
-    """Prove or refute block walk-summability; None where a diagonal block does not allow the question.
+def certify_blocks(
+    system: System, partition: BlockPartition, solver: MMatrixSolver | None = None
+) -> BlockWalkSums | None:
+    """Prove or refute block walk-summability; None where a diagonal block is not positive definite or ill-conditioned.
 
     Parameters
     ----------
     system : System
         With a positive diagonal.
-    partition : Partition
-    solver : callable, optional
-        Solves with an M-matrix; conjugate gradients where it is not given.
+    partition : BlockPartition
+    solver : MMatrixSolver, optional
+        Conjugate gradients by default.
     """
     blocks = BlockSystem.of(system.equilibrated()[0], partition)
     factor, failed = _factorised(blocks)
@@ -56,16 +58,16 @@ def certify_blocks(system: System, partition: Partition, solver: MMatrixSolver |
     error = _ROUNDING * partition.size * (condition[blocks.graph.source.long()] + condition[blocks.graph.destination])
     if not bool(torch.isfinite(error).all()):
         return None
-    ones = torch.ones(partition.blocks, dtype=torch.float64)
-    found = certify(System(blocks.graph, ones, -coupling * (1 + error), system.symmetric), solver)
-    lower = found.lower / (1 + float(error.max())) ** 2 if len(error) else 0.0
-    if found.verdict is Verdict.YES:
-        return BlockWalkSums(Verdict.YES, lower, found.upper)
-    return BlockWalkSums(Verdict.NO if lower >= 1 else Verdict.UNDECIDED, lower, found.upper)
+    ones = torch.ones(partition.count, dtype=torch.float64)
+    scalar = certify(System(blocks.graph, ones, -coupling * (1 + error), system.symmetric), solver)
+    lower = scalar.lower / (1 + float(error.max())) ** 2 if len(error) else 0.0
+    if scalar.verdict is Verdict.YES:
+        return BlockWalkSums(Verdict.YES, lower, scalar.upper)
+    return BlockWalkSums(Verdict.NO if lower >= 1 else Verdict.UNDECIDED, lower, scalar.upper)
 
 
 def _factorised(blocks: BlockSystem) -> tuple[Tensor, bool]:
-    """What stands for ``A_ii^½``, and whether there is none: Cholesky factors, or ``A_ii`` of a general matrix."""
+    """Cholesky factors of the diagonal blocks, or a general matrix's blocks themselves; whether one is singular."""
     if blocks.symmetric:
         factor, failed = torch.linalg.cholesky_ex(blocks.diagonal)
     else:
@@ -74,7 +76,7 @@ def _factorised(blocks: BlockSystem) -> tuple[Tensor, bool]:
 
 
 def _couplings(blocks: BlockSystem, factor: Tensor) -> Tensor:
-    """``N_ik`` in each slot."""
+    """``N_ik`` of each directed edge, shape (m,)."""
     graph = blocks.graph
     source, destination = graph.source.long(), graph.destination
     if not blocks.symmetric:
@@ -82,4 +84,4 @@ def _couplings(blocks: BlockSystem, factor: Tensor) -> Tensor:
     scaled = torch.linalg.solve_triangular(factor[destination], blocks.weight, upper=False)
     scaled = torch.linalg.solve_triangular(factor[source], scaled.mT, upper=False)
     norm = torch.linalg.matrix_norm(scaled, 2)
-    return torch.maximum(norm, norm[graph.reverse])  # the same to rounding
+    return torch.maximum(norm, norm[graph.reverse])  # symmetric but for rounding

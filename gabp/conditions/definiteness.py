@@ -12,9 +12,9 @@ from itertools import chain
 import numpy as np
 import torch
 
-from gabp.conditions.host_edges import ROUNDOFF, Slots, Vector, dot
+from gabp.conditions.host_edges import ROUNDOFF, HostEdges, Vector, dot
 from gabp.conditions.verdict import Verdict
-from gabp.conditions.walk_sums import Bracket
+from gabp.conditions.walk_sums import RadiusBounds
 from gabp.messages import SparseFactor, fits_in_memory
 from gabp.system import NotPositiveDefiniteError
 
@@ -26,13 +26,13 @@ _SMALLEST = 1e-60  # entry of a vector whose products stay far from underflow
 _STEPS = 200  # conjugate-gradient steps in search of negative curvature
 
 
-def positive_definite(slots: Slots, bracket: Bracket | None) -> Verdict:
+def positive_definite(slots: HostEdges, bracket: RadiusBounds | None) -> Verdict:
     """Whether the symmetric ``A`` is positive definite.
 
     Parameters
     ----------
-    slots : Slots
-    bracket : Bracket or None
+    slots : HostEdges
+    bracket : RadiusBounds or None
         The bounds of ``ρ(|R|)`` found so far; None where a diagonal entry is not positive.
     """
     if not slots.symmetric:
@@ -45,8 +45,8 @@ def positive_definite(slots: Slots, bracket: Bracket | None) -> Verdict:
     if (
         bracket.verdict is Verdict.NO
         and slots.signature is not None
-        and bracket.witness is not None
-        and (_curvature_nonpositive(slots, slots.signature * bracket.witness))
+        and bracket.lower_certificate is not None
+        and (_curvature_nonpositive(slots, slots.signature * bracket.lower_certificate))
     ):
         return Verdict.NO
     if has_negative_curvature(slots):
@@ -54,7 +54,7 @@ def positive_definite(slots: Slots, bracket: Bracket | None) -> Verdict:
     return _by_factor(slots) if _is_affordable(slots) else Verdict.UNDECIDED
 
 
-def has_negative_curvature(slots: Slots, sign: float = 1.0) -> bool:
+def has_negative_curvature(slots: HostEdges, sign: float = 1.0) -> bool:
     """Whether conjugate gradients on ``D + sign·O`` meet a proven direction of nonpositive curvature."""
     root = np.sqrt(slots.diagonal)
     scaled = sign * np.copysign(slots.coupling, slots.weight)
@@ -74,7 +74,7 @@ def has_negative_curvature(slots: Slots, sign: float = 1.0) -> bool:
     return False
 
 
-def _curvature_nonpositive(slots: Slots, p: Vector, sign: float = 1.0) -> bool:
+def _curvature_nonpositive(slots: HostEdges, p: Vector, sign: float = 1.0) -> bool:
     """Whether ``pᵀ (D + sign·O) p <= 0`` is proven."""
     p = p / np.abs(p).max()
     if np.all((p == 0) | (np.abs(np.frexp(p)[0]) == 0.5) & (np.abs(p) > _SMALLEST)):
@@ -87,12 +87,12 @@ def _curvature_nonpositive(slots: Slots, p: Vector, sign: float = 1.0) -> bool:
     return value < -4 * (slots.degree.max(initial=0) + 24 + math.log2(slots.n)) * ROUNDOFF * size
 
 
-def _is_affordable(slots: Slots) -> bool:
+def _is_affordable(slots: HostEdges) -> bool:
     graph = slots.system.graph
     return graph.n + graph.edges <= _ANALYSIS and graph.symbolic.flops <= _FLOPS and fits_in_memory(graph)
 
 
-def _by_factor(slots: Slots) -> Verdict:
+def _by_factor(slots: HostEdges) -> Verdict:
     # |ΔA_ij| <= γ_{n+4} sqrt(A_ii A_jj) for a factor of A + ΔA, hence ‖ΔA‖₂ <= γ_{n+4} tr A
     error = 1.01 * (slots.n + 4) * ROUNDOFF * math.fsum(slots.diagonal)
     if _factor(slots, -2 * error) is not None:
@@ -109,7 +109,7 @@ def _by_factor(slots: Slots) -> Verdict:
     return Verdict.UNDECIDED
 
 
-def _factor(slots: Slots, loading: float) -> SparseFactor | None:
+def _factor(slots: HostEdges, loading: float) -> SparseFactor | None:
     """Of ``A + loading·I``; None where that is not positive definite to float64."""
     try:
         return SparseFactor(replace(slots.system, diagonal=slots.system.diagonal + loading))

@@ -1,55 +1,67 @@
-"""Everything that `check` found out about a matrix, as one frozen object."""
+"""The result of `check`."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from gabp.conditions.precision_messages import Outcome
+from gabp.conditions.precision_messages import PrecisionStatus
 from gabp.conditions.verdict import Verdict
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class ConvergenceReport:
-    """What is known, and what is proven, about Gaussian belief propagation on one matrix.
+    """Certificates and estimates about Gaussian belief propagation on one matrix.
 
-    ``D = diag(A)``, ``O = A - D``, ``R = I - D^-½ A D^-½``. A `Verdict` of YES or NO is a proof.
+    ``D = diag(A)``, ``O = A - D``, ``R = I - D^-½ A D^-½``. A `Verdict` of YES or NO is a proof. All radii are
+    dimensionless and invariant to the scaling of the variables.
 
     Attributes
     ----------
-    n, nnz, components : int
-        Unknowns, stored nonzeros, connected components of the graph.
-    is_forest, symmetric, positive_diagonal : bool
+    n : int
+        Unknowns.
+    nnz : int
+        Stored nonzeros.
+    components : int
+        Connected components of the graph.
+    is_forest : bool
+        Whether the graph is acyclic.
+    symmetric : bool
+        Whether A is symmetric to rounding.
+    positive_diagonal : bool
+        ``A_ii > 0`` for all ``i``.
     positive_definite : Verdict
         Whether A is the precision of a Gaussian.
     diagonally_dominant : Verdict
-        ``A_ii > Σ_j |A_ij|`` in every row.
+        ``A_ii > Σ_j |A_ij|`` in every row, which suffices for every schedule (Weiss and Freeman 2001).
     walk_summable : Verdict
-        ``ρ(|R|) < 1``: precisions and means converge under every schedule. Of a general matrix ``ρ(|D|⁻¹ |O|)``.
+        ``ρ(|R|) < 1``: precisions and means converge under every schedule (Malioutov, Johnson and Willsky 2006).
+        For a nonsymmetric matrix, ``ρ(|D|⁻¹ |O|) < 1``.
     walk_radius : (float, float) or None
         Certified bounds ``lower <= ρ(|R|) <= upper``; None without a positive diagonal.
     scaling : array or tensor, shape (n,), float64, or None
-        A ``d > 0`` with ``(D - |O|) d > 0``, which proves a yes.
+        A ``d > 0`` with ``(D - |O|) d > 0``, the certificate of walk-summability.
     jacobi_radius : float or None
-        ``ρ(R)``, an estimate. Jacobi's condition, neither necessary nor sufficient for GaBP.
+        An estimate of ``ρ(R)``. Jacobi's condition ``ρ(R) < 1`` is neither necessary nor sufficient for GaBP.
     precision_messages : {"converged", "invalid", "not converged"} or None
-        Where the precision iteration from zero leads.
+        The precision messages flooded from zero: "invalid" where a cavity or belief becomes nonpositive.
     mean_radius : float or None
-        ``ρ(M)``, an estimate of the reduction of the error per flooding sweep.
+        An estimate of ``ρ(M)``, the asymptotic reduction of the error per flooding sweep.
     mean_radius_bound : float or None
         A certified upper bound of ``ρ(M)``.
     flooding_converges : Verdict
+        Whether flooding from zero messages converges for every right-hand side.
     expected_sweeps : int or None
         Flooding sweeps to a relative residual of 1e-8 for a random right-hand side, both measured in the units
         in which A has a diagonal near 1.
-    recommended_method : str
-        The method to solve with.
-    remarks : tuple of str
-        Reasons and surprises, a line each.
+    recommended_method : str or None
+        The method to solve with; None where no chooser was given.
+    notes : tuple of str
+        Reasons of the verdicts, and exceptions from the rule, a line each.
     block_walk_summable : Verdict or None
-        ``ρ(N) < 1`` for the norms ``N_ik = ‖A_ii^-½ A_ik A_kk^-½‖₂`` between vector-valued nodes: messages between
-        blocks converge under every schedule. None where no blocks were given.
+        ``ρ(N) < 1`` for the norms ``N_ik = ‖A_ii^-½ A_ik A_kk^-½‖₂`` between node blocks: block messages
+        converge under every schedule. None without blocks.
     block_walk_radius : (float, float) or None
         Certified bounds of ``ρ(N)``.
     """
@@ -63,21 +75,21 @@ class ConvergenceReport:
     positive_definite: Verdict
     diagonally_dominant: Verdict
     walk_summable: Verdict
-    walk_radius: tuple[float, float] | None
-    scaling: np.ndarray | Tensor | None = field(metadata={"long": True})
-    jacobi_radius: float | None
-    precision_messages: Outcome | None
-    mean_radius: float | None
-    mean_radius_bound: float | None
+    walk_radius: tuple[float, float] | None = None
+    scaling: np.ndarray | Tensor | None = None
+    jacobi_radius: float | None = None
+    precision_messages: PrecisionStatus | None = None
+    mean_radius: float | None = None
+    mean_radius_bound: float | None = None
     flooding_converges: Verdict
-    expected_sweeps: int | None
-    recommended_method: str | None
-    remarks: tuple[str, ...] = ()
+    expected_sweeps: int | None = None
+    recommended_method: str | None = None
+    notes: tuple[str, ...] = ()
     block_walk_summable: Verdict | None = None
     block_walk_radius: tuple[float, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as plain Python values, fit for JSON: verdicts as "yes", "no", "undecided"."""
+        """The fields as JSON-compatible Python values; verdicts as "yes", "no", "undecided"."""
         return {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self)}
 
     def __repr__(self) -> str:
@@ -99,7 +111,7 @@ class ConvergenceReport:
         if self.block_walk_summable is not None:
             between_blocks = f"{self.block_walk_summable}{_bounds(self.block_walk_radius, 'ρ(N)')}"
             rows.append(("block walk-summable", between_blocks))
-        rows += [("note", remark) for remark in self.remarks]
+        rows += [("note", note) for note in self.notes]
         return "\n".join(["ConvergenceReport", *(f"  {name:<20} {value}" for name, value in rows)])
 
     def _mean_bound(self) -> str:
@@ -115,7 +127,7 @@ def _yes(flag: bool) -> str:
 
 
 def _number(value: float | None) -> str:
-    """Seven digits, and more where the distance from 1 is what matters."""
+    """Seven digits; near 1, the distance from it."""
     if value is None:
         return "-"
     gap = abs(1 - value)

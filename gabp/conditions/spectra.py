@@ -1,4 +1,4 @@
-"""Jacobi's radius ρ(R): an estimate to report, never a ground for a verdict about GaBP."""
+"""Jacobi's spectral radius ρ(R): an estimate for the report; it decides nothing about GaBP."""
 
 import math
 
@@ -7,59 +7,58 @@ import scipy.linalg
 import scipy.sparse
 import scipy.sparse.linalg
 
-from gabp.conditions.host_edges import Slots, Vector, dot
-from gabp.conditions.walk_sums import Bracket
+from gabp.conditions.host_edges import HostEdges, Vector, dot
+from gabp.conditions.walk_sums import RadiusBounds
 
-_DENSE = 400
-_STEPS = 80  # of Lanczos
-_LOOK, _TOLERANCE = 10, 1e-4  # how often, and when the estimate has stopped growing
+_DENSE = 400  # nodes up to which the spectrum is computed densely
+_LANCZOS_STEPS = 80
+_CHECK_INTERVAL, _TOLERANCE = 10, 1e-4  # Lanczos steps between convergence checks; relative growth that ends it
 
 
-def jacobi_radius(slots: Slots, bracket: Bracket) -> float | None:
-    """``ρ(R) = ρ(I - D⁻¹A)``; None where a nonsymmetric spectrum could not be found."""
-    if slots.edges == 0:
+def jacobi_radius(edges: HostEdges, bounds: RadiusBounds) -> float | None:
+    """Estimate ``ρ(R) = ρ(I - D⁻¹A)``; None where the Arnoldi iteration of a nonsymmetric matrix fails."""
+    if edges.count == 0:
         return 0.0
-    if slots.symmetric and slots.n > _DENSE:
-        # R and |R| have the same eigenvalues up to signs of the variables
-        return bracket.lower if slots.signature is not None else lanczos_radius(slots)
-    couplings = slots.weight / np.repeat(slots.diagonal, slots.degree)
-    if slots.symmetric:
-        couplings = np.copysign(slots.coupling, slots.weight)
-    matrix = slots.on_edges(couplings)
-    if slots.n > _DENSE:
+    if edges.symmetric and edges.n > _DENSE:
+        # R of a balanced model is similar to ±|R|
+        return bounds.lower if edges.signature is not None else lanczos_radius(edges)
+    couplings = edges.weight / np.repeat(edges.diagonal, edges.degree)
+    if edges.symmetric:
+        couplings = np.copysign(edges.coupling, edges.weight)
+    matrix = edges.on_edges(couplings)
+    if edges.n > _DENSE:
         return _arnoldi(matrix)
-    solve = np.linalg.eigvalsh if slots.symmetric else np.linalg.eigvals
-    return float(np.abs(solve(matrix.toarray())).max())
+    eigenvalues = np.linalg.eigvalsh if edges.symmetric else np.linalg.eigvals
+    return float(np.abs(eigenvalues(matrix.toarray())).max())
 
 
-def lanczos_radius(slots: Slots) -> float:
-    """``ρ(R)`` of a symmetric model by Lanczos; extreme Ritz values need no reorthogonalisation."""
-    couplings = np.copysign(slots.coupling, slots.weight)
-    v: Vector = np.random.default_rng(0).standard_normal(slots.n)
+def lanczos_radius(edges: HostEdges) -> float:
+    """Estimate ``ρ(R)`` of a symmetric model by Lanczos; extreme Ritz values need no reorthogonalisation."""
+    couplings = np.copysign(edges.coupling, edges.weight)
+    v: Vector = np.random.default_rng(0).standard_normal(edges.n)
     v /= math.sqrt(dot(v, v))
-    before = np.zeros(slots.n)
-    along, across = [], [0.0]
+    previous_v = np.zeros(edges.n)
+    alpha, beta = [], [0.0]  # diagonal and subdiagonal of the tridiagonal matrix
     estimate = 0.0
-    for step in range(1, min(_STEPS, slots.n) + 1):
-        image = slots.multiply(couplings, v) - across[-1] * before
-        along.append(dot(v, image))
-        image -= along[-1] * v
-        size = math.sqrt(dot(image, image))
-        if size <= 1e-14 * (abs(along[-1]) + across[-1]):
-            across.append(0.0)
+    for step in range(1, min(_LANCZOS_STEPS, edges.n) + 1):
+        image = edges.multiply(couplings, v) - beta[-1] * previous_v
+        alpha.append(dot(v, image))
+        image -= alpha[-1] * v
+        norm = math.sqrt(dot(image, image))
+        if norm <= 1e-14 * (abs(alpha[-1]) + beta[-1]):
+            beta.append(0.0)
             break
-        across.append(size)
-        before, v = v, image / size
-        if step % _LOOK == 0:
-            previous, estimate = estimate, _largest_ritz(along, across)
+        beta.append(norm)
+        previous_v, v = v, image / norm
+        if step % _CHECK_INTERVAL == 0:
+            previous, estimate = estimate, _largest_ritz(alpha, beta)
             if estimate - previous <= _TOLERANCE * estimate:
                 return estimate
-    return _largest_ritz(along, across)
+    return _largest_ritz(alpha, beta)
 
 
-def _largest_ritz(along: list[float], across: list[float]) -> float:
-    beside = across[1 : len(along)]
-    return float(np.abs(scipy.linalg.eigvalsh_tridiagonal(along, beside)).max())
+def _largest_ritz(alpha: list[float], beta: list[float]) -> float:
+    return float(np.abs(scipy.linalg.eigvalsh_tridiagonal(alpha, beta[1 : len(alpha)])).max())
 
 
 def _arnoldi(matrix: scipy.sparse.csr_array) -> float | None:

@@ -1,10 +1,10 @@
-"""Three answers: yes and no are proofs, undecided is the honest rest."""
+"""Three-valued answers: YES and NO are proofs."""
 
 from enum import Enum
 
 
 class Verdict(Enum):
-    """The answer to a question about a matrix. YES and NO are proven; UNDECIDED claims nothing."""
+    """The answer to a question about a matrix: YES and NO are proven, UNDECIDED implies nothing."""
 
     YES = "yes"
     NO = "no"

@@ -84,7 +84,7 @@ class LogMessages:
             if above >= 0:
                 depth[position] = depth[above] + 1
         child = torch.nonzero(parent >= 0)[:, 0]
-        downward = forest.slot[child]
+        downward = forest.parent_edge[child]
         by_depth = torch.argsort(depth[child], stable=True)
         sizes = torch.bincount(depth[child], minlength=1)[1:].tolist()
         levels = downward[by_depth].to(self.message.device).split(sizes) if sizes else ()

@@ -146,7 +146,7 @@ class BlockSweep:
     def apply(self, r: Tensor) -> Tensor:
         """The sweep on ``r`` of shape (n, k)."""
         graph, partition = self.system.graph, self.system.partition
-        y = torch.empty((partition.blocks, partition.size, r.shape[1]), dtype=torch.float64)
+        y = torch.empty((partition.count, partition.size, r.shape[1]), dtype=torch.float64)
         blocks = partition.gather(r.double().cpu())
         kernels = dispatch.backend("cpu").sequential
         kernels.block_elimination_sweep(self.system.weight, graph.start, graph.source, self.inverse, blocks, y)

@@ -39,7 +39,7 @@ class TreeFactor:
         linked = forest.parent >= 0
         up, down = (torch.zeros(system.n, dtype=torch.float64) for _ in range(2))
         weight = system.weight.double().cpu()
-        slot = forest.slot[linked]
+        slot = forest.parent_edge[linked]
         down[linked] = weight[slot]
         up[linked] = weight[system.graph.reverse.cpu()[slot]]
         pivot = system.diagonal.double().cpu()[forest.node].clone()

@@ -15,7 +15,7 @@ from gabp.solvers.device_factorization import RunsOnCPU
 from gabp.solvers.protocol import Correction
 from gabp.solvers.solution import Status
 from gabp.system import System, make_system, read_matrix
-from gabp.system.blocks import BlockSystem, Partition
+from gabp.system.blocks import BlockPartition, BlockSystem
 
 _COARSEST = 400  # blocks that are solved exactly
 _SLOW = 0.8  # share of the blocks left by a coarsening that is not worth going on with
@@ -58,14 +58,14 @@ class BlockHierarchy(RunsOnCPU):
     def __post_init__(self) -> None:
         levels, blocks = [], self.blocks
         matrix = _as_rows(self.system)
-        while blocks.partition.blocks > _COARSEST:
+        while blocks.partition.count > _COARSEST:
             sweep = BlockSweep.of(blocks)
             if sweep.invalid_node is not None:
                 object.__setattr__(self, "failure", Status.NOT_POSITIVE_DEFINITE)
                 break
             tie, coarse, coarse_blocks = _tied_in_pairs(matrix, blocks)
             again, coarse, coarse_blocks = _tied_in_pairs(coarse, coarse_blocks)
-            if coarse_blocks.partition.blocks > _SLOW * blocks.partition.blocks:
+            if coarse_blocks.partition.count > _SLOW * blocks.partition.count:
                 break
             levels.append(_Level(matrix, sweep, (tie @ again).tocsr()))
             matrix, blocks = coarse, coarse_blocks
@@ -129,7 +129,7 @@ def _tied_in_pairs(
     tie = scipy.sparse.csr_array((np.ones(partition.n), (np.arange(partition.n), column)), (partition.n, len(used)))
     coarse = (tie.T @ matrix @ tie).tocsr()
     coarse_system = make_system(read_matrix(0.5 * (coarse + coarse.T)))
-    return tie, coarse, BlockSystem.of(coarse_system, Partition.of(used // d))
+    return tie, coarse, BlockSystem.of(coarse_system, BlockPartition.of(used // d))
 
 
 def _matching(blocks: BlockSystem) -> np.ndarray:

@@ -157,7 +157,7 @@ def choose_blocks(system: System, blocks: BlockSystem, method: str) -> list[Choi
     InvalidSystemError
         There is no such method for blocks, or it cannot treat such a system.
     """
-    nodes = f"{blocks.partition.blocks} nodes of up to {blocks.partition.size} unknowns"
+    nodes = f"{blocks.partition.count} nodes of up to {blocks.partition.size} unknowns"
     if method == "elimination":
         return [Choice("elimination", "chosen by the caller; blocks make no difference to it")]
     if method == "auto":
@@ -179,7 +179,7 @@ def _block_choices(system: System, blocks: BlockSystem, nodes: str) -> list[Choi
     exact = Choice("elimination", "message passing between blocks stopped short of the tolerance")
     if blocks.graph.is_forest:
         return [Choice("tree", f"{nodes} on a forest, where two passes are exact"), exact]
-    if factor_is_quicker(system, _SECONDS_PER_BLOCK * blocks.partition.blocks):
+    if factor_is_quicker(system, _SECONDS_PER_BLOCK * blocks.partition.count):
         messages = Choice("hierarchy", "elimination found A singular; a consistent b may still be solved")
         return [replace(exact, reason=little_fill(system)), messages]
     return [Choice("hierarchy", f"{nodes}: a hierarchy of block models inside conjugate gradients"), exact]

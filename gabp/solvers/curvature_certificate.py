@@ -27,7 +27,7 @@ def proven_by(system: System, direction: Tensor) -> Status | None:
     p = (direction.to(scale) / scale)[:, None]
     p = p / p.abs().max()
     nothing = torch.zeros_like(p)
-    curvature = -float((p * unit.careful_residual(p, nothing)).sum())
+    curvature = -float((p * unit.extended_precision_residual(p, nothing)).sum())
     rounding = _ROUNDING * float((p.abs() * unit.term_sizes(p, nothing)).sum())
     if curvature < -rounding:
         return Status.NOT_POSITIVE_DEFINITE

@@ -154,7 +154,7 @@ class _Iteration:
             before = self.best
             if self.iterations >= request.maxiter:
                 break
-            r = self.system.careful_residual(self.best_x, request.b)
+            r = self.system.extended_precision_residual(self.best_x, request.b)
             status, _, _ = self._correct(self.best_x, r, _CAREFUL_SHARE * column_norms(r))
             if status is not None and status is not Status.SINGULAR:
                 return status

@@ -30,7 +30,7 @@ from gabp.system import (
     require_nonnegative,
     working_dtype,
 )
-from gabp.system.blocks import BlockSystem, Partition, read_partition
+from gabp.system.blocks import BlockPartition, BlockSystem, read_partition
 from gabp.system.vectors import column_norms, times_power_of_two
 
 _log = logging.getLogger("gabp")
@@ -94,7 +94,7 @@ class Solver:
         self._given = A  # its index arrays place the values of `update`; nothing is copied
         self._asked_method, self._dtype, self._device, self._options = method, dtype, device, options
         matrix = read_matrix(A, device)
-        self._partition: Partition | None = None if blocks is None else read_partition(blocks, matrix)
+        self._partition: BlockPartition | None = None if blocks is None else read_partition(blocks, matrix)
         self._set_up(make_system(matrix, bool(symmetric)), began)
 
     def _set_up(self, system: System, began: float, like: Prepared | None = None) -> None:

@@ -1,10 +1,10 @@
-"""Floor 1: what is being solved. Coercion of every input and the way back, the edge graph, forests."""
+"""Floor 1: coercion of matrices and vectors, the edge graph, forests, node blocks."""
 
 from gabp.system.device import read_device
 from gabp.system.errors import InvalidSystemError, NotPositiveDefiniteError
 from gabp.system.graph import EdgeGraph, Forest
 from gabp.system.matrix import SparseMatrix, read_matrix, read_values
-from gabp.system.model import System, asymmetry, make_system, require_positive_diagonal
+from gabp.system.model import System, largest_asymmetry, make_system, require_positive_diagonal
 from gabp.system.scalars import require_damping, require_nonnegative, require_number, working_dtype
 from gabp.system.vectors import Columns, read_columns, times_power_of_two
 
@@ -16,7 +16,7 @@ __all__ = [
     "NotPositiveDefiniteError",
     "SparseMatrix",
     "System",
-    "asymmetry",
+    "largest_asymmetry",
     "make_system",
     "read_columns",
     "read_device",

@@ -1,4 +1,4 @@
-"""Where to compute: which devices there are, and a clear word about those that are not."""
+"""Coercion of devices."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ _KNOWN = ("cpu", "cuda")
 
 
 def read_device(device: Any) -> torch.device | None:
-    """The torch device that ``device`` (one, or its name) stands for; None stays None.
+    """Read a device, given as a torch device or by name; None stays None.
 
     Raises
     ------
     TypeError
         Neither a torch device nor a string.
     InvalidSystemError
-        No device that gabp computes on.
+        Not a device, or one without gabp kernels.
     RuntimeError
-        CUDA, where it cannot be used here: the sentence of ``gabp.backends()["cuda"]``.
+        CUDA where it is unavailable, with the reason that ``gabp.backends()["cuda"]`` gives.
     """
     if device is None:
         return None

@@ -1,8 +1,8 @@
-"""What a caller is told when the system itself is at fault."""
+"""Errors raised for invalid systems."""
 
 
 class InvalidSystemError(ValueError):
-    """The matrix, the right-hand side or a parameter has content that no method can work with.
+    """The matrix, the right-hand side or a parameter has content that no method accepts.
 
     The message names the place (index and value) and, where there is one, the remedy.
     """
@@ -14,7 +14,7 @@ class NotPositiveDefiniteError(InvalidSystemError):
     Attributes
     ----------
     node : int
-        Where a pivot was met that is not positive, or a direction of negative curvature is largest.
+        The first nonpositive pivot, or the largest entry of a direction of negative curvature.
     """
 
     def __init__(self, node: int, evidence: str = "nonpositive pivot") -> None:

@@ -1,4 +1,4 @@
-"""The graph of a matrix: a slot for every directed edge, sorted by destination."""
+"""The graph of a matrix: its directed edges, sorted by destination; rooted forests."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,25 +12,31 @@ from torch import Tensor
 
 from gabp.kernels import dispatch
 from gabp.kernels.torch.colouring import colour
+from gabp.kernels.torch.offsets import row_offsets
 
 
 @dataclass(frozen=True, eq=False)
 class EdgeGraph:
-    """Directed edges of a symmetric pattern, compressed by destination.
+    """Directed edges of a symmetric pattern, compressed by destination (CSR without the diagonal).
 
     Attributes
     ----------
     n : int
         Nodes.
     start : Tensor, shape (n + 1,), int64
-        The slots of node ``i``, one for each message it hears, are ``start[i]:start[i + 1]``.
+        The edges into node ``i``, which carry its incoming messages, are ``start[i]:start[i + 1]``.
     source : Tensor, shape (m,), int32
-        Who sends the message of each slot; ascending within a node, never the node itself.
+        The node that each edge leaves; ascending among the edges into one node, never that node itself.
     """
 
     n: int
     start: Tensor
     source: Tensor
+
+    @staticmethod
+    def of(n: int, destination: Tensor, source: Tensor) -> "EdgeGraph":
+        """From the ends of all directed edges, sorted by destination and then by source; each of shape (m,)."""
+        return EdgeGraph(n, row_offsets(destination, n), source.int())
 
     @property
     def edges(self) -> int:
@@ -39,19 +45,19 @@ class EdgeGraph:
 
     @cached_property
     def destination(self) -> Tensor:
-        """Who hears the message of each slot, shape (m,), int64."""
+        """The node that each edge enters, shape (m,), int64."""
         return torch.repeat_interleave(
             torch.arange(self.n, device=self.start.device), self.start.diff(), output_size=self.edges
         )
 
     @cached_property
     def reverse(self) -> Tensor:
-        """The slot of the message that flows the other way, shape (m,), int64."""
+        """The index of each edge's reverse, shape (m,), int64."""
         return dispatch.backend(self.start.device).rows.reverse_edges(self.start, self.source)
 
     @cached_property
     def colours(self) -> Tensor:
-        """Colours 0, 1, ... of the nodes, shape (n,), int64; no two neighbours share one."""
+        """A proper colouring of the nodes by 0, 1, ..., shape (n,), int64."""
         return colour(self.n, self.destination, self.source.long())
 
     @cached_property
@@ -62,26 +68,26 @@ class EdgeGraph:
 
     @cached_property
     def components(self) -> int:
-        """How many connected components there are."""
+        """Connected components."""
         return int(self.labels.max()) + 1
 
     @property
     def is_forest(self) -> bool:
-        """Whether no cycle exists: every component has one edge fewer than nodes."""
+        """Whether the graph is acyclic: every component has one undirected edge fewer than nodes."""
         return self.edges // 2 < self.n and self.edges // 2 == self.n - self.components
 
     @cached_property
     def symbolic(self) -> Any:
-        """The shape of a sparse factor on this graph under a fill-reducing order, for `gabp.kernels`.
+        """The symbolic Cholesky factor under a fill-reducing ordering, opaque but to `gabp.kernels`.
 
-        ``entries`` of the factor, ``flops`` to compute it and ``peak_bytes`` to invert by it are for all to read.
+        Readable by all: ``entries`` of the factor, ``flops`` to compute it, ``peak_bytes`` of its selected inverse.
         """
         return dispatch.backend("cpu").factor.Symbolic.of(self.start.cpu(), self.source.cpu())
 
     def symbolic_within(self, flops: float) -> Any:
         """`symbolic`, or None where the factor takes more operations than ``flops``.
 
-        The ordering stops where it has exceeded them: little is spent on what is not worth factoring.
+        The analysis stops once it has counted that many.
         """
         if "symbolic" not in self.__dict__:
             found = dispatch.backend("cpu").factor.Symbolic.of(self.start.cpu(), self.source.cpu(), flops)
@@ -96,7 +102,7 @@ class EdgeGraph:
 
 @dataclass(frozen=True, eq=False)
 class Forest:
-    """The nodes of a forest in an order with parents before their children.
+    """A rooted forest: its nodes in breadth-first order, parents before their children.
 
     Attributes
     ----------
@@ -104,17 +110,17 @@ class Forest:
         The node at each position.
     parent : Tensor, shape (n,), int32
         The position of its parent; -1 for a root.
-    slot : Tensor, shape (n,), int64
-        The slot in which the node hears its parent; meaningless for a root.
+    parent_edge : Tensor, shape (n,), int64
+        The directed edge from its parent to the node; undefined for a root.
     """
 
     node: Tensor
     parent: Tensor
-    slot: Tensor
+    parent_edge: Tensor
 
     @staticmethod
     def of(graph: EdgeGraph) -> "Forest":
-        """Root every component of ``graph`` (a forest) at its first node, breadth first."""
+        """Root every component of ``graph`` (a forest) at its first node, by breadth-first search."""
         n = graph.n
         roots = np.unique(graph.labels, return_index=True)[1]
         # one search serves all components: an extra node n that leads to every root
@@ -127,6 +133,6 @@ class Forest:
         position = np.empty(n + 1, dtype=np.int32)
         position[node] = np.arange(n, dtype=np.int32)
         position[n] = -1
-        place = graph.destination.cpu().numpy() * n + graph.source.cpu().numpy()
-        slot = np.minimum(np.searchsorted(place, node * n + above), max(graph.edges - 1, 0))
-        return Forest(torch.from_numpy(node), torch.from_numpy(position[above]), torch.from_numpy(slot))
+        key = graph.destination.cpu().numpy() * n + graph.source.cpu().numpy()
+        edge = np.minimum(np.searchsorted(key, node * n + above), max(graph.edges - 1, 0))
+        return Forest(torch.from_numpy(node), torch.from_numpy(position[above]), torch.from_numpy(edge))

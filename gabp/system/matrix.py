@@ -1,4 +1,4 @@
-"""Every kind of matrix that users hold, read once into one canonical form."""
+"""Coercion of matrices: scipy, torch and numpy, sparse and dense, into one canonical form."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -39,14 +39,19 @@ class SparseMatrix:
 
 
 def read_matrix(A: Any, device: Any = None) -> SparseMatrix:
-    """Read any supported matrix: scipy sparse, torch sparse (COO, CSR, CSC) or dense, numpy 2-D.
+    """Read any supported matrix.
 
-    Duplicates are summed, integers and booleans become float64, and ``A`` is left as it was.
+    Parameters
+    ----------
+    A : scipy sparse array or matrix, torch sparse (COO, CSR, CSC) or dense tensor, 2-D numpy array; shape (n, n)
+        Not modified. Duplicates are summed; integers and booleans become float64.
+    device : torch.device or str, optional
+        Where the result is stored; by default where ``A`` is.
 
     Raises
     ------
     TypeError
-        ``A`` is of another kind, or holds numbers of another kind.
+        ``A`` is another type of object, or of another dtype.
     InvalidSystemError
         ``A`` is empty, not square, complex, or has a NaN or infinite entry (named by its place).
     RuntimeError
@@ -69,15 +74,22 @@ def read_matrix(A: Any, device: Any = None) -> SparseMatrix:
 
 
 def read_values(A: Any, values: Any, device: Any = None) -> SparseMatrix:
-    """Read other ``values`` for the stored entries of ``A``, in their order.
+    """Read other ``values`` on the sparsity pattern of ``A``.
 
-    ``values`` is one-dimensional for the formats that store a list of entries (scipy CSR, CSC and COO; torch
-    COO, CSR and CSC), or a whole matrix for any format.
+    Parameters
+    ----------
+    A : matrix, shape (n, n)
+        As for `read_matrix`.
+    values : array or tensor, shape (nnz,), or matrix, shape (n, n)
+        One value per stored entry, in the order of ``A``'s format (scipy CSR, CSC and COO; torch COO, CSR and CSC); or
+        a whole matrix, for any format.
+    device : torch.device or str, optional
 
     Raises
     ------
     TypeError
-        ``A`` has no list of stored entries, so only a whole matrix will do; or as `read_matrix`.
+        ``A`` is dense or of a format without a list of stored entries, and ``values`` is no matrix; or as
+        `read_matrix`.
     InvalidSystemError
         The shape of ``values`` does not fit; or as `read_matrix`.
     """
@@ -134,7 +146,7 @@ def _from_triplets(n: int, row: Tensor, column: Tensor, value: Tensor, device: A
 
 
 def _from_rows(start: Tensor, column: Tensor, value: Tensor, device: Any) -> SparseMatrix:
-    """Compressed rows as they come: checked, put in order on ``device``, duplicates summed."""
+    """Check compressed rows, sort their columns, sum duplicates and move them to ``device``."""
     n = len(start) - 1
     rows = dispatch.backend(value.device).rows
     infinite, outside, in_order = rows.inspect_rows(start, column, value)

@@ -1,9 +1,10 @@
-"""The Gaussian model in working form: a graph, its diagonal and its edge weights."""
+"""The linear system as a weighted graph: edges, diagonal, edge weights."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
+import scipy.sparse
 import torch
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from gabp.system.graph import EdgeGraph
 from gabp.system.matrix import SparseMatrix
 from gabp.system.vectors import times_power_of_two
 
-ASYMMETRY_TOLERANCE = 100  # in units of the dtype's rounding, see `asymmetry`
+ASYMMETRY_TOLERANCE = 100  # in units of the dtype's eps, see `largest_asymmetry`
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,10 +25,10 @@ class System:
     Attributes
     ----------
     graph : EdgeGraph
-        One slot per off-diagonal nonzero (and its mirror).
+        A directed edge per off-diagonal nonzero, and its reverse.
     diagonal : Tensor, shape (n,)
     weight : Tensor, shape (m,)
-        ``A[i, k]`` in the slot of the message that ``i`` hears from ``k``.
+        ``A[i, k]`` of each directed edge ``k → i``.
     symmetric : bool
     """
 
@@ -53,22 +54,22 @@ class System:
         if dtype == self.dtype:
             return self
         rounded = replace(self, diagonal=self.diagonal.to(dtype), weight=self.weight.to(dtype))
-        vars(rounded)["layout"] = self._kernels.in_dtype(self.layout, dtype)  # a pattern is laid out once
+        vars(rounded)["layout"] = self._kernels.in_dtype(self.layout, dtype)  # the layout of the pattern is shared
         return rounded
 
     def equilibrated(self) -> tuple["System", Tensor]:
-        """``S A S`` in float64 with powers of two ``S = diag(unit)`` that bring the diagonal near 1; and ``unit``.
+        """The symmetrically scaled ``S A S`` in float64, ``S = diag(unit)`` of powers of two, diagonal in [½, 2).
 
-        Exact; products of its entries neither overflow nor vanish. Takes a positive diagonal.
+        Exact; products of its entries neither overflow nor underflow. Needs a positive diagonal.
 
         Returns
         -------
-        System
-        Tensor, shape (n,), float64
+        scaled : System
+        unit : Tensor, shape (n,), float64
         """
         diagonal = self.diagonal.double()
         e = -torch.div(torch.frexp(diagonal).exponent, 2, rounding_mode="floor")
-        # most matrices that come have one unit throughout
+        # one exponent for all is the common case
         edge = 2 * e[0] if bool((e == e[0]).all()) else e[self.graph.destination] + e[self.graph.source.long()]
         weight = times_power_of_two(self.weight.double(), edge)
         return replace(self, diagonal=times_power_of_two(diagonal, 2 * e), weight=weight), times_power_of_two(
@@ -81,7 +82,7 @@ class System:
 
     @cached_property
     def layout(self) -> Any:
-        """The directed edges as arranged by the backend; opaque to all but `gabp.kernels`."""
+        """The edges in the storage layout of this device's kernels; opaque but to `gabp.kernels`."""
         return self._kernels.layout(self.graph.start, self.graph.source, self.weight, self.diagonal)
 
     @property
@@ -90,25 +91,34 @@ class System:
 
     @property
     def backend(self) -> str:
-        """The name of the kernels that work on this system."""
+        """The name of the kernels used for this system."""
         return dispatch.backend(self.device, self.dtype).name
 
     def residual(self, x: Tensor, b: Tensor) -> Tensor:
         """``b - A @ x`` in float64 for ``x`` and ``b`` of shape (n, k)."""
         if self.device.type != "cpu":
             return self._kernels.residual(self.layout, x, b)[0]
-        rows, graph = dispatch.backend(self.device).rows, self.graph  # needs no layout, which may not be there
+        rows, graph = (
+            dispatch.backend(self.device).rows,
+            self.graph,
+        )  # needs no layout
         return rows.residual(graph.start, graph.source, self.weight, self.diagonal, x, b)
 
-    def careful_residual(self, x: Tensor, b: Tensor) -> Tensor:
-        """``b - A @ x`` as if computed in twice the precision of float64, for ``x`` and ``b`` of shape (n, k)."""
+    def extended_precision_residual(self, x: Tensor, b: Tensor) -> Tensor:
+        """``b - A @ x`` as if in twice the precision of float64, for ``x`` and ``b`` of shape (n, k)."""
         rows, graph = dispatch.backend(self.device).rows, self.graph
         return rows.extended_precision_residual(graph.start, graph.source, self.weight, self.diagonal, x, b)
 
     def term_sizes(self, x: Tensor, b: Tensor) -> Tensor:
-        """``|A| |x| + |b|``: what the terms of the residual's entries amount to, shape (n, k)."""
+        """``|A| |x| + |b|``, the componentwise rounding bound of the residual up to its factor, shape (n, k)."""
         rows, graph = dispatch.backend(self.device).rows, self.graph
         return -rows.residual(graph.start, graph.source, self.weight.abs(), self.diagonal.abs(), x.abs(), -b.abs())
+
+    def to_scipy(self, format: Literal["csr", "csc"] = "csr") -> Any:
+        """The whole matrix, diagonal included, as a scipy sparse array in float64 with sorted indices."""
+        start, source = self.graph.start.cpu().numpy(), self.graph.source.cpu().numpy()
+        off_diagonal = scipy.sparse.csr_array((self.weight.double().cpu().numpy(), source, start), (self.n, self.n))
+        return (off_diagonal + scipy.sparse.diags_array(self.diagonal.double().cpu().numpy())).asformat(format)
 
     def multiply(self, x: Tensor) -> Tensor:
         """``A @ x`` in float64 for ``x`` of shape (n, k)."""
@@ -121,6 +131,7 @@ class System:
 
     @property
     def smallest_diagonal(self) -> float:
+        """``min_i A_ii``."""
         return self._summary[0]
 
     @property
@@ -134,22 +145,28 @@ class System:
         return rows.summarize_rows(self.graph.start, self.weight.detach(), self.diagonal.detach())
 
 
-def asymmetry(matrix: SparseMatrix) -> tuple[int, int, float, float] | None:
-    """The worst violation of symmetry, ``(i, j, A_ij, A_ji)``, or None where A is symmetric to rounding.
+def largest_asymmetry(matrix: SparseMatrix) -> tuple[int, int, float, float] | None:
+    """The largest asymmetry, ``(i, j, A_ij, A_ji)``, or None where A is symmetric to rounding.
 
-    Symmetric to rounding means ``|A_ij - A_ji| <= 100 eps max(|A_ij|, |A_ji|, sqrt|A_ii A_jj|)`` with the
-    rounding unit ``eps`` of the matrix's own dtype.
+    Symmetric to rounding means ``|A_ij - A_ji| <= 100 eps max(|A_ij|, |A_ji|, sqrt|A_ii A_jj|)`` with ``eps`` of
+    the matrix's own dtype.
     """
     return _compare(matrix)[1]
 
 
 def make_system(matrix: SparseMatrix, symmetric: bool = True) -> System:
-    """The working form of ``matrix``; stored zeros are no edges.
+    """Split a matrix into graph, diagonal and edge weights; stored zeros are dropped.
+
+    Parameters
+    ----------
+    matrix : SparseMatrix
+    symmetric : bool
+        Whether it must be symmetric to rounding; it is then symmetrised.
 
     Raises
     ------
     InvalidSystemError
-        ``symmetric`` is asked for and the matrix is not; the largest asymmetry and its place are named.
+        ``symmetric`` is set and the matrix is not; the largest asymmetry and its place are named.
     """
     exact = False
     if symmetric:
@@ -169,7 +186,7 @@ def make_system(matrix: SparseMatrix, symmetric: bool = True) -> System:
 
 
 def require_positive_diagonal(system: System, method: str) -> None:
-    """Refuse a node whose precision is not positive, as no message from it can be."""
+    """Raise `InvalidSystemError` for a nonpositive diagonal entry, which is named."""
     if system.smallest_diagonal > 0:
         return
     i = int((system.diagonal <= 0).nonzero()[0])

@@ -1,4 +1,4 @@
-"""Number kinds: which dtypes gabp computes in, and how others become them."""
+"""Coercion of dtypes and scalar parameters."""
 
 from numbers import Integral, Real
 from typing import Any
@@ -13,7 +13,7 @@ _FLOATS = {"float32": torch.float32, "float64": torch.float64}
 
 
 def working_dtype(dtype: Any) -> torch.dtype:
-    """The torch dtype that ``dtype`` (numpy or torch, or its name) stands for: float32 or float64."""
+    """Read a dtype, numpy or torch or by name, as torch.float32 or torch.float64."""
     name = str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype) else _numpy_name(dtype)
     if name not in _FLOATS:
         raise TypeError(f"dtype must be float32 or float64, not {dtype!r}")
@@ -28,14 +28,14 @@ def _numpy_name(dtype: Any) -> str:
 
 
 def as_numbers(values: np.ndarray | Tensor, name: str) -> Tensor:
-    """``values`` as a float32 or float64 tensor: floats share memory, integers and booleans become float64.
+    """Convert ``values`` to a float32 or float64 tensor: floats share memory, integers and booleans become float64.
 
     Raises
     ------
     InvalidSystemError
         Complex values: a Gaussian model is real.
     TypeError
-        Any other kind (half precision, extended precision, objects, text).
+        Any other dtype (half precision, extended precision, objects, text).
     """
     require_number_kind(values.dtype, name)
     if isinstance(values, Tensor):
@@ -64,7 +64,7 @@ def converted(values: Tensor, dtype: torch.dtype, copy: bool = False) -> Tensor:
 
 
 def require_number_kind(dtype: np.dtype | torch.dtype, name: str) -> None:
-    """Refuse numbers that gabp does not compute with; see `as_numbers`."""
+    """Raise for unsupported dtypes; see `as_numbers`."""
     kind = str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype) else dtype.newbyteorder("=").name
     if kind.startswith("complex"):
         raise InvalidSystemError(f"{name} is complex; gabp works on real systems")
@@ -73,20 +73,20 @@ def require_number_kind(dtype: np.dtype | torch.dtype, name: str) -> None:
 
 
 def require_number(value: Any, name: str, *, integer: bool = False) -> None:
-    """Refuse a parameter that is no number, or no integer; booleans are neither."""
+    """Raise `TypeError` for a parameter that is no number, or no integer; booleans are neither."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral if integer else Real):
         raise TypeError(f"{name} must be {'an integer' if integer else 'a number'}, not {type(value).__name__}")
 
 
 def require_nonnegative(value: Any, name: str, *, integer: bool = False) -> None:
-    """Refuse what is not a finite number from 0; see `require_number`."""
+    """Raise for anything but a finite number >= 0; see `require_number`."""
     require_number(value, name, integer=integer)
     if not value >= 0 or value == float("inf"):
         raise InvalidSystemError(f"{name} must be a finite number >= 0, got {value}")
 
 
 def require_damping(value: Any) -> None:
-    """Refuse what is not a number in [0, 1)."""
+    """Raise for anything but a number in [0, 1)."""
     require_number(value, "damping")
     if not 0.0 <= value < 1.0:
         raise InvalidSystemError(f"damping must be in [0, 1), not {value}")

@@ -1,4 +1,4 @@
-"""Right-hand sides and starting points: read into columns, and solutions given back in kind."""
+"""Coercion of right-hand sides and starting points, and its inverse for solutions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from gabp.kernels import dispatch
 from gabp.system.errors import InvalidSystemError
 from gabp.system.scalars import as_numbers, converted
 
-_MODERATE = 16  # binary digits that the entries of a column may be away from 1 and need no unit
+_MODERATE = 16  # binary exponents of a column's largest entry that need no rescaling
 
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """Vectors of one length side by side, and the way back to the form they came in.
+    """Vectors as columns, and the conversion back to the caller's array library, device, dtype and shape.
 
     Attributes
     ----------
     values : Tensor, shape (n, k), float64
     dtype : torch.dtype
-        float32 or float64: what the caller's numbers are, and what he gets back.
+        float32 or float64: the caller's, and that of the result.
     restore : callable
-        Takes (n, k) and returns the caller's family, device, dtype and shape.
+        Converts (n, k) to the caller's array library, device, dtype and shape.
     single : bool
         Whether the caller's array was one-dimensional.
     """
@@ -38,16 +38,16 @@ class Columns:
 
     @cached_property
     def exponent(self) -> Tensor:
-        """Each column's unit is ``2**exponent``, in which its largest entry is of moderate size; shape (k,), int."""
+        """Binary exponents of the columns' units, in which their largest entries are moderate; shape (k,), int."""
         exponent = torch.frexp(largest_entries(self.values)).exponent
         return torch.where(exponent.abs() <= _MODERATE, 0, exponent)
 
     def from_units(self, x: Tensor) -> Tensor:
-        """Values given in the columns' units."""
+        """Convert from the columns' units, shape (n, k) or (k,)."""
         return times_power_of_two(x, self.exponent)
 
     def to_units(self, x: Tensor) -> Tensor:
-        """Values in the columns' units: no digit is lost, and squares and norms neither overflow nor vanish."""
+        """Convert to the columns' units: exact, and squares and norms neither overflow nor underflow."""
         return times_power_of_two(x, -self.exponent)
 
     @cached_property
@@ -57,12 +57,12 @@ class Columns:
 
     @property
     def answer_exponent(self) -> Tensor:
-        """The unit that the solution of a column is found in is ``2**answer_exponent``; shape (k,), int."""
+        """Binary exponents of the units in which the solution's columns are computed; shape (k,), int."""
         return self.exponent
 
 
 def times_power_of_two(x: Tensor, exponent: Tensor) -> Tensor:
-    """``x * 2**exponent``, exact wherever the result is a normal number; ``x`` itself where all exponents are 0."""
+    """``x * 2**exponent``, exact unless the result is subnormal; ``x`` itself where all exponents are 0."""
     if not bool(exponent.any()):
         return x
     half = torch.div(exponent, 2, rounding_mode="floor")
@@ -80,14 +80,22 @@ def column_norms(x: Tensor) -> Tensor:
 
 
 def read_columns(b: Any, n: int, name: str = "b", device: Any = "cpu") -> Columns:
-    """Read ``b``, numpy or torch, of shape (n,) or (n, k).
+    """Read vectors of length ``n``.
+
+    Parameters
+    ----------
+    b : numpy array or dense torch tensor, shape (n,) or (n, k)
+    n : int
+    name : str
+        For error messages.
+    device : torch.device or str
 
     Raises
     ------
     TypeError
-        Another kind of object, or numbers of another kind.
+        Another type of object, or another dtype.
     InvalidSystemError
-        The shape does not fit, a value is complex, NaN or infinite (named by its place).
+        The shape does not fit, the values are complex, or one is NaN or infinite (named by its place).
     """
     is_torch = isinstance(b, Tensor) and b.layout == torch.strided
     if not is_torch and (not isinstance(b, np.ndarray) or isinstance(b, np.ma.MaskedArray)):
@@ -105,7 +113,7 @@ def read_columns(b: Any, n: int, name: str = "b", device: Any = "cpu") -> Column
         raise InvalidSystemError(f"{name}{shown} is {float(values[place])}; every value must be finite")
 
     def restore(x: Tensor) -> Any:
-        x = converted(x.reshape(shape), numbers.dtype, copy=True)  # the caller may write to what he gets
+        x = converted(x.reshape(shape), numbers.dtype, copy=True)  # callers may write to it
         return x.to(b.device) if is_torch else x.cpu().numpy()
 
     return Columns(values, numbers.dtype, restore, len(shape) == 1)

@@ -1,4 +1,4 @@
-"""`check` as a whole: every field, every trap, and predictions that come true."""
+"""`check`: every field of the report, known counterexamples, and predictions against observed sweeps."""
 
 import json
 from dataclasses import fields
@@ -13,10 +13,10 @@ from pyamg.gallery import load_example
 import gabp
 from gabp import conditions
 from gabp.conditions import ConvergenceReport, Verdict
-from gabp.conditions.host_edges import Slots
+from gabp.conditions.host_edges import HostEdges
 from gabp.conditions.non_backtracking import NonBacktracking, real_radius
-from gabp.conditions.precision_messages import settle
-from gabp.conditions.walk_sums import Bracket
+from gabp.conditions.precision_messages import certify_precisions
+from gabp.conditions.walk_sums import RadiusBounds
 from gabp.solvers import Solver, recommended_method
 from gabp.system import InvalidSystemError, make_system, read_matrix
 from loopy_models import (
@@ -69,7 +69,7 @@ def twenty_walk_summable_models() -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("index", range(20))
-def test_predicted_rate_and_sweeps_come_true(index: int) -> None:
+def test_predicted_rate_and_sweeps_agree_with_flooding(index: int) -> None:
     A = twenty_walk_summable_models()[index]
     report = check(A)
     assert report.walk_summable is YES and report.flooding_converges is YES
@@ -79,10 +79,10 @@ def test_predicted_rate_and_sweeps_come_true(index: int) -> None:
     assert needed / 1.5 <= report.expected_sweeps <= needed * 1.5
 
 
-class TestTraps:
-    """Each belief about convergence that is false, with its counterexample."""
+class TestCounterexamples:
+    """Each false conjecture about convergence, with its counterexample."""
 
-    def test_one_cycle_and_definite_does_not_converge(self) -> None:
+    def test_a_definite_model_on_one_cycle_may_diverge(self) -> None:
         A = np.full((3, 3), 0.7) + 0.3 * np.eye(3)
         np.testing.assert_allclose(np.linalg.eigvalsh(A), [0.3, 0.3, 2.4])
         report = check(A)
@@ -90,7 +90,7 @@ class TestTraps:
         assert report.precision_messages == "invalid"
         assert report.flooding_converges is NO
 
-    def test_jacobi_radius_decides_nothing(self) -> None:
+    def test_jacobi_radius_is_no_criterion(self) -> None:
         converges, fails = check(chorded_square(0.395, flipped=True)), check(chorded_square(0.4, flipped=True))
         assert converges.jacobi_radius < 1 and fails.jacobi_radius < 1
         assert (converges.flooding_converges, fails.flooding_converges) == (YES, NO)
@@ -109,22 +109,22 @@ class TestTraps:
         assert report.precision_messages == "converged"
         assert report.flooding_converges is YES  # by the powers of M: the cheap bound is above 1
 
-    def test_cavity_turns_nonpositive_late(self) -> None:
+    def test_a_cavity_may_become_nonpositive_late(self) -> None:
         assert check(chorded_square(0.40, flipped=True)).precision_messages == "invalid"
 
-    def test_precision_threshold(self) -> None:
+    def test_threshold_of_the_precision_messages(self) -> None:
         assert pytest.approx(0.39867849, abs=5e-9) == PRECISIONS_UP_TO
         below, above = (check(chorded_square(PRECISIONS_UP_TO + gap, flipped=True)) for gap in (-1e-6, 1e-6))
         assert (below.precision_messages, above.precision_messages) == ("converged", "invalid")
 
-    def test_mean_threshold(self) -> None:
+    def test_threshold_of_the_means(self) -> None:
         below, above = (check(chorded_square(MEANS_UP_TO + gap, flipped=True)) for gap in (-1e-6, 1e-6))
         assert below.mean_radius < 1 < above.mean_radius
         assert (below.flooding_converges, above.flooding_converges) == (YES, NO)
         assert below.precision_messages == above.precision_messages == "converged"
         assert above.expected_sweeps is None
 
-    def test_branches_of_trees_do_not_spoil_the_spectrum(self) -> None:
+    def test_branches_of_trees_do_not_perturb_the_spectrum(self) -> None:
         """Long Jordan chains of eigenvalue 0 would show up as large spurious eigenvalues."""
         cycle = chorded_square(0.2)
         branch = grid(1, 80, shift=-2 + 0.3).toarray()
@@ -135,10 +135,10 @@ class TestTraps:
 
 
 class TestDefiniteness:
-    def test_definite_without_walk_sums(self) -> None:
+    def test_a_model_may_be_definite_and_not_walk_summable(self) -> None:
         assert check(chorded_square(0.49, flipped=True)).positive_definite is YES
 
-    def test_either_side_of_singular(self) -> None:
+    def test_both_verdicts_on_either_side_of_singular(self) -> None:
         assert check(chorded_square(0.5 - 1e-8, flipped=True)).positive_definite is YES
         assert check(chorded_square(0.5 + 1e-8, flipped=True)).positive_definite is NO
         assert check(chorded_square(0.5, flipped=True)).positive_definite in (NO, UNDECIDED)
@@ -159,14 +159,14 @@ class TestDefiniteness:
             A = sp.eye_array(n) * (1 + gap) - couplings / smallest
             assert check(A).positive_definite is verdict
 
-    def test_bad_scaling_is_no_obstacle(self) -> None:
+    def test_definiteness_is_invariant_to_scaling(self) -> None:
         scale = 10.0 ** np.random.default_rng(0).uniform(-8, 8, 4)
         assert check(chorded_square(0.45, flipped=True) * scale[:, None] * scale).positive_definite is YES
         assert check(chorded_square(0.55, flipped=True) * scale[:, None] * scale).positive_definite is NO
 
 
 class TestDominance:
-    def test_equality_is_not_strict(self) -> None:
+    def test_equality_is_not_strict_dominance(self) -> None:
         assert check(grid(4)).diagonally_dominant is NO
         assert check(grid(4, shift=2.0**-40)).diagonally_dominant is YES
 
@@ -177,7 +177,7 @@ class TestDominance:
         A[0, 0] = 0.3
         assert check(A).diagonally_dominant is NO
 
-    def test_sums_that_overflow_do_not_decide(self) -> None:
+    def test_overflowing_row_sums_do_not_decide(self) -> None:
         huge = 2.0**1023
         A = np.array([[huge * 1.5, -huge, huge], [-huge, huge * 1.9, 0.0], [huge, 0.0, huge * 1.9]])
         assert check(A).diagonally_dominant is NO
@@ -188,7 +188,7 @@ class TestDominance:
         assert check(edge).diagonally_dominant is YES
         assert check(np.full((2, 2), edge[0, 0])).diagonally_dominant is NO
 
-    def test_numbers_that_all_but_vanish(self) -> None:
+    def test_subnormal_entries(self) -> None:
         tiny = 5e-324
         assert check(np.array([[2 * tiny, tiny], [tiny, 2 * tiny]])).diagonally_dominant is YES
         assert check(np.array([[tiny, tiny], [tiny, 2 * tiny]])).diagonally_dominant is NO
@@ -234,17 +234,17 @@ class TestRecommendation:
         ],
         ids=["path", "grid", "large grid", "random", "negative", "nonsymmetric", "large nonsymmetric"],
     )
-    def test_it_is_what_auto_takes(self, A: sp.csr_array) -> None:
+    def test_recommendation_is_the_choice_of_auto(self, A: sp.csr_array) -> None:
         report = check(A)
         assert report.recommended_method == Solver(A, symmetric=report.symmetric).method
 
-    def test_an_indefinite_model_is_not_sent_to_conjugate_gradients(self) -> None:
+    def test_an_indefinite_model_is_recommended_elimination(self) -> None:
         A = scaled_to_radius(random_couplings(4_000, 6, np.random.default_rng(0), frustrated=False), 1.2)
         assert check(A).positive_definite is NO
         assert Solver(A).method == "hierarchy"
         assert check(A).recommended_method == "elimination"
 
-    def test_without_a_chooser_there_is_none(self) -> None:
+    def test_no_recommendation_without_a_chooser(self) -> None:
         report = conditions.check(grid(3))
         assert report.recommended_method is None
         assert "recommended method   -" in repr(report)
@@ -267,17 +267,17 @@ class TestReportedNotRaised:
         assert report.walk_summable is YES
         assert report.jacobi_radius <= report.walk_radius[1]
 
-    def test_the_sign_of_a_row_of_a_general_matrix_makes_no_difference(self) -> None:
+    def test_report_of_a_nonsymmetric_matrix_is_invariant_to_the_signs_of_rows(self) -> None:
         rng = np.random.default_rng(3)
         A = np.diag(np.full(30, 3.0)) + np.where(rng.random((30, 30)) < 0.2, rng.uniform(-0.4, 0.4, (30, 30)), 0.0)
-        plain, turned = check(A), check(rng.choice([-1.0, 1.0], 30)[:, None] * A)
-        assert plain.positive_diagonal and not turned.positive_diagonal
-        assert (turned.walk_summable, turned.flooding_converges) == (YES, YES)
-        assert turned.walk_radius == plain.walk_radius
-        assert turned.expected_sweeps == plain.expected_sweeps
+        plain, signed = check(A), check(rng.choice([-1.0, 1.0], 30)[:, None] * A)
+        assert plain.positive_diagonal and not signed.positive_diagonal
+        assert (signed.walk_summable, signed.flooding_converges) == (YES, YES)
+        assert signed.walk_radius == plain.walk_radius
+        assert signed.expected_sweeps == plain.expected_sweeps
 
     @pytest.mark.parametrize("seed", range(20))
-    def test_what_is_said_of_a_general_matrix_is_true(self, seed: int) -> None:
+    def test_verdict_on_a_nonsymmetric_matrix_agrees_with_flooding(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
         A = np.where(rng.random((8, 8)) < 0.4, rng.normal(size=(8, 8)), 0.0) * rng.uniform(0.2, 1.2)
         np.fill_diagonal(A, rng.choice([-1.0, 1.0], 8))
@@ -285,7 +285,7 @@ class TestReportedNotRaised:
         solution = gabp.solve(A, np.ones(8), symmetric=False, method="flooding", throw=False, maxiter=5000)
         assert report.flooding_converges is not (NO if solution.converged else YES)
 
-    def test_a_zero_on_the_diagonal_of_a_general_matrix(self) -> None:
+    def test_zero_diagonal_of_a_nonsymmetric_matrix(self) -> None:
         report = check(np.array([[0.0, 1.0], [2.0, 3.0]]))
         assert report.walk_radius is None
         assert "A[0, 0] = 0 is zero" in repr(report)
@@ -334,16 +334,16 @@ class TestReport:
         assert text.startswith("ConvergenceReport\n")
         assert "walk-summable        yes  (" in text
 
-    def test_scaling_comes_in_the_family_of_the_matrix(self) -> None:
+    def test_scaling_is_of_the_array_library_of_the_matrix(self) -> None:
         A = chorded_square(0.3)
         assert isinstance(check(A).scaling, np.ndarray)
         assert isinstance(check(torch.from_numpy(A)).scaling, torch.Tensor)
 
-    def test_the_same_twice(self) -> None:
+    def test_report_is_deterministic(self) -> None:
         A = scaled_to_radius(random_couplings(500, 4, np.random.default_rng(0)), 0.97)
         assert check(A).to_dict() == check(A).to_dict()
 
-    def test_float32_is_judged_as_stored(self) -> None:
+    def test_float32_is_certified_as_stored(self) -> None:
         A = chorded_square(0.3, flipped=True).astype(np.float32)
         report = check(A)
         assert report.walk_summable is YES
@@ -351,7 +351,7 @@ class TestReport:
 
 
 @pytest.mark.parametrize("name", ["airfoil", "bar", "knot", "unit_square"])
-def test_meshes_get_a_report(name: str) -> None:
+def test_bounds_of_finite_element_meshes_enclose_the_radius(name: str) -> None:
     A = sp.csr_array(load_example(name)["A"].astype(np.float64))
     report = check(A)
     lower, upper = report.walk_radius
@@ -362,30 +362,30 @@ def test_meshes_get_a_report(name: str) -> None:
     assert report.walk_summable is (YES if radius < 1 else NO)
 
 
-def test_large_model_takes_the_iterative_paths() -> None:
+def test_mean_radius_of_a_large_grid() -> None:
     report = check(grid(90))
     assert report.walk_summable is YES and report.positive_definite is YES
     jacobi = np.cos(np.pi / 91)
-    # a square grid is regular but for its rim: ρ(M) is close to the uniform graph's 1 - 2(1 - ρ(R))
+    # a square grid is regular but for its boundary: ρ(M) is close to the uniform graph's 1 - 2(1 - ρ(R))
     assert 1 - report.mean_radius == pytest.approx(2 * (1 - jacobi), rel=0.1)
     assert report.mean_radius <= report.mean_radius_bound < 1
 
 
 def test_real_radius_from_a_node_vector() -> None:
     """The Ihara–Bass form finds ρ(M) of an attractive model without a Krylov basis of edge vectors."""
-    slots = Slots.of(make_system(read_matrix(grid(30))))
-    bracket = Bracket(slots)
-    bracket.decide()
-    bracket.tighten(solves=2)
-    precisions = settle(slots, bracket.scaling)
-    operator = NonBacktracking(slots, precisions.cavity)
-    radius = real_radius(operator, precisions.belief, bracket.witness)
+    edges = HostEdges.of(make_system(read_matrix(grid(30))))
+    bounds = RadiusBounds(edges)
+    bounds.decide()
+    bounds.tighten(solves=2)
+    precisions = certify_precisions(edges, bounds.scaling)
+    operator = NonBacktracking(edges, precisions.cavity)
+    radius = real_radius(operator, precisions.belief, bounds.lower_certificate)
     assert radius == pytest.approx(operator.radius(), rel=1e-4)
     assert radius <= operator.radius() * (1 + 1e-9)
 
 
-def in_units(A: sp.csr_array, decades: float, seed: int) -> sp.csr_array:
-    """``A`` with every variable in a unit of its own."""
+def rescaled(A: sp.csr_array, decades: float, seed: int) -> sp.csr_array:
+    """``S A S`` with random ``S`` over so many decades."""
     d = 10.0 ** np.random.default_rng(seed).uniform(-decades, decades, A.shape[0])
     scaled = sp.csr_array(sp.diags_array(d) @ A @ sp.diags_array(d))
     return sp.csr_array((scaled + scaled.T) / 2)
@@ -393,31 +393,31 @@ def in_units(A: sp.csr_array, decades: float, seed: int) -> sp.csr_array:
 
 @pytest.mark.parametrize("decades", [4, 6, 150])
 @pytest.mark.parametrize("seed", range(4))
-def test_every_variable_may_have_its_own_unit(decades: float, seed: int) -> None:
+def test_verdicts_are_invariant_to_the_scaling_of_variables(decades: float, seed: int) -> None:
     A = grid(6)
-    plain, scaled = check(A), check(in_units(A, decades, seed))
+    plain, scaled = check(A), check(rescaled(A, decades, seed))
     for name in ("positive_definite", "walk_summable", "precision_messages", "flooding_converges"):
         assert getattr(scaled, name) == getattr(plain, name), name
     assert scaled.mean_radius == pytest.approx(plain.mean_radius, rel=1e-9)
     assert scaled.expected_sweeps == pytest.approx(plain.expected_sweeps, rel=0.25)
     assert scaled.walk_radius == pytest.approx(plain.walk_radius, rel=1e-9)
-    if decades < 100:  # beyond, the products of the proof itself leave the range of numbers
-        in_its_units = in_units(A, decades, seed)
-        diagonal = in_its_units.diagonal()
-        pull = abs(in_its_units - sp.diags_array(diagonal)) @ scaled.scaling
-        assert np.all(diagonal * scaled.scaling > pull)
+    if decades < 100:  # beyond, products with the certificate overflow
+        scaled_matrix = rescaled(A, decades, seed)
+        diagonal = scaled_matrix.diagonal()
+        row_sum = abs(scaled_matrix - sp.diags_array(diagonal)) @ scaled.scaling
+        assert np.all(diagonal * scaled.scaling > row_sum)
 
 
 @pytest.mark.parametrize("exponent", [-1000, -530, 516, 1000])
-def test_one_unit_for_all_changes_nothing(exponent: int) -> None:
+def test_report_is_invariant_to_powers_of_two(exponent: int) -> None:
     A = grid(6)
     plain, scaled = check(A).to_dict(), check(A * 2.0**exponent).to_dict()
     assert {**plain, "scaling": None} == {**scaled, "scaling": None}
 
 
 @pytest.mark.parametrize("decades", [0, 1])
-def test_a_laplacian_in_any_unit_is_on_the_boundary(decades: int) -> None:
-    """Its null vector is the ones, whatever powers of two scale its diagonal to one."""
+def test_a_laplacian_in_any_scaling_is_at_the_threshold(decades: int) -> None:
+    """Its null vector of ones is scaled exactly by the powers of two of equilibration."""
     rng = np.random.default_rng(1)
     weight = 2.0 ** rng.integers(-5 * decades, 5 * decades + 1, 19)
     off = sp.diags_array([weight, weight], offsets=[-1, 1], shape=(20, 20))
@@ -426,7 +426,7 @@ def test_a_laplacian_in_any_unit_is_on_the_boundary(decades: int) -> None:
     assert report.walk_radius[0] == 1.0
 
 
-def test_walk_summability_bounds_the_mean_radius_where_rounding_spoils_the_bound():
+def test_walk_summability_bounds_the_mean_radius_despite_rounding():
     """A network grounded at one node, with couplings over six decades."""
     random = np.random.default_rng(0)
     node = np.arange(1, 300)

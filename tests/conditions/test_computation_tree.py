@@ -46,7 +46,7 @@ GRAPHS = {
 
 
 @pytest.mark.parametrize("A", GRAPHS.values(), ids=GRAPHS.keys())
-def test_the_three_claims(A: np.ndarray) -> None:
+def test_root_belief_and_its_errors_are_those_of_the_analysis(A: np.ndarray) -> None:
     n = len(A)
     b = np.random.default_rng(1).standard_normal(n)
     covariance = np.linalg.inv(A)
@@ -59,20 +59,20 @@ def test_the_three_claims(A: np.ndarray) -> None:
             # claim 1: the root's belief is the loopy belief
             assert tree.variance == pytest.approx(1 / flooding.precision[root], rel=1e-12)
             assert tree.mean == pytest.approx(flooding.mean[root], rel=1e-12, abs=1e-12)
-            # claim 2: the error of the mean is what the leaves miss, seen from the root
+            # claim 2: the error of the mean is C̃₁ E μ
             assert tree.mean_error == pytest.approx(tree.mean - truth[root], abs=1e-12)
-            # claim 3: and so is the error of the variance, beside the replicas of the root
+            # claim 3: the error of the variance is C̃₁ E C₁ᵀ less the correlations with the replicas of the root
             predicted = tree.correlations @ tree.boundary(covariance[root]) - tree.variance_correction
             assert predicted == pytest.approx(tree.variance - covariance[root, root], abs=1e-12)
 
 
-def test_correlations_are_the_first_row_of_the_inverse() -> None:
+def test_correlations_are_the_root_row_of_the_inverse() -> None:
     tree = unwrap(bipartite_2_3(), 0, 6)
     np.testing.assert_allclose(tree.correlations, np.linalg.inv(tree.matrix.toarray())[0], rtol=1e-12, atol=1e-15)
     assert tree.mean is None and tree.mean_error is None
 
 
-def test_figure_2_tree() -> None:
+def test_size_and_variance_of_the_tree_of_figure_2() -> None:
     """Eight unwrappings of K_{2,3} give 91 nodes, and the starred correlations sum to the true variance."""
     A = bipartite_2_3()
     tree = unwrap(A, 2, 8)  # one of the three nodes of degree two
@@ -90,14 +90,14 @@ def test_depth_zero_is_the_unary_belief() -> None:
     assert tree.variance == pytest.approx(1 / (1 - 0.9))
 
 
-def test_no_data_yet() -> None:
-    """Where the unary precision is zero and no data arrived, the belief is 0/0: mean 0, variance infinite."""
+def test_belief_of_zero_precision() -> None:
+    """A belief of precision zero is 0/0: mean 0, variance infinite."""
     tree = unwrap(np.array([[1.0, -1.0], [-1.0, 2.0]]), 0, 0, np.array([0.0, 1.0]))
     assert tree.mean == 0.0
     assert np.isinf(tree.variance)
 
 
-def test_size_is_known_before_building() -> None:
+def test_nodes_are_counted_before_the_tree_is_built() -> None:
     with pytest.raises(InvalidSystemError, match="more than the 1000 nodes"):
         unwrap(chorded_square(0.3), 0, 10**9, limit=1000)
     assert unwrap(path(), 0, 10**9).size == 4
@@ -114,7 +114,7 @@ def test_size_is_known_before_building() -> None:
         ((np.eye(2), 0, 1, np.ones(3)), "shape"),
     ],
 )
-def test_refusals(arguments: tuple, message: str) -> None:
+def test_invalid_arguments_are_refused(arguments: tuple, message: str) -> None:
     with pytest.raises(InvalidSystemError, match=message):
         unwrap(*arguments)
 

@@ -1,4 +1,4 @@
-"""Walk-summability: the bounds hold, the scaling proves, and no verdict is false."""
+"""Walk-summability: the bounds enclose ρ(|R|), the scaling is a certificate, and no verdict is false."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -9,8 +9,8 @@ import scipy.sparse as sp
 import torch
 
 from gabp.conditions import Verdict, certify
-from gabp.conditions.host_edges import Slots
-from gabp.conditions.walk_sums import Bracket
+from gabp.conditions.host_edges import HostEdges
+from gabp.conditions.walk_sums import RadiusBounds
 from gabp.system import System, make_system, read_matrix
 from loopy_models import WALK_SUMMABLE_UP_TO, chorded_square, grid, random_couplings, scaled_to_radius
 
@@ -26,10 +26,10 @@ def comparison_is_definite(A: np.ndarray) -> bool:
     less than ``4 n² eps sqrt(A_ii A_jj)`` (Demmel 1989), so a shift of the diagonal by as much must not matter.
     """
     comparison = (2 * np.diag(np.diag(A)) - np.abs(A)).astype(np.longdouble)
-    doubt = np.diag(np.diag(comparison)) * (4 * len(A) ** 2 * np.finfo(np.longdouble).eps)
-    if pivots_are_positive(comparison - doubt):
+    error = np.diag(np.diag(comparison)) * (4 * len(A) ** 2 * np.finfo(np.longdouble).eps)
+    if pivots_are_positive(comparison - error):
         return True
-    return pivots_are_positive(comparison + doubt) and comparison_is_definite_to_sixty_digits(A)
+    return pivots_are_positive(comparison + error) and comparison_is_definite_to_sixty_digits(A)
 
 
 def comparison_is_definite_to_sixty_digits(A: np.ndarray) -> bool:
@@ -83,7 +83,7 @@ def test_no_false_verdict() -> None:
         assert_no_false_verdict(A)
 
 
-def test_the_judge_agrees_with_sixty_digits() -> None:
+def test_extended_precision_oracle_agrees_with_sixty_digits() -> None:
     for A in near_threshold_models(12, seed=2):
         assert comparison_is_definite(A) == comparison_is_definite_to_sixty_digits(A)
 
@@ -95,7 +95,7 @@ def test_no_false_verdict_on_two_thousand_models() -> None:
 
 
 @pytest.mark.parametrize("flipped", [False, True])
-def test_chorded_square_threshold(flipped: bool) -> None:
+def test_threshold_of_the_chorded_square_for_either_sign(flipped: bool) -> None:
     """Signs do not matter to walk-sums: the threshold is 2/(1 + √17) = 0.3903882 for both."""
     assert pytest.approx(0.3903882, abs=1e-7) == WALK_SUMMABLE_UP_TO
     for gap in (1e-6, 1e-9):
@@ -103,13 +103,13 @@ def test_chorded_square_threshold(flipped: bool) -> None:
         assert certify(system_of(chorded_square(WALK_SUMMABLE_UP_TO + gap, flipped))).verdict is Verdict.NO
 
 
-def test_yes_inside_rounding_is_not_claimed() -> None:
+def test_radius_within_rounding_of_one_is_undecided() -> None:
     """A radius of 1 - 2e-16 may be 1 + 2e-16: a margin is part of the proof."""
     A = np.array([[1.0, 1 - 2**-53], [1 - 2**-53, 1.0]])
     assert certify(system_of(A)).verdict is Verdict.UNDECIDED
 
 
-def test_laplacian_is_exactly_at_the_threshold() -> None:
+def test_laplacian_is_at_the_threshold_exactly() -> None:
     """ρ(|R|) = 1 for a graph Laplacian, even beside a harmless component and with odd weights."""
     rng = np.random.default_rng(0)
     W = np.triu(rng.integers(1, 9, (12, 12)) * 2.0**-20, 1)
@@ -120,7 +120,7 @@ def test_laplacian_is_exactly_at_the_threshold() -> None:
     assert result.lower == 1.0
 
 
-def test_scaling_is_not_the_solution_itself() -> None:
+def test_scaling_and_not_the_eigenvector_is_the_certificate() -> None:
     """The proof is d = D^-½ x; x alone proves nothing once the diagonal varies."""
     rng = np.random.default_rng(3)
     scale = 10.0 ** rng.uniform(-3, 3, 900)
@@ -133,7 +133,7 @@ def test_scaling_is_not_the_solution_itself() -> None:
     assert not (2 * A.diagonal() * x - abs(A) @ x > 0).all()
 
 
-def test_bipartite_graph_with_isolated_nodes_and_components() -> None:
+def test_bounds_of_several_bipartite_components_and_isolated_nodes() -> None:
     blocks = [grid(9, 11, 0.01), np.eye(3), 5 * grid(1, 400, shift=-2.0), np.array([[2.0]])]
     A = sp.csr_array(sp.block_diag(blocks))
     result = certify(system_of(A), tightening=3)
@@ -143,18 +143,18 @@ def test_bipartite_graph_with_isolated_nodes_and_components() -> None:
     assert result.lower == pytest.approx(radius, rel=1e-6)
 
 
-def test_no_edges() -> None:
+def test_diagonal_matrix_has_radius_zero() -> None:
     assert certify(system_of(np.diag([1.0, 1e-200, 1e200])))[:3] == (Verdict.YES, 0.0, 0.0)
 
 
-def test_extreme_scales_do_not_spoil_the_proof() -> None:
+def test_certificate_survives_extreme_scales() -> None:
     A = chorded_square(0.35) * 1e250
     assert certify(system_of(A)).verdict is Verdict.YES
     scale = np.array([1e-120, 1.0, 1e120, 1.0])
     assert certify(system_of(chorded_square(0.35) * scale[:, None] * scale)).verdict is Verdict.YES
 
 
-def test_large_grid_by_conjugate_gradients() -> None:
+def test_bounds_of_a_large_grid_by_conjugate_gradients() -> None:
     result = certify(system_of(grid(60)), tightening=2)
     radius = np.cos(np.pi / 61)
     assert result.verdict is Verdict.YES
@@ -162,7 +162,7 @@ def test_large_grid_by_conjugate_gradients() -> None:
     assert result.upper - result.lower < 0.02 * (1 - radius)
 
 
-def test_frustrated_random_graph_beyond_the_threshold() -> None:
+def test_frustrated_random_graph_on_either_side_of_the_threshold() -> None:
     couplings = random_couplings(5_000, 6, np.random.default_rng(0))
     largest = sp.linalg.eigsh(abs(couplings), 1, which="LA", v0=np.ones(5_000), return_eigenvectors=False)[0]
     for radius, verdict in [(1.002, Verdict.NO), (0.998, Verdict.YES)]:
@@ -172,9 +172,9 @@ def test_frustrated_random_graph_beyond_the_threshold() -> None:
         assert result.lower <= radius * (1 + 1e-12) and radius * (1 - 1e-12) <= result.upper
 
 
-def test_handed_in_solver_decides() -> None:
-    """The inner solver is trusted with nothing: a good one proves, a bad one is ignored."""
-    system = system_of(grid(1, 2_000, shift=-2.0))  # a path: conjugate gradients crawl along it
+def test_an_m_matrix_solver_saves_products_and_a_faulty_one_does_no_harm() -> None:
+    """Verdicts do not depend on the correctness of the inner solver."""
+    system = system_of(grid(1, 2_000, shift=-2.0))  # a path, on which conjugate gradients are slow
 
     def exact(comparison: System) -> Callable[[torch.Tensor], Iterable[torch.Tensor]]:
         dense = comparison.multiply(torch.eye(comparison.n, dtype=torch.float64))
@@ -183,7 +183,7 @@ def test_handed_in_solver_decides() -> None:
     def broken(comparison: System) -> Callable[[torch.Tensor], Iterable[torch.Tensor]]:
         return lambda b: [-b, b * torch.nan, b]
 
-    by_solver, alone = Bracket(Slots.of(system), exact), Bracket(Slots.of(system))
+    by_solver, alone = RadiusBounds(HostEdges.of(system), exact), RadiusBounds(HostEdges.of(system))
     by_solver.decide()
     alone.decide()
     assert by_solver.verdict is alone.verdict is Verdict.YES
@@ -192,7 +192,7 @@ def test_handed_in_solver_decides() -> None:
     assert certify(system_of(grid(25) - 0.05 * sp.eye_array(625)), broken).verdict is Verdict.NO
 
 
-def test_nonsymmetric_is_judged_by_its_rows() -> None:
+def test_nonsymmetric_matrix_is_certified_by_row_quotients() -> None:
     A = np.array([[1.0, 4.0, 0.0], [0.1, 1.0, 0.2], [0.0, 0.5, 1.0]])
     radius = np.abs(np.linalg.eigvals(A - np.eye(3))).max()
     result = certify(system_of(A, symmetric=False))

@@ -158,7 +158,7 @@ def test_bethe_is_exact_on_forests_and_labelled_everywhere(name):
 def test_the_bethe_log_determinant_is_that_of_the_scaled_matrix():
     """``log det A ≈ Σ log J_i - Σ_edges log(1 - g²)`` with the messages of the dense oracle."""
     A = cases.BY_NAME["frustrated_grid"].A.toarray()
-    sweep = oracles.settled_precisions(A)
+    sweep = oracles.converged_precisions(A)
     J = sweep.belief_precision
     i, j = np.argwhere(np.triu(A, 1)).T
     cavity = J[i] - sweep.precision[j, i]

@@ -14,8 +14,8 @@ from gabp.messages.blocks import (
     leaves_first,
     solve_block_fixed_point,
 )
-from gabp.system import make_system, read_matrix
-from gabp.system.blocks import BlockSystem, Partition, find_blocks, read_partition
+from gabp.system import blocks, make_system, read_matrix
+from gabp.system.blocks import BlockPartition, BlockSystem, find_blocks, read_partition
 
 SEQUENTIAL = dispatch.backend("cpu").sequential
 needs_compiled = pytest.mark.skipif(
@@ -272,6 +272,37 @@ def test_blocks_are_found_in_a_plain_matrix():
     assert np.bincount(find_blocks(read_matrix(np.ones((20, 20))))).max() == 8
 
 
+def blocks_row_by_row(matrix) -> np.ndarray:
+    """The literal definition: each row joins the open block of its pattern, which closes at eight."""
+    start, column = matrix.start.numpy(), matrix.column.numpy()
+    open_block, labels, count = {}, np.empty(matrix.n, dtype=np.int64), 0
+    for i in range(matrix.n):
+        pattern = tuple(column[start[i] : start[i + 1]])
+        label, members = open_block.get(pattern, (-1, 8))
+        if members == 8:
+            label, members, count = count, 0, count + 1
+        labels[i] = label
+        open_block[pattern] = (label, members + 1)
+    return labels
+
+
+@pytest.mark.parametrize("collide", [False, True])
+@pytest.mark.parametrize("seed", range(12))
+def test_equal_rows_are_grouped_as_row_by_row(seed, collide, monkeypatch):
+    """Shuffled patterns of 1 to 11 equal rows, some rows empty; also where the first hash maps patterns together."""
+    rng = np.random.default_rng(seed)
+    copies = rng.integers(1, 12, 15)
+    rows = np.repeat(rng.random((15, copies.sum())) < 0.1 * (seed % 3), copies, axis=0)
+    matrix = read_matrix(rng.permutation(rows).astype(float))
+    exact = blocks._pattern_hash
+    if collide:
+        monkeypatch.setattr(
+            blocks, "_pattern_hash", lambda *rows, seed: exact(*rows, seed) if seed else exact(*rows, 0) % np.uint64(2)
+        )
+    found = blocks._blocks_of_equal_rows(matrix.start.numpy(), matrix.column.numpy())
+    assert np.array_equal(found, blocks_row_by_row(matrix))
+
+
 def test_a_pose_graph_takes_fewer_steps_in_blocks():
     A = pose_graph(900)
     b = np.random.default_rng(1).normal(size=A.shape[0])
@@ -329,7 +360,7 @@ def test_a_solver_in_blocks_can_be_pickled_and_updated():
 
 
 def test_partitions():
-    partition = Partition.of(np.array([5, 5, 2, 5, 0]))
+    partition = BlockPartition.of(np.array([5, 5, 2, 5, 0]))
     assert partition.member.tolist() == [[0, 1, 3], [2, -1, -1], [4, -1, -1]]
     x = torch.arange(10.0).reshape(5, 2)
     assert torch.equal(partition.scatter(partition.gather(x)), x)

@@ -238,7 +238,7 @@ void peel_leaves(const Slots &slots, std::uint8_t *kept) {
 }
 
 // Breadth first through every component; the signs of its neighbours follow from those of its first node.
-bool balance(const Slots &slots, const double *weight, std::int32_t *label, double *sign) {
+bool components_and_signs(const Slots &slots, const double *weight, std::int32_t *label, double *sign) {
     std::fill_n(label, slots.n, -1);
     std::vector<std::int32_t> queue(static_cast<std::size_t>(slots.n));
     std::int32_t components = 0;
@@ -340,12 +340,13 @@ void bind_bounds(nb::module_ &m) {
         nb::gil_scoped_release release;
         peel_leaves(slots, kept.data());
     });
-    m.def("balance", [](Offsets start, Nodes source, Numbers weight, Vector<std::int32_t> label, Vector<double> sign) {
+    m.def("components_and_signs", [](Offsets start, Nodes source, Numbers weight, Vector<std::int32_t> label,
+                                     Vector<double> sign) {
         const Slots slots = slots_of(start, source);
         require_length(slots.n, label, sign);
         require_length(slots.start[slots.n], weight);
         nb::gil_scoped_release release;
-        return balance(slots, weight.data(), label.data(), sign.data());
+        return components_and_signs(slots, weight.data(), label.data(), sign.data());
     });
 }
 
