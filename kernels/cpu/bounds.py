@@ -81,5 +81,5 @@ def peel_leaves(start: Offsets, source: Nodes) -> NDArray[np.bool_]:
 def components_and_signs(start: Offsets, source: Nodes, weight: Numbers) -> tuple[NDArray[np.int32], Numbers | None]:
     """See `gabp.kernels.torch.bounds.components_and_signs`."""
     label, sign = np.empty(len(start) - 1, dtype=np.int32), np.empty(len(start) - 1)
-    balanced = _cpu.balance(start, source, weight, label, sign)
+    balanced = _cpu.components_and_signs(start, source, weight, label, sign)
     return label, sign if balanced else None
