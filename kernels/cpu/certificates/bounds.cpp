@@ -34,9 +34,9 @@ struct Sum {
 
 // Visits the rows in parallel chunks, each with a value of its own; returns these values in order.
 template <class Value, class Visit>
-std::vector<Value> each_row(const Pattern &pattern, int threads, const Visit &visit) {
-    std::vector<Value> values(static_cast<std::size_t>((pattern.n + grain - 1) / grain));
-    for_ranges(threads, pattern.n, grain, [&](std::int64_t first, std::int64_t last) {
+std::vector<Value> each_row(const Pattern &edges, int threads, const Visit &visit) {
+    std::vector<Value> values(static_cast<std::size_t>((edges.n + grain - 1) / grain));
+    for_ranges(threads, edges.n, grain, [&](std::int64_t first, std::int64_t last) {
         Value value{};
         for (std::int64_t i = first; i < last; ++i) visit(i, value);
         values[static_cast<std::size_t>(first / grain)] = value;
@@ -46,10 +46,10 @@ std::vector<Value> each_row(const Pattern &pattern, int threads, const Visit &vi
 
 struct Nothing {};
 
-void multiply(const Pattern &pattern, const double *weight, const double *x, double *out, int threads) {
-    each_row<Nothing>(pattern, threads, [&](std::int64_t i, Nothing &) {
+void multiply(const Pattern &edges, const double *weight, const double *x, double *out, int threads) {
+    each_row<Nothing>(edges, threads, [&](std::int64_t i, Nothing &) {
         double sum = 0;
-        for (std::int64_t e = pattern.start[i]; e < pattern.start[i + 1]; ++e) sum += weight[e] * x[pattern.source[e]];
+        for (std::int64_t e = edges.start[i]; e < edges.start[i + 1]; ++e) sum += weight[e] * x[edges.source[e]];
         out[i] = sum;
     });
 }
@@ -59,15 +59,15 @@ struct Quotients {
     Sum numerator, denominator;
 };
 
-std::tuple<double, double, double, double> quotients(const Pattern &pattern, const double *weight, const double *diagonal,
+std::tuple<double, double, double, double> quotients(const Pattern &edges, const double *weight, const double *diagonal,
                                                      const double *d, double *product, int threads) {
-    const auto parts = each_row<Quotients>(pattern, threads, [&](std::int64_t i, Quotients &q) {
+    const auto parts = each_row<Quotients>(edges, threads, [&](std::int64_t i, Quotients &q) {
         double sum = 0;
-        for (std::int64_t e = pattern.start[i]; e < pattern.start[i + 1]; ++e) sum += weight[e] * d[pattern.source[e]];
+        for (std::int64_t e = edges.start[i]; e < edges.start[i + 1]; ++e) sum += weight[e] * d[edges.source[e]];
         const double own = diagonal[i] * d[i];
         product[i] = sum;
         q.smallest = std::min(q.smallest, own);
-        q.upper = std::max(q.upper, sum / own * (1 + 4.0 * static_cast<double>(pattern.degree(i) + 2) * roundoff));
+        q.upper = std::max(q.upper, sum / own * (1 + 4.0 * static_cast<double>(edges.degree(i) + 2) * roundoff));
         q.numerator.add(d[i] * sum);
         q.denominator.add(d[i] * own);
     });
@@ -81,34 +81,36 @@ std::tuple<double, double, double, double> quotients(const Pattern &pattern, con
     return {all.upper, all.smallest, all.numerator.value(), all.denominator.value()};
 }
 
-void gather(const Pattern &pattern, const double *message, double *total, int threads) {
-    each_row<Nothing>(pattern, threads, [&](std::int64_t i, Nothing &) {
+void gather(const Pattern &edges, const double *message, double *total, int threads) {
+    each_row<Nothing>(edges, threads, [&](std::int64_t i, Nothing &) {
         double sum = 0;
-        for (std::int64_t e = pattern.start[i]; e < pattern.start[i + 1]; ++e) sum += message[e];
+        for (std::int64_t e = edges.start[i]; e < edges.start[i + 1]; ++e) sum += message[e];
         total[i] = sum;
     });
 }
 
-void non_backtracking(const Pattern &pattern, const double *ratio, const double *message,
+void non_backtracking(const Pattern &edges, const double *ratio, const double *message,
                       const double *base, double *out, int threads) {
-    std::vector<double> total(static_cast<std::size_t>(pattern.n));
-    gather(pattern, message, total.data(), threads);
-    each_row<Nothing>(pattern, threads, [&](std::int64_t i, Nothing &) {
-        for (std::int64_t e = pattern.start[i]; e < pattern.start[i + 1]; ++e)
-            out[e] = base[e] + ratio[e] * (total[static_cast<std::size_t>(pattern.source[e])] - message[pattern.reverse[e]]);
+    std::vector<double> total(static_cast<std::size_t>(edges.n));
+    gather(edges, message, total.data(), threads);
+    each_row<Nothing>(edges, threads, [&](std::int64_t i, Nothing &) {
+        for (std::int64_t e = edges.start[i]; e < edges.start[i + 1]; ++e) {
+            const double sum = total[static_cast<std::size_t>(edges.source[e])];
+            out[e] = base[e] + ratio[e] * (sum - message[edges.reverse[e]]);
+        }
     });
 }
 
-double growth(const Pattern &pattern, const double *ratio, const double *w, int threads) {
-    std::vector<double> total(static_cast<std::size_t>(pattern.n));
-    gather(pattern, w, total.data(), threads);
-    const auto parts = each_row<double>(pattern, threads, [&](std::int64_t i, double &largest) {
-        for (std::int64_t e = pattern.start[i]; e < pattern.start[i + 1]; ++e) {
+double growth(const Pattern &edges, const double *ratio, const double *w, int threads) {
+    std::vector<double> total(static_cast<std::size_t>(edges.n));
+    gather(edges, w, total.data(), threads);
+    const auto parts = each_row<double>(edges, threads, [&](std::int64_t i, double &largest) {
+        for (std::int64_t e = edges.start[i]; e < edges.start[i + 1]; ++e) {
             if (ratio[e] == 0 || largest == infinity) continue;
-            const std::int64_t k = pattern.source[e];
+            const std::int64_t k = edges.source[e];
             const double sum = total[static_cast<std::size_t>(k)];
-            const double incoming = std::max(sum - w[pattern.reverse[e]], 0.0);
-            const double error = 4.0 * static_cast<double>(pattern.degree(k) + 4) * roundoff * sum;
+            const double incoming = std::max(sum - w[edges.reverse[e]], 0.0);
+            const double error = 4.0 * static_cast<double>(edges.degree(k) + 4) * roundoff * sum;
             const double image = ratio[e] * (incoming + error) * (1 + 8 * roundoff);
             const double quotient = w[e] > 0 ? image / w[e] : infinity;
             largest = quotient < infinity ? std::max(largest, quotient) : infinity;  // NaN proves nothing
@@ -121,20 +123,20 @@ struct Lowest {
     double value = infinity;
 };
 
-bool floor_cavities(const Pattern &pattern, const double *square, const double *diagonal,
+bool floor_cavities(const Pattern &edges, const double *square, const double *diagonal,
                     const double *floor, double *low, int threads) {
-    std::vector<double> belief(static_cast<std::size_t>(pattern.n));  // rounded down
-    const auto positive = each_row<int>(pattern, threads, [&](std::int64_t i, int &bad) {
+    std::vector<double> belief(static_cast<std::size_t>(edges.n));  // rounded down
+    const auto positive = each_row<int>(edges, threads, [&](std::int64_t i, int &bad) {
         double sum = diagonal[i], size = std::abs(diagonal[i]);
-        for (std::int64_t e = pattern.start[i]; e < pattern.start[i + 1]; ++e) sum += floor[e], size += std::abs(floor[e]);
-        const double lowest = sum - 4.0 * static_cast<double>(pattern.degree(i) + 2) * roundoff * size;
+        for (std::int64_t e = edges.start[i]; e < edges.start[i + 1]; ++e) sum += floor[e], size += std::abs(floor[e]);
+        const double lowest = sum - 4.0 * static_cast<double>(edges.degree(i) + 2) * roundoff * size;
         belief[static_cast<std::size_t>(i)] = lowest;
         bad |= !(lowest > 0);
     });
     if (std::any_of(positive.begin(), positive.end(), [](int bad) { return bad; })) return false;
-    const auto below = each_row<int>(pattern, threads, [&](std::int64_t i, int &bad) {
-        for (std::int64_t e = pattern.start[i]; e < pattern.start[i + 1]; ++e) {
-            low[e] = belief[static_cast<std::size_t>(pattern.source[e])] - floor[pattern.reverse[e]];
+    const auto below = each_row<int>(edges, threads, [&](std::int64_t i, int &bad) {
+        for (std::int64_t e = edges.start[i]; e < edges.start[i + 1]; ++e) {
+            low[e] = belief[static_cast<std::size_t>(edges.source[e])] - floor[edges.reverse[e]];
             bad |= !(low[e] > 0 && -square[e] / low[e] * (1 + 8 * roundoff) >= floor[e]);
         }
     });
@@ -142,20 +144,20 @@ bool floor_cavities(const Pattern &pattern, const double *square, const double *
 }
 
 // One sweep of the precision messages, rounded up; the lowest of all beliefs and cavities, which are rounded up too.
-double ceiling_sweep(const Pattern &pattern, const double *square, const double *diagonal,
+double ceiling_sweep(const Pattern &edges, const double *square, const double *diagonal,
                      const double *message, double *out, int threads) {
-    std::vector<double> belief(static_cast<std::size_t>(pattern.n));
-    const auto beliefs = each_row<Lowest>(pattern, threads, [&](std::int64_t i, Lowest &lowest) {
+    std::vector<double> belief(static_cast<std::size_t>(edges.n));
+    const auto beliefs = each_row<Lowest>(edges, threads, [&](std::int64_t i, Lowest &lowest) {
         double sum = diagonal[i], size = std::abs(diagonal[i]);
-        for (std::int64_t e = pattern.start[i]; e < pattern.start[i + 1]; ++e)
+        for (std::int64_t e = edges.start[i]; e < edges.start[i + 1]; ++e)
             sum += message[e], size += std::abs(message[e]);
-        const double highest = sum + 4.0 * static_cast<double>(pattern.degree(i) + 2) * roundoff * size;
+        const double highest = sum + 4.0 * static_cast<double>(edges.degree(i) + 2) * roundoff * size;
         belief[static_cast<std::size_t>(i)] = highest;
         lowest.value = std::min(lowest.value, highest);
     });
-    const auto cavities = each_row<Lowest>(pattern, threads, [&](std::int64_t i, Lowest &lowest) {
-        for (std::int64_t e = pattern.start[i]; e < pattern.start[i + 1]; ++e) {
-            const double cavity = belief[static_cast<std::size_t>(pattern.source[e])] - message[pattern.reverse[e]];
+    const auto cavities = each_row<Lowest>(edges, threads, [&](std::int64_t i, Lowest &lowest) {
+        for (std::int64_t e = edges.start[i]; e < edges.start[i + 1]; ++e) {
+            const double cavity = belief[static_cast<std::size_t>(edges.source[e])] - message[edges.reverse[e]];
             out[e] = -square[e] / cavity * (1 - 8 * roundoff);
             lowest.value = std::min(lowest.value, cavity);
         }
@@ -167,11 +169,11 @@ double ceiling_sweep(const Pattern &pattern, const double *square, const double 
 }
 
 // The messages of the comparison model that belong to positive means x.
-void comparison_messages(const Pattern &pattern, const double *weight, const double *ratio, const double *x, double *out,
+void comparison_messages(const Pattern &edges, const double *weight, const double *ratio, const double *x, double *out,
                          int threads) {
-    each_row<Nothing>(pattern, threads, [&](std::int64_t i, Nothing &) {
-        for (std::int64_t e = pattern.start[i]; e < pattern.start[i + 1]; ++e)
-            out[e] = weight[e] * (x[pattern.source[e]] - ratio[e] * x[i]);
+    each_row<Nothing>(edges, threads, [&](std::int64_t i, Nothing &) {
+        for (std::int64_t e = edges.start[i]; e < edges.start[i + 1]; ++e)
+            out[e] = weight[e] * (x[edges.source[e]] - ratio[e] * x[i]);
     });
 }
 
@@ -180,12 +182,12 @@ struct Form {
     double pole = 0;
 };
 
-std::tuple<double, double> bethe_form(const Pattern &pattern, const double *ratio, const double *root, const double *y,
+std::tuple<double, double> bethe_form(const Pattern &edges, const double *ratio, const double *root, const double *y,
                                       double radius, int threads) {
-    const auto parts = each_row<Form>(pattern, threads, [&](std::int64_t i, Form &form) {
+    const auto parts = each_row<Form>(edges, threads, [&](std::int64_t i, Form &form) {
         double row = 0;
-        for (std::int64_t e = pattern.start[i]; e < pattern.start[i + 1]; ++e) {
-            const std::int32_t k = pattern.source[e];
+        for (std::int64_t e = edges.start[i]; e < edges.start[i + 1]; ++e) {
+            const std::int32_t k = edges.source[e];
             const double g = -ratio[e] * root[k] / root[i];
             form.pole = std::max(form.pole, std::abs(g));
             row += g * (g * y[i] + radius * y[k]) / (radius * radius - g * g);
@@ -200,22 +202,24 @@ std::tuple<double, double> bethe_form(const Pattern &pattern, const double *rati
     return {all.sum.value(), all.pole};
 }
 
-void peel_leaves(const Pattern &pattern, std::uint8_t *kept) {
-    std::vector<std::int64_t> degree(static_cast<std::size_t>(pattern.n));
+void peel_leaves(const Pattern &edges, std::uint8_t *kept) {
+    std::vector<std::int64_t> degree(static_cast<std::size_t>(edges.n));
     std::vector<std::int32_t> leaves;
     const auto check = [&](std::int64_t i) {
-        if (kept[i] && degree[static_cast<std::size_t>(i)] <= 1) kept[i] = 0, leaves.push_back(static_cast<std::int32_t>(i));
+        if (!kept[i] || degree[static_cast<std::size_t>(i)] > 1) return;
+        kept[i] = 0;
+        leaves.push_back(static_cast<std::int32_t>(i));
     };
-    for (std::int64_t i = 0; i < pattern.n; ++i) {
+    for (std::int64_t i = 0; i < edges.n; ++i) {
         kept[i] = 1;
-        degree[static_cast<std::size_t>(i)] = pattern.degree(i);
+        degree[static_cast<std::size_t>(i)] = edges.degree(i);
     }
-    for (std::int64_t i = 0; i < pattern.n; ++i) check(i);
+    for (std::int64_t i = 0; i < edges.n; ++i) check(i);
     while (!leaves.empty()) {
         const std::int32_t leaf = leaves.back();
         leaves.pop_back();
-        for (std::int64_t e = pattern.start[leaf]; e < pattern.start[leaf + 1]; ++e) {
-            const std::int32_t k = pattern.source[e];
+        for (std::int64_t e = edges.start[leaf]; e < edges.start[leaf + 1]; ++e) {
+            const std::int32_t k = edges.source[e];
             --degree[static_cast<std::size_t>(k)];
             check(k);
         }
@@ -223,12 +227,12 @@ void peel_leaves(const Pattern &pattern, std::uint8_t *kept) {
 }
 
 // Breadth first through every component; the signs of its neighbours follow from those of its first node.
-bool components_and_signs(const Pattern &pattern, const double *weight, std::int32_t *label, double *sign) {
-    std::fill_n(label, pattern.n, -1);
-    std::vector<std::int32_t> queue(static_cast<std::size_t>(pattern.n));
+bool components_and_signs(const Pattern &edges, const double *weight, std::int32_t *label, double *sign) {
+    std::fill_n(label, edges.n, -1);
+    std::vector<std::int32_t> queue(static_cast<std::size_t>(edges.n));
     std::int32_t components = 0;
     bool balanced = true;
-    for (std::int64_t root = 0; root < pattern.n; ++root) {
+    for (std::int64_t root = 0; root < edges.n; ++root) {
         if (label[root] >= 0) continue;
         std::size_t head = 0, tail = 0;
         queue[tail++] = static_cast<std::int32_t>(root);
@@ -236,8 +240,8 @@ bool components_and_signs(const Pattern &pattern, const double *weight, std::int
         sign[root] = 1;
         while (head < tail) {
             const std::int32_t i = queue[head++];
-            for (std::int64_t e = pattern.start[i]; e < pattern.start[i + 1]; ++e) {
-                const std::int32_t k = pattern.source[e];
+            for (std::int64_t e = edges.start[i]; e < edges.start[i + 1]; ++e) {
+                const std::int32_t k = edges.source[e];
                 const double expected = weight[e] > 0 ? -sign[i] : sign[i];
                 if (label[k] < 0) {
                     label[k] = components;
@@ -258,73 +262,74 @@ bool components_and_signs(const Pattern &pattern, const double *weight, std::int
 void bind_bounds(nb::module_ &m) {
     using Numbers = Vector<const double>;
     m.def("multiply", [](Offsets start, Nodes source, Numbers weight, Numbers x, Vector<double> out, int threads) {
-        const Pattern pattern = pattern_of(start, source);
-        require_length(pattern.n, x, out);
-        require_length(pattern.edges(), weight);
+        const Pattern edges = pattern_of(start, source);
+        require_length(edges.n, x, out);
+        require_length(edges.count(), weight);
         nb::gil_scoped_release release;
-        multiply(pattern, weight.data(), x.data(), out.data(), threads);
+        multiply(edges, weight.data(), x.data(), out.data(), threads);
     });
     m.def("quotients", [](Offsets start, Nodes source, Numbers weight, Numbers diagonal, Numbers d,
                           Vector<double> product, int threads) {
-        const Pattern pattern = pattern_of(start, source);
-        require_length(pattern.n, diagonal, d, product);
-        require_length(pattern.edges(), weight);
+        const Pattern edges = pattern_of(start, source);
+        require_length(edges.n, diagonal, d, product);
+        require_length(edges.count(), weight);
         nb::gil_scoped_release release;
-        return quotients(pattern, weight.data(), diagonal.data(), d.data(), product.data(), threads);
+        return quotients(edges, weight.data(), diagonal.data(), d.data(), product.data(), threads);
     });
     m.def("non_backtracking", [](Offsets start, Nodes source, Offsets reverse, Numbers ratio, Numbers message,
                                  Numbers base, Vector<double> out, int threads) {
-        const Pattern pattern = pattern_of(start, source, reverse);
-        require_length(pattern.edges(), ratio, message, base, out);
+        const Pattern edges = pattern_of(start, source, reverse);
+        require_length(edges.count(), ratio, message, base, out);
         nb::gil_scoped_release release;
-        non_backtracking(pattern, ratio.data(), message.data(), base.data(), out.data(), threads);
+        non_backtracking(edges, ratio.data(), message.data(), base.data(), out.data(), threads);
     });
     m.def("growth", [](Offsets start, Nodes source, Offsets reverse, Numbers ratio, Numbers w, int threads) {
-        const Pattern pattern = pattern_of(start, source, reverse);
-        require_length(pattern.edges(), ratio, w);
+        const Pattern edges = pattern_of(start, source, reverse);
+        require_length(edges.count(), ratio, w);
         nb::gil_scoped_release release;
-        return growth(pattern, ratio.data(), w.data(), threads);
+        return growth(edges, ratio.data(), w.data(), threads);
     });
     const auto cavity_pass = [](auto pass) {
         return [pass](Offsets start, Nodes source, Offsets reverse, Numbers square, Numbers diagonal, Numbers message,
                       Vector<double> out, int threads) {
-            const Pattern pattern = pattern_of(start, source, reverse);
-            require_length(pattern.n, diagonal);
-            require_length(pattern.edges(), square, message, out);
+            const Pattern edges = pattern_of(start, source, reverse);
+            require_length(edges.n, diagonal);
+            require_length(edges.count(), square, message, out);
             nb::gil_scoped_release release;
-            return pass(pattern, square.data(), diagonal.data(), message.data(), out.data(), threads);
+            return pass(edges, square.data(), diagonal.data(), message.data(), out.data(), threads);
         };
     };
     m.def("floor_cavities", cavity_pass(floor_cavities));
     m.def("ceiling_sweep", cavity_pass(ceiling_sweep));
     m.def("comparison_messages", [](Offsets start, Nodes source, Numbers weight, Numbers ratio, Numbers x,
                                     Vector<double> out, int threads) {
-        const Pattern pattern = pattern_of(start, source);
-        require_length(pattern.n, x);
-        require_length(pattern.edges(), weight, ratio, out);
+        const Pattern edges = pattern_of(start, source);
+        require_length(edges.n, x);
+        require_length(edges.count(), weight, ratio, out);
         nb::gil_scoped_release release;
-        comparison_messages(pattern, weight.data(), ratio.data(), x.data(), out.data(), threads);
+        comparison_messages(edges, weight.data(), ratio.data(), x.data(), out.data(), threads);
     });
     m.def("bethe_form", [](Offsets start, Nodes source, Numbers ratio, Numbers root, Numbers y, double radius,
                            int threads) {
-        const Pattern pattern = pattern_of(start, source);
-        require_length(pattern.n, root, y);
-        require_length(pattern.edges(), ratio);
+        const Pattern edges = pattern_of(start, source);
+        require_length(edges.n, root, y);
+        require_length(edges.count(), ratio);
         nb::gil_scoped_release release;
-        return bethe_form(pattern, ratio.data(), root.data(), y.data(), radius, threads);
+        return bethe_form(edges, ratio.data(), root.data(), y.data(), radius, threads);
     });
     m.def("peel_leaves", [](Offsets start, Nodes source, Vector<std::uint8_t> kept) {
-        const Pattern pattern = pattern_of(start, source);
-        require_length(pattern.n, kept);
+        const Pattern edges = pattern_of(start, source);
+        require_length(edges.n, kept);
         nb::gil_scoped_release release;
-        peel_leaves(pattern, kept.data());
+        peel_leaves(edges, kept.data());
     });
-    m.def("components_and_signs", [](Offsets start, Nodes source, Numbers weight, Vector<std::int32_t> label, Vector<double> sign) {
-        const Pattern pattern = pattern_of(start, source);
-        require_length(pattern.n, label, sign);
-        require_length(pattern.edges(), weight);
+    m.def("components_and_signs", [](Offsets start, Nodes source, Numbers weight, Vector<std::int32_t> label,
+                                     Vector<double> sign) {
+        const Pattern edges = pattern_of(start, source);
+        require_length(edges.n, label, sign);
+        require_length(edges.count(), weight);
         nb::gil_scoped_release release;
-        return components_and_signs(pattern, weight.data(), label.data(), sign.data());
+        return components_and_signs(edges, weight.data(), label.data(), sign.data());
     });
 }
 

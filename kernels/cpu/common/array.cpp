@@ -77,8 +77,8 @@ Pages acquire(std::int64_t bytes) {
 
 }  // namespace
 
-// Arrays that all begin at the same offset of a page would compete for the same cache sets in one loop, so their offsets
-// differ; the pages to release are recorded in front of the data.
+// Arrays at the same offset of a page would compete for the same cache sets in one loop, so their offsets differ; the
+// pages to release are recorded in front of the data.
 void *allocate_pages(std::int64_t bytes) {
     static std::atomic<unsigned> allocated{0};
     const std::int64_t stagger = 64 * (1 + 5 * static_cast<std::int64_t>(allocated.fetch_add(1) % 12));

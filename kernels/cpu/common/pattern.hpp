@@ -13,7 +13,7 @@ struct Pattern {
     const std::int64_t *reverse = nullptr;  // the edge in the other direction, of each edge; null where not needed
 
     std::int64_t degree(std::int64_t i) const { return start[i + 1] - start[i]; }
-    std::int64_t edges() const { return start[n]; }
+    std::int64_t count() const { return start[n]; }
 };
 
 }  // namespace gabp

@@ -1,6 +1,6 @@
 // A thread pool for the chunks of a loop. Unlike OpenMP's barrier, which waits for every thread of the team, the caller
-// waits only for chunks that a thread has started, so a preempted worker delays nothing but its own chunk. The
-// assignment of chunks is dynamic; bodies write disjoint memory and reduce per chunk, so that results do not depend on it.
+// waits only for chunks that a thread has started, so a preempted worker delays nothing but its own chunk. Chunks are
+// assigned dynamically; bodies write disjoint memory and reduce per chunk, so that results do not depend on it.
 #pragma once
 
 #include <cstdint>

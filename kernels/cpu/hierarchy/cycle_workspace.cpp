@@ -79,7 +79,9 @@ void CycleWorkspace::after_forward(std::size_t l, const float *b, float *out) {
         accelerate(l + 1);
     else
         cycle(l + 1, coarse.b.data(), coarse.c.data());
-    team_.each(m.blocks(), [&](std::int64_t k) { kernel_.prolong(view, m.block[k], m.block[k + 1], coarse.c.data(), x); });
+    team_.each(m.blocks(), [&](std::int64_t k) {
+        kernel_.prolong(view, m.block[k], m.block[k + 1], coarse.c.data(), x);
+    });
     team_.each(m.blocks(), [&](std::int64_t k) {
         kernel_.correct_backward(view, m.block_run[k], m.block_run[k + 1], b, x, out);
     });

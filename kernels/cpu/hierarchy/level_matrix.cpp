@@ -177,8 +177,8 @@ void fill_columns(const RowsView<W> &rows, LevelMatrix &m, int k) {
     }
 }
 
-// Joins the runs of all blocks and allocates the stores. Irregular couplings lead the stores, so that the columns need no
-// room for the regular ones.
+// Joins the runs of all blocks and allocates the stores. Irregular couplings lead the stores, so that the column arrays
+// end with them.
 void join_runs(const std::vector<BlockLayout> &layout, LevelMatrix &m) {
     std::int64_t low = 0, rest = 0, pointers = 0;
     for (const BlockLayout &l : layout) {
@@ -219,7 +219,8 @@ void join_runs(const std::vector<BlockLayout> &layout, LevelMatrix &m) {
 
 std::vector<std::int32_t> row_blocks(std::int32_t n) {
     std::int32_t blocks = 1;
-    if (n >= serial_rows) blocks = std::min((n / rows_per_block / block_multiple + 1) * block_multiple, largest_block_count);
+    if (n >= serial_rows)
+        blocks = std::min((n / rows_per_block / block_multiple + 1) * block_multiple, largest_block_count);
     std::vector<std::int32_t> block(static_cast<std::size_t>(blocks) + 1);
     for (std::int32_t k = 0; k <= blocks; ++k)
         block[static_cast<std::size_t>(k)] = static_cast<std::int32_t>(std::int64_t(n) * k / blocks);

@@ -106,7 +106,8 @@ void MultigridCG::update_direction() {
     sum_blocks(blocks, 1);
     for (int c = 0; c < w; ++c) beta_[c] = curvature_[c] > 0.0 ? -dots_[c] / curvature_[c] : 0.0;
     team_.each(blocks, [&](std::int64_t k) {
-        kernel_.advance_direction(view, m.block_run[k], m.block_run[k + 1], v, z, dots_.data() + k * direction_dots * w);
+        kernel_.advance_direction(view, m.block_run[k], m.block_run[k + 1], v, z,
+                                  dots_.data() + k * direction_dots * w);
     });
     sum_blocks(blocks, direction_dots);
 }

@@ -143,7 +143,8 @@ Asymmetry compare_mirrors(const CompressedRows<T> &rows, double tolerance, int t
             if (!(difference > m.difference)) continue;
             const double row_scale = std::abs(static_cast<double>(rows.at(rows.find(i, static_cast<std::int32_t>(i)))));
             const double column_scale = std::abs(static_cast<double>(rows.at(rows.find(j, j))));
-            const double scale = std::max({std::abs(forward), std::abs(backward), std::sqrt(row_scale) * std::sqrt(column_scale)});
+            const double scale =
+                std::max({std::abs(forward), std::abs(backward), std::sqrt(row_scale) * std::sqrt(column_scale)});
             if (difference > tolerance * scale) m.join({false, i, e, mirror, difference});
         }
     });

@@ -62,7 +62,7 @@ struct DirectedEdges {
     // Uninitialised, with count(i) edges in row i.
     template <class Count>
     static DirectedEdges counted(const RowTasks<std::int64_t> &tasks, std::int64_t n, int threads, bool with_diagonal,
-                         const Count &count) {
+                                 const Count &count) {
         Array<std::int64_t> start(n + 1);
         start[0] = 0;
         for_rows(threads, tasks, [&](std::int64_t, std::int64_t i) { start[i + 1] = count(i); });
@@ -229,7 +229,8 @@ void bind_rows_to_edges(nb::module_ &m) {
     bind<double>(m);
     m.def("reverse_edges", [](Offsets start, Nodes source, nb::object reverse, int threads) {
         const auto out = take<Vector<std::int64_t>>(reverse);
-        const CompressedRows<char> rows{start.data(), source.data(), nullptr, static_cast<std::int64_t>(start.shape(0)) - 1};
+        const auto n = static_cast<std::int64_t>(start.shape(0)) - 1;
+        const CompressedRows<char> rows{start.data(), source.data(), nullptr, n};
         require(out.shape(0) == source.shape(0), "reverse must have one entry per edge");
         nb::gil_scoped_release release;
         for_rows(threads, RowTasks<std::int64_t>(rows.start, rows.n), [&](std::int64_t, std::int64_t i) {

@@ -1,9 +1,9 @@
 // The sliced layout of the directed edges (SELL-C-sigma, Kreutzer et al. 2014) and the kernels that run over it.
 //
 // A node's index in the layout is its *position*. Slice s holds the positions 8s .. 8s+7, one per vector lane; the edge
-// from the j-th neighbour is stored in slot slice_start[s] + 8j + lane. Rows that are much longer than the others, which
-// would fill their slices with padding, follow all slices, each cut into *segments* of slots whose sums are added up
-// afterwards. A padding slot has weight zero.
+// from the j-th neighbour is stored in slot slice_start[s] + 8j + lane. Much longer rows, which would fill their slices
+// with padding, follow all slices, each cut into *segments* of slots whose sums are added up afterwards. A padding slot
+// has weight zero.
 #pragma once
 
 #include <cstdint>

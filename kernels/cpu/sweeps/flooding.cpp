@@ -81,8 +81,8 @@ int panel_of(std::int64_t width) {
 template <class T>
 using Buffers = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;  // (2, entries)
 
-// The beliefs and messages of one panel of right-hand sides. Both buffers have two halves: half t % 2 holds sweep t and is
-// overwritten by sweep t + 2.
+// The beliefs and messages of one panel of right-hand sides, each in a buffer of two halves: half t % 2 holds sweep t
+// and is overwritten by sweep t + 2.
 template <class T>
 class State {
 public:

@@ -1,5 +1,5 @@
-// The message equations in edge-local form, and their traversal of the sliced layout. Included once per instruction set;
-// everything here has internal linkage, so that no two instruction sets share a function.
+// The message equations in edge-local form, and their traversal of the sliced layout. Included once per instruction
+// set; everything here has internal linkage, so that no two instruction sets share a function.
 //
 // Edge-local form: the message that a row's node sent along an edge is recomputed from the one that it received a sweep
 // earlier, so that an edge needs the beliefs of its source but not the reverse edge.

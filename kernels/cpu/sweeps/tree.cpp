@@ -1,6 +1,6 @@
-// Exact belief propagation on a forest: leaves to roots, then roots to leaves, without subtracting messages. A node whose
-// pivot is too small beside its coupling to the parent is eliminated together with the parent (a 2x2 pivot, chosen as in
-// Bunch 1974 for tridiagonal matrices), which is stable on indefinite forests. Positive definite ones need no 2x2 pivot.
+// Exact belief propagation on a forest: leaves to roots, then roots to leaves, without subtracting messages. A node
+// whose pivot is too small beside its coupling to the parent is eliminated together with the parent (a 2x2 pivot, as in
+// Bunch 1974 for tridiagonal matrices), which is stable on indefinite forests; definite ones need none.
 #include "bindings/tensors.hpp"
 
 #include <algorithm>
