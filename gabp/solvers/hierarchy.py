@@ -110,7 +110,7 @@ class Hierarchy:
     def levels(self) -> tuple[Level, ...]:
         """The models, finest first."""
         return tuple(
-            Level(n, edges, blocks, loaded, exact) for n, edges, blocks, _, _, loaded, exact in self._models.models()
+            Level(n, edges, blocks, loaded, exact) for n, edges, blocks, _, _, loaded, exact in self._models.levels()
         )
 
     @property
@@ -191,7 +191,7 @@ class HierarchyCorrection:
         if self._exponent is not None:
             right = times_power_of_two(right, -self._exponent)
             self.target = times_power_of_two(self.target, -self._exponent)
-        self._solve = compiled.HierarchyCorrection(hierarchy._models, right.contiguous(), torch.get_num_threads())
+        self._solve = compiled.ConjugateGradients(hierarchy._models, right.contiguous(), torch.get_num_threads())
 
     def advance(self, steps: int) -> tuple[int, Status | None]:
         done, suspect = 0, True
@@ -206,7 +206,7 @@ class HierarchyCorrection:
     def _proven(self) -> Status | None:
         """What the last direction proves, whose curvature vanished beside the norms."""
         direction = torch.empty(self.shape[0], dtype=torch.float64)
-        self._solve.witness(direction)
+        self._solve.flat_direction(direction)
         direction /= direction.norm()
         status = proven_by(self._system, direction)
         if status is Status.NOT_POSITIVE_DEFINITE:

@@ -176,7 +176,7 @@ class _Flooding:
 def precision_messages(layout: Layout, fixed: FixedPoint) -> Tensor:
     """``P = -J g^2 / (1 - g^2)``; see `gabp.kernels.types.MessageKernels`."""
     g = fixed.coefficient.new_empty(int(layout.start[-1]))
-    _cpu.to_row_slots(layout.arrays, layout.node, layout.start, fixed.coefficient, g, torch.get_num_threads())
+    _cpu.to_edges(layout.arrays, layout.node, layout.start, fixed.coefficient, g, torch.get_num_threads())
     square = g.square_()
     message = torch.repeat_interleave(fixed.belief, layout.start.diff(), output_size=len(g))
     return message.mul_(square).div_(square.sub_(1))

@@ -40,7 +40,7 @@ def summarize_rows(start: Tensor, weight: Tensor, diagonal: Tensor) -> tuple[flo
 def reverse_edges(start: Tensor, source: Tensor) -> Tensor:
     """See `gabp.kernels.torch.rows.reverse_edges`."""
     reverse = torch.empty(len(source), dtype=torch.int64)
-    _cpu.reverse_slots(start, source, reverse, torch.get_num_threads())
+    _cpu.reverse_edges(start, source, reverse, torch.get_num_threads())
     return reverse
 
 
@@ -61,7 +61,7 @@ def _residual(
 ) -> Tensor:
     x, b = x.double().contiguous(), b.double().contiguous()
     r = torch.empty_like(b)
-    _cpu.slot_residual(start, source, weight, diagonal, x, b, r, extended, torch.get_num_threads())
+    _cpu.edge_residual(start, source, weight, diagonal, x, b, r, extended, torch.get_num_threads())
     return r
 
 

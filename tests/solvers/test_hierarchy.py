@@ -45,7 +45,7 @@ def test_same_bits_for_any_number_of_threads(case):
     answers = []
     for threads in (1, 2, 3):
         models = extension.Hierarchy(graph.start, graph.source, system.weight, system.diagonal, threads)
-        work = extension.HierarchyCorrection(models, b, threads)
+        work = extension.ConjugateGradients(models, b, threads)
         work.advance(6, torch.zeros(1, dtype=torch.float64), 100)
         out = torch.empty_like(b)
         work.estimate(out)
@@ -165,7 +165,7 @@ class TestScatteredCouplings:
             models = extension.Hierarchy(
                 system.graph.start, system.graph.source, system.weight, system.diagonal, threads
             )
-            work = extension.HierarchyCorrection(models, b, threads)
+            work = extension.ConjugateGradients(models, b, threads)
             work.advance(6, torch.zeros(1, dtype=torch.float64), 100)
             answers.append(torch.empty_like(b))
             work.estimate(answers[-1])

@@ -1,7 +1,8 @@
-// The tensors that cross from Python: contiguous, on the CPU, never copied.
+// Tensors received from and returned to Python: contiguous, on the CPU, never copied.
 #pragma once
 
 #include "common/array.hpp"
+#include "common/pattern.hpp"
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -19,7 +20,7 @@ namespace nb = nanobind;
 template <class T>
 using Vector = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
-// (n, k): one row per node or slot, one column per right-hand side.
+// (n, k): one row per node or directed edge, one column per right-hand side.
 template <class T>
 using Columns = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
@@ -51,6 +52,21 @@ nb::ndarray<nb::pytorch, T, nb::ndim<1>> give(Array<T> &&values) {
 
 inline void require(bool condition, const char *what) {
     if (!condition) throw std::invalid_argument(what);
+}
+
+inline Pattern pattern_of(const Offsets &start, const Nodes &source) {
+    require(start.shape(0) >= 1, "start must have n + 1 entries");
+    const auto n = static_cast<std::int64_t>(start.shape(0)) - 1;
+    require(start.data()[n] == static_cast<std::int64_t>(source.shape(0)), "start must end at the number of edges");
+    return {start.data(), source.data(), n};
+}
+
+// With the reverse edges.
+inline Pattern pattern_of(const Offsets &start, const Nodes &source, const Offsets &reverse) {
+    Pattern pattern = pattern_of(start, source);
+    require(reverse.shape(0) == source.shape(0), "reverse must have one entry per edge");
+    pattern.reverse = reverse.data();
+    return pattern;
 }
 
 }  // namespace gabp

@@ -14,7 +14,7 @@ namespace gabp {
 namespace {
 
 constexpr std::int64_t large_page = std::int64_t(1) << 21;
-constexpr std::int64_t most_idle = std::int64_t(256) << 20;  // bytes: what a system of a million unknowns uses
+constexpr std::int64_t most_kept = std::int64_t(256) << 20;  // bytes: what a system of a million unknowns uses
 
 struct Pages {
     void *address;
@@ -23,10 +23,10 @@ struct Pages {
 
 void release(const Pages &pages) { std::free(pages.address); }
 
-// Large blocks that were released wait to be used again: the system takes longer to map and clear fresh pages than
-// a sweep takes to stream through them. They are marked as free, so that it can have them back when memory is short.
-// Who finds the pool locked, as a child forked in the middle of it does for ever, does without.
-class Idle {
+// A free list of large blocks: mapping and clearing fresh pages takes longer than a sweep over them. Its pages are
+// marked MADV_FREE, so that the system can reclaim them. A caller that finds it locked, as a child forked while it was
+// locked always does, allocates instead.
+class FreeList {
 public:
     bool take(std::int64_t size, Pages &pages) {
         const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
@@ -43,7 +43,7 @@ public:
 
     bool keep(const Pages &pages) {
         const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
-        if (!lock.owns_lock() || bytes_ + pages.size > most_idle) return false;
+        if (!lock.owns_lock() || bytes_ + pages.size > most_kept) return false;
 #if defined(__linux__) && defined(MADV_FREE)
         madvise(pages.address, static_cast<std::size_t>(pages.size), MADV_FREE);
 #endif
@@ -58,15 +58,15 @@ private:
     std::int64_t bytes_ = 0;
 };
 
-Idle &idle() {
-    static Idle *const instance = new Idle;  // never destroyed: arrays may be released as the process ends
+FreeList &free_list() {
+    static FreeList *const instance = new FreeList;  // never destroyed: arrays may be released as the process ends
     return *instance;
 }
 
 Pages acquire(std::int64_t bytes) {
     const std::int64_t unit = bytes >= large_page ? large_page : 64;
     Pages pages{nullptr, (bytes + unit - 1) / unit * unit};
-    if (unit == large_page && idle().take(pages.size, pages)) return pages;
+    if (unit == large_page && free_list().take(pages.size, pages)) return pages;
     pages.address = std::aligned_alloc(static_cast<std::size_t>(unit), static_cast<std::size_t>(pages.size));
     if (pages.address == nullptr) throw std::bad_alloc();
 #if defined(__linux__)
@@ -77,8 +77,8 @@ Pages acquire(std::int64_t bytes) {
 
 }  // namespace
 
-// A loop over ten arrays that all begin at the same place of a page would fight over the same cache lines, so
-// each begins at another; what to release is kept in front of it.
+// Arrays at the same offset of a page would compete for the same cache sets in one loop, so their offsets differ; the
+// pages to release are recorded in front of the data.
 void *allocate_pages(std::int64_t bytes) {
     static std::atomic<unsigned> allocated{0};
     const std::int64_t stagger = 64 * (1 + 5 * static_cast<std::int64_t>(allocated.fetch_add(1) % 12));
@@ -91,7 +91,7 @@ void *allocate_pages(std::int64_t bytes) {
 void release_pages(void *data) {
     if (data == nullptr) return;
     const Pages pages = *(static_cast<Pages *>(data) - 1);
-    if (pages.size < large_page || !idle().keep(pages)) release(pages);
+    if (pages.size < large_page || !free_list().keep(pages)) release(pages);
 }
 
 }  // namespace gabp

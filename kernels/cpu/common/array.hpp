@@ -1,4 +1,4 @@
-// Arrays for what is streamed through.
+// Large arrays that sweeps and factors stream through.
 #pragma once
 
 #include <cstdint>
@@ -6,12 +6,11 @@
 
 namespace gabp {
 
-// Uninitialised memory, in large pages where the system has them: sweeps and factors stream through
-// hundreds of megabytes.
+// Uninitialised memory, in huge pages where the system has them.
 void *allocate_pages(std::int64_t bytes);
 void release_pages(void *data);
 
-// An array that is not written before it is needed.
+// An uninitialised array.
 template <class T>
 class Array {
 public:

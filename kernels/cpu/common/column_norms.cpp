@@ -1,5 +1,5 @@
-// Norms of the columns of (n, k) arrays. The sums are those of fixed stretches of rows, added in their order, so
-// that the bits do not depend on the threads.
+// Euclidean and maximum norms of the columns of (n, k) arrays. The sums are those of fixed ranges of rows, added in
+// order: bitwise identical for any number of threads.
 #include "common/pool.hpp"
 #include "hierarchy/row_kernels.hpp"
 #include "bindings/tensors.hpp"
@@ -16,7 +16,7 @@ constexpr std::int64_t rows_per_task = 16384;
 
 double sum_of_squares(const double *x, std::int64_t count) { return row_kernels(1).row_dot(x, x, count); }
 
-// As integers, the bits of magnitudes are in the order of the magnitudes, and NaN is above all.
+// Compared as integers: the bits of magnitudes are ordered like the magnitudes, with NaN above all.
 double largest_magnitude(const double *x, std::int64_t count) {
     constexpr std::uint64_t without_sign = ~std::uint64_t(0) >> 1;
     std::uint64_t most = 0;
@@ -30,7 +30,7 @@ double largest_magnitude(const double *x, std::int64_t count) {
     return value;
 }
 
-// out[c] = join over all stretches of reduce(column c of the stretch), from the first on
+// out[c] = join over all ranges of rows, in order, of reduce(column c of the range)
 template <class Reduce, class Join>
 void reduce_columns(const Columns<const double> &x, const Vector<double> &out, int threads, const Reduce &reduce,
                     const Join &join) {
@@ -60,7 +60,7 @@ void reduce_columns(const Columns<const double> &x, const Vector<double> &out, i
 
 }  // namespace
 
-void bind_columns(nb::module_ &m) {
+void bind_column_norms(nb::module_ &m) {
     m.def("column_norms", [](Columns<const double> x, Vector<double> out, int threads) {
         reduce_columns(x, out, threads, sum_of_squares, [](double a, double b) { return a + b; });
         for (std::size_t c = 0; c < out.shape(0); ++c) out.data()[c] = std::sqrt(out.data()[c]);

@@ -7,13 +7,13 @@
 namespace gabp {
 namespace {
 
-bool runs(const InstructionSet &isa) {
+bool supported(const InstructionSet &isa) {
 #ifdef GABP_X86
     __builtin_cpu_init();
     if (&isa == &isa_v4)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-               __builtin_cpu_supports("avx512vl") && runs(isa_v3);
+               __builtin_cpu_supports("avx512vl") && supported(isa_v3);
     if (&isa == &isa_v3)
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
@@ -24,9 +24,9 @@ bool runs(const InstructionSet &isa) {
 
 const InstructionSet &choose() {
 #ifdef GABP_X86
-    const char *wanted = std::getenv("GABP_ISA");  // to compare them, and to test the slower ones
+    const char *wanted = std::getenv("GABP_ISA");  // for comparisons, and to test the narrower ones
     for (const InstructionSet *isa : {&isa_v4, &isa_v3})
-        if (runs(*isa) && (wanted == nullptr || std::strcmp(wanted, isa->name) == 0)) return *isa;
+        if (supported(*isa) && (wanted == nullptr || std::strcmp(wanted, isa->name) == 0)) return *isa;
 #endif
     return isa_plain;
 }

@@ -1,4 +1,4 @@
-// The kernels' builds for different processors.
+// Dispatch between the instruction sets that the kernels are compiled for.
 #pragma once
 
 #include "layout/sliced.hpp"
@@ -13,7 +13,7 @@ struct InstructionSet {
 
 extern const InstructionSet isa_plain, isa_v3, isa_v4;
 
-// The fastest build that this processor can run.
+// The widest one that this processor supports.
 const InstructionSet &instruction_set();
 
 template <class T>

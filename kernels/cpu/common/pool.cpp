@@ -30,7 +30,7 @@ class Pool {
 public:
     void run(int threads, std::int64_t chunks, ChunkBody body, const void *context) {
         std::unique_lock<std::mutex> lock(running_, std::try_to_lock);
-        // Another caller has the workers: this one does its own work.
+        // The workers serve another caller: run serially.
         if (threads <= 1 || chunks <= 1 || !lock.owns_lock()) {
             for (std::int64_t chunk = 0; chunk < chunks; ++chunk) body(context, chunk);
             return;
@@ -59,9 +59,8 @@ public:
     }
 
 private:
-    // The ticket holds the job's number and how many of its chunks are still to be taken, in one word: a
-    // worker that comes late finds another job's number and cannot take a chunk of the wrong job. While a
-    // job has chunks left its other fields do not change.
+    // The ticket holds the job's generation and its remaining chunks in one word: a late worker sees another generation
+    // and cannot take a chunk of the wrong job. While chunks remain, the job's other fields do not change.
     bool take_chunks() {
         bool any = false;
         std::uint64_t ticket = ticket_.load(std::memory_order_seq_cst);
@@ -100,7 +99,7 @@ private:
         }
     }
 
-    std::mutex running_;  // held by the caller whose job the workers share
+    std::mutex running_;  // locked by the caller that the workers serve
     std::mutex sleep_;
     std::condition_variable wake_;
     unsigned workers_ = 0;

@@ -1,7 +1,6 @@
-// Threads that share the chunks of a loop. OpenMP's barrier waits for every thread of the team; here the
-// caller waits only for chunks that somebody has begun, so a thread that the machine is keeping busy
-// elsewhere costs its share of the work and no more. Which thread takes a chunk is left to chance:
-// bodies write disjoint places, and reductions are kept per chunk, so that results never depend on it.
+// A thread pool for the chunks of a loop. Unlike OpenMP's barrier, which waits for every thread of the team, the caller
+// waits only for chunks that a thread has started, so a preempted worker delays nothing but its own chunk. Chunks are
+// assigned dynamically; bodies write disjoint memory and reduce per chunk, so that results do not depend on it.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Vectors of N numbers, made of the widest vectors of the processor level that is being compiled. (One
-// compiler vector wider than the processor's would live in memory.) Internal linkage, as in rules.hpp.
+// Vectors of N numbers, made of the widest vectors of the instruction set that is being compiled. (A single compiler
+// vector wider than the registers would be kept in memory.) Internal linkage, as in message_rules.hpp.
 #pragma once
 
 #include <cstdint>

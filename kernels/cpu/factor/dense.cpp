@@ -12,7 +12,7 @@
 namespace gabp::dense {
 namespace {
 
-const Kernels &choose_level() {
+const Kernels &choose_kernels() {
 #ifdef GABP_X86
     if (!std::strcmp(instruction_set().name, "v4")) return v4::kernels;
     if (!std::strcmp(instruction_set().name, "v3")) return v3::kernels;
@@ -21,7 +21,7 @@ const Kernels &choose_level() {
 }
 
 const Kernels &kernels() {
-    static const Kernels &chosen = choose_level();
+    static const Kernels &chosen = choose_kernels();
     return chosen;
 }
 
@@ -42,7 +42,7 @@ constexpr Index chunk_rows = 2 * block_rows;
 constexpr Index chunk_columns = block_columns / 2;
 constexpr double worth_threads = 3e6;  // multiplications
 
-// One chunk of c; chunks are independent, and the same whoever does them.
+// One chunk of c; chunks are independent of each other and of the threads.
 void multiply_chunk(const Product &p, Index chunk, Index chunks_down) {
     const Index i = (chunk % chunks_down) * chunk_rows;
     const Index j = (chunk / chunks_down) * chunk_columns;

@@ -1,4 +1,4 @@
-// Dense factorisation and inversion of one front, by one thread or several, with the same bits.
+// Dense factorisation and inversion of one front; bitwise identical for any number of threads.
 #pragma once
 
 #include "factor/dense_kernels.hpp"

@@ -1,4 +1,4 @@
-// Dense blocks in columns (entry (i, j) at [i + j * ld]): the inner kernels, compiled once per processor level.
+// Dense blocks in columns (entry (i, j) at [i + j * ld]): the inner kernels, compiled once per instruction set.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ struct Product {
     Index offset;
 };
 
-constexpr Index block_rows = 192;     // of a, packed: a multiple of every level's tile height
+constexpr Index block_rows = 192;     // of a, packed: a multiple of every instruction set's tile height
 constexpr Index block_depth = 192;
 constexpr Index block_columns = 384;  // of b, packed
 constexpr Index workspace_doubles = block_depth * (block_rows + block_columns);

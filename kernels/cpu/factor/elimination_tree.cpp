@@ -82,7 +82,7 @@ std::int32_t find_root(std::vector<std::int32_t> &ancestor, std::int32_t i) {
 }
 
 std::vector<std::int32_t> count_columns(const Pattern &pattern, const EliminationTree &tree) {
-    const std::int32_t n = pattern.n;
+    const auto n = static_cast<std::int32_t>(pattern.n);
     const auto &parent = tree.parent;
     std::vector<std::int32_t> count(n, 0), first(n, none), ancestor(n);
     std::vector<std::int32_t> latest_first(n, none), previous_leaf(n, none);

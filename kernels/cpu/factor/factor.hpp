@@ -12,7 +12,7 @@ namespace gabp {
 // Uninitialised storage: fronts are large and fully written.
 using Block = std::unique_ptr<double[]>;
 
-// A symmetric matrix on a pattern: weight[e] for the pattern's entry e, in both triangles.
+// A symmetric matrix on a pattern: weight[e] on edge e, in both triangles.
 struct Values {
     const double *diagonal;
     const double *weight;
@@ -31,16 +31,13 @@ public:
     void solve(double *x, std::int64_t k, int threads) const;
     void solve_upper(double *x, std::int64_t k, int threads) const;
 
-    // diag(A⁻¹), and the entries of A⁻¹ on the pattern of A; pattern as in the constructor.
-    void selected_inverse(const Pattern &pattern, const std::int64_t *reverse, double *diagonal, double *weight,
-                          int threads) const;
+    // diag(A⁻¹), and the entries of A⁻¹ on the pattern of A; pattern as in the constructor, with reverse.
+    void selected_inverse(const Pattern &pattern, double *diagonal, double *weight, int threads) const;
 
     const Symbolic &symbolic() const { return *symbolic_; }
     const double *panel(std::int32_t s) const { return panels_.data() + symbolic_->panel_start[s]; }
 
 private:
-    void factorise(const Pattern &pattern, const Values &values, int threads);
-
     std::shared_ptr<const Symbolic> symbolic_;
     Array<double> panels_;
     std::int32_t bad_node_ = -1;

@@ -1,6 +1,6 @@
 // Approximate minimum degree (Amestoy, Davis and Duff 1996): the next node to eliminate is the one with the
 // fewest neighbours. Eliminated nodes are kept as elements (the clique of their neighbours, by name, not by
-// edges); nodes that cannot be told apart are merged into one supervariable; degrees are cheap upper bounds.
+// edges); indistinguishable nodes are merged into one supervariable; degrees are cheap upper bounds.
 #include "factor/ordering.hpp"
 
 #include <algorithm>
@@ -15,7 +15,7 @@ constexpr std::int32_t none = -1;
 class MinimumDegree {
 public:
     explicit MinimumDegree(const Pattern &pattern)
-        : n_(pattern.n),
+        : n_(static_cast<std::int32_t>(pattern.n)),
           adjacency_(pattern.source, pattern.source + pattern.start[pattern.n]),
           first_(pattern.start, pattern.start + pattern.n),
           elements_(n_, 0),
@@ -39,9 +39,9 @@ public:
         }
     }
 
-    // Empty where the factor takes more operations than that.
+    // Empty where the factor takes more operations.
     std::vector<std::int32_t> run(double most_flops) {
-        const std::vector<std::int32_t> dense = set_dense_nodes_aside();
+        const std::vector<std::int32_t> dense = defer_dense_nodes();
         const std::int32_t sparse = n_ - static_cast<std::int32_t>(dense.size());
         std::vector<std::int32_t> order;
         order.reserve(n_);
@@ -60,7 +60,7 @@ public:
 
 private:
     // Nodes adjacent to a good part of the graph would join every element; they go last.
-    std::vector<std::int32_t> set_dense_nodes_aside() {
+    std::vector<std::int32_t> defer_dense_nodes() {
         const double limit = std::max(16.0, 10.0 * std::sqrt(static_cast<double>(n_)));
         std::vector<std::int32_t> dense;
         for (std::int32_t i = 0; i < n_; ++i) {
@@ -103,7 +103,7 @@ private:
     void eliminate(std::int32_t pivot) {
         std::int32_t pivot_weight = weight_[pivot];
         form_element(pivot);
-        weigh_overlaps(pivot);
+        measure_overlaps(pivot);
         pivot_weight += update_neighbours(pivot);
         merge_indistinguishable(pivot);
         eliminated_ += pivot_weight;
@@ -130,7 +130,7 @@ private:
             const std::int32_t e = adjacency_[list + k];
             if (mark_[e] == 0) continue;
             for (std::int32_t t = 0; t < element_length_[e]; ++t) take(pool_[element_first_[e] + t]);
-            kill_element(e);
+            absorb_element(e);
         }
         for (std::int32_t k = elements_[pivot]; k < length_[pivot]; ++k) take(adjacency_[list + k]);
         element_first_[pivot] = begin;
@@ -140,13 +140,13 @@ private:
         pool_live_ += element_length_[pivot];
     }
 
-    void kill_element(std::int32_t e) {
+    void absorb_element(std::int32_t e) {
         mark_[e] = 0;
         pool_live_ -= element_length_[e];
     }
 
     // mark_[e] - stamp_ becomes |e \ pivot's element| for every element e that overlaps it.
-    void weigh_overlaps(std::int32_t pivot) {
+    void measure_overlaps(std::int32_t pivot) {
         stamp_ += n_ + 1;
         for (std::int32_t t = 0; t < element_length_[pivot]; ++t) {
             const std::int32_t i = pool_[element_first_[pivot] + t];
@@ -183,7 +183,7 @@ private:
                     adjacency_[write++] = e;
                     hash += static_cast<std::uint64_t>(e);
                 } else {
-                    kill_element(e);  // its clique is within the pivot's
+                    absorb_element(e);  // its clique is within the pivot's
                 }
             }
             const std::int64_t variables = write;

@@ -1,7 +1,7 @@
 // Selected inversion (Takahashi, Fagan and Chen 1973), front by front from the roots down: with J the columns of
 // a front, R its rows, Y = L_RJ L_JJ⁻¹ and Z = A⁻¹,
 //     Z_RJ = -Z_RR Y,    Z_JJ = L_JJ⁻ᵀ L_JJ⁻¹ - Yᵀ Z_RJ,
-// where Z_RR is part of the parent's front, which is kept until its last child has taken it.
+// where Z_RR is part of the parent's front, which is released after its last child has copied it.
 #include "factor/dense.hpp"
 #include "factor/factor.hpp"
 #include "common/pool.hpp"
@@ -23,12 +23,10 @@ struct Scratch {
 
 class Inversion {
 public:
-    Inversion(const Factor &factor, const Pattern &pattern, const std::int64_t *reverse, double *diagonal,
-              double *weight)
+    Inversion(const Factor &factor, const Pattern &pattern, double *diagonal, double *weight)
         : factor_(factor),
           symbolic_(factor.symbolic()),
           pattern_(pattern),
-          reverse_(reverse),
           diagonal_(diagonal),
           weight_(weight),
           front_(symbolic_.fronts()),
@@ -87,7 +85,7 @@ private:
             dense::multiply({columns, columns, rows, y.get(), rows, 1, below, 1, height, own, height, -1.0, true, 0},
                             threads);
         }
-        report(s, scratch, inverse.get());
+        store_entries(s, scratch, inverse.get());
         if (waiting_[s] > 0) front_[s] = std::move(inverse);
     }
 
@@ -128,7 +126,7 @@ private:
         }
     }
 
-    void report(std::int32_t s, Scratch &scratch, const double *inverse) {
+    void store_entries(std::int32_t s, Scratch &scratch, const double *inverse) {
         const Index columns = symbolic_.columns(s), rows = symbolic_.rows(s), height = columns + rows;
         const std::int32_t first = symbolic_.first[s];
         const std::int32_t *row = symbolic_.row.data() + symbolic_.row_start[s];
@@ -140,7 +138,7 @@ private:
             diagonal_[node] = inverse[j];
             for (std::int64_t e = pattern_.start[node]; e < pattern_.start[node + 1]; ++e) {
                 const std::int32_t i = symbolic_.inverse[pattern_.source[e]];
-                if (i > column) weight_[e] = weight_[reverse_[e]] = inverse[scratch.place[i]];
+                if (i > column) weight_[e] = weight_[pattern_.reverse[e]] = inverse[scratch.place[i]];
             }
         }
     }
@@ -151,18 +149,16 @@ private:
     const Factor &factor_;
     const Symbolic &symbolic_;
     const Pattern &pattern_;
-    const std::int64_t *reverse_;
     double *diagonal_;
     double *weight_;
     std::vector<Block> front_;
-    std::vector<std::atomic<std::int32_t>> waiting_;  // children that have not taken their part yet
+    std::vector<std::atomic<std::int32_t>> waiting_;  // children that have yet to copy Z_RR
 };
 
 }  // namespace
 
-void Factor::selected_inverse(const Pattern &pattern, const std::int64_t *reverse, double *diagonal, double *weight,
-                              int threads) const {
-    Inversion(*this, pattern, reverse, diagonal, weight).run(threads);
+void Factor::selected_inverse(const Pattern &pattern, double *diagonal, double *weight, int threads) const {
+    Inversion(*this, pattern, diagonal, weight).run(threads);
 }
 
 }  // namespace gabp

@@ -1,4 +1,4 @@
-// Fronts: columns of like structure joined, their rows, and the plan of the work on them.
+// Fronts: supernodes of columns with the same or similar structure, their rows, and the schedule of the elimination.
 #include "factor/symbolic.hpp"
 
 #include <algorithm>
@@ -9,15 +9,33 @@ namespace {
 constexpr std::int32_t none = -1;
 constexpr double subtree_share = 1.0 / 48;  // of all work, at most, in one subtree
 
-// The tree of fronts while they are being joined. Lists of columns are linked: joining is cheap.
-struct Joining {
+// The tree of fronts during amalgamation, as linked lists: O(1) per merge.
+struct Amalgamation {
     std::vector<std::int32_t> parent, columns, rows, last_child, previous_sibling;
-    std::vector<std::int32_t> head, tail, following;  // fundamental fronts joined into each
-    std::vector<double> zeros;
+    std::vector<std::int32_t> head, tail, following;  // fundamental fronts merged into each
+    std::vector<double> zeros;                        // explicit zeros in the factor
+
+    // Child c leaves its parent's list before: its columns and children become those of p.
+    void merge(std::int32_t c, std::int32_t p) {
+        columns[p] += columns[c];
+        following[tail[c]] = head[p];
+        head[p] = head[c];
+        columns[c] = 0;
+        for (std::int32_t g = last_child[c]; g != none;) {
+            const std::int32_t next = previous_sibling[g];
+            append_child(g, p);
+            g = next;
+        }
+    }
+    void append_child(std::int32_t c, std::int32_t p) {
+        parent[c] = p;
+        previous_sibling[c] = last_child[p];
+        last_child[p] = c;
+    }
 };
 
-// A join is worth its zeros while fronts are narrow (Ashcraft and Grimes 1989): dense kernels need width.
-bool worth_joining(double columns, double zeros, double entries) {
+// Relaxed amalgamation (Ashcraft and Grimes 1989): narrow fronts gain more from dense kernels than zeros cost.
+bool pays_off(double columns, double zeros, double entries) {
     if (columns <= 8) return true;
     if (columns <= 24) return zeros <= 0.5 * entries;
     if (columns <= 64) return zeros <= 0.2 * entries;
@@ -34,75 +52,66 @@ std::vector<std::int32_t> fundamental_fronts(const EliminationTree &tree) {
     return first;
 }
 
-Joining join_fronts(const EliminationTree &tree, const std::vector<std::int32_t> &first) {
+Amalgamation tree_of_fronts(const EliminationTree &tree, const std::vector<std::int32_t> &first) {
     const auto fronts = static_cast<std::int32_t>(first.size()) - 1;
-    Joining join;
-    join.parent.assign(fronts, none);
-    join.last_child.assign(fronts, none);
-    join.previous_sibling.assign(fronts, none);
-    join.following.assign(fronts, none);
-    join.zeros.assign(fronts, 0.0);
+    Amalgamation a;
+    a.parent.assign(fronts, none);
+    a.last_child.assign(fronts, none);
+    a.previous_sibling.assign(fronts, none);
+    a.following.assign(fronts, none);
+    a.zeros.assign(fronts, 0.0);
     std::vector<std::int32_t> front_of(tree.order.size());
     for (std::int32_t s = 0; s < fronts; ++s) {
         std::fill(front_of.begin() + first[s], front_of.begin() + first[s + 1], s);
-        join.columns.push_back(first[s + 1] - first[s]);
-        join.rows.push_back(tree.count[first[s + 1] - 1] - 1);
-        join.head.push_back(s);
-        join.tail.push_back(s);
+        a.columns.push_back(first[s + 1] - first[s]);
+        a.rows.push_back(tree.count[first[s + 1] - 1] - 1);
+        a.head.push_back(s);
+        a.tail.push_back(s);
     }
     for (std::int32_t s = 0; s < fronts; ++s) {
         const std::int32_t above = tree.parent[first[s + 1] - 1];
-        if (above == none) continue;
-        const std::int32_t p = front_of[above];
-        join.parent[s] = p;
-        join.previous_sibling[s] = join.last_child[p];
-        join.last_child[p] = s;
+        if (above != none) a.append_child(s, front_of[above]);
     }
+    return a;
+}
+
+Amalgamation amalgamate_fronts(const EliminationTree &tree, const std::vector<std::int32_t> &first) {
+    Amalgamation a = tree_of_fronts(tree, first);
+    const auto fronts = static_cast<std::int32_t>(first.size()) - 1;
     for (std::int32_t p = 0; p < fronts; ++p) {
-        std::int32_t c = join.last_child[p];
-        join.last_child[p] = none;
+        std::int32_t c = a.last_child[p];
+        a.last_child[p] = none;
         while (c != none) {
-            const std::int32_t next = join.previous_sibling[c];
-            const double height = join.columns[p] + join.rows[p];
-            const double columns = join.columns[p] + join.columns[c];
-            const double zeros = join.zeros[p] + join.zeros[c] + join.columns[c] * (height - join.rows[c]);
-            const double entries = columns * (columns + 1) / 2 + columns * join.rows[p];
-            if (worth_joining(columns, zeros, entries)) {
-                join.columns[p] += join.columns[c];
-                join.zeros[p] = zeros;
-                join.following[join.tail[c]] = join.head[p];
-                join.head[p] = join.head[c];
-                join.columns[c] = 0;
-                for (std::int32_t g = join.last_child[c]; g != none;) {  // grandchildren move up
-                    const std::int32_t following = join.previous_sibling[g];
-                    join.parent[g] = p;
-                    join.previous_sibling[g] = join.last_child[p];
-                    join.last_child[p] = g;
-                    g = following;
-                }
+            const std::int32_t next = a.previous_sibling[c];
+            const double height = a.columns[p] + a.rows[p];
+            const double columns = a.columns[p] + a.columns[c];
+            const double zeros = a.zeros[p] + a.zeros[c] + a.columns[c] * (height - a.rows[c]);
+            const double entries = columns * (columns + 1) / 2 + columns * a.rows[p];
+            if (pays_off(columns, zeros, entries)) {
+                a.merge(c, p);
+                a.zeros[p] = zeros;
             } else {
-                join.previous_sibling[c] = join.last_child[p];
-                join.last_child[p] = c;
+                a.append_child(c, p);
             }
             c = next;
         }
     }
-    return join;
+    return a;
 }
 
-// Number the joined fronts in postorder and place their columns.
-void place_columns(const EliminationTree &tree, const std::vector<std::int32_t> &first, Joining &join,
+// Numbers the fronts in postorder and their columns.
+void place_columns(const EliminationTree &tree, const std::vector<std::int32_t> &first, Amalgamation &fronts,
                    Symbolic &symbolic) {
-    std::vector<std::int32_t> stack, number(join.parent.size(), none);
+    std::vector<std::int32_t> stack, number(fronts.parent.size(), none);
     std::vector<std::int32_t> sequence;
-    for (std::size_t root = 0; root < join.parent.size(); ++root) {
-        if (join.parent[root] != none || join.columns[root] == 0) continue;
+    for (std::size_t root = 0; root < fronts.parent.size(); ++root) {
+        if (fronts.parent[root] != none || fronts.columns[root] == 0) continue;
         stack.push_back(static_cast<std::int32_t>(root));
         while (!stack.empty()) {
             const std::int32_t s = stack.back();
-            const std::int32_t c = join.last_child[s];
+            const std::int32_t c = fronts.last_child[s];
             if (c != none) {
-                join.last_child[s] = join.previous_sibling[c];
+                fronts.last_child[s] = fronts.previous_sibling[c];
                 stack.push_back(c);
             } else {
                 number[s] = static_cast<std::int32_t>(sequence.size());
@@ -113,12 +122,12 @@ void place_columns(const EliminationTree &tree, const std::vector<std::int32_t> 
     }
     symbolic.first.push_back(0);
     for (const std::int32_t s : sequence) {
-        for (std::int32_t part = join.head[s];; part = join.following[part]) {
+        for (std::int32_t part = fronts.head[s];; part = fronts.following[part]) {
             for (std::int32_t j = first[part]; j < first[part + 1]; ++j) symbolic.order.push_back(tree.order[j]);
-            if (part == join.tail[s]) break;
+            if (part == fronts.tail[s]) break;
         }
         symbolic.first.push_back(static_cast<std::int32_t>(symbolic.order.size()));
-        symbolic.parent.push_back(join.parent[s] == none ? none : number[join.parent[s]]);
+        symbolic.parent.push_back(fronts.parent[s] == none ? none : number[fronts.parent[s]]);
     }
     symbolic.inverse.resize(symbolic.order.size());
     for (std::size_t k = 0; k < symbolic.order.size(); ++k) {
@@ -235,8 +244,8 @@ Symbolic analyse_fronts(const Pattern &pattern, EliminationTree tree) {
     symbolic.entries = tree.entries();
     symbolic.flops = tree.flops();
     const std::vector<std::int32_t> first = fundamental_fronts(tree);
-    Joining join = join_fronts(tree, first);
-    place_columns(tree, first, join, symbolic);
+    Amalgamation fronts = amalgamate_fronts(tree, first);
+    place_columns(tree, first, fronts, symbolic);
     link_children(symbolic);
     find_rows(pattern, symbolic);
     plan_subtrees(symbolic);

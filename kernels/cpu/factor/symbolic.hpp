@@ -1,4 +1,4 @@
-// What a sparse Cholesky factor looks like, found from the pattern alone.
+// Symbolic analysis of a sparse Cholesky factor, from the pattern alone.
 #pragma once
 
 #include "factor/ordering.hpp"
@@ -18,7 +18,7 @@ struct EliminationTree {
 
 EliminationTree eliminate_symbolically(const Pattern &pattern, std::vector<std::int32_t> order);
 
-// Columns of equal (or, where that costs few zeros, similar) structure taken together: the fronts.
+// Columns of the same (or, where that adds few zeros, similar) structure form a front.
 // Front s holds the columns first[s] .. first[s + 1] and, below them, the rows row[row_start[s]] ...
 struct Symbolic {
     std::vector<std::int32_t> order, inverse;
@@ -28,8 +28,8 @@ struct Symbolic {
     std::vector<std::int32_t> parent;
     std::vector<std::int32_t> child_start, child;
     std::vector<std::int64_t> panel_start;  // of the front's (columns + rows) x columns block of the factor
-    // Fronts are worked on in two stages: whole subtrees side by side, each front by one thread, then the
-    // fronts above them one by one, each by all threads. The division depends on the matrix alone.
+    // Two stages: disjoint subtrees in parallel, each front by one thread, then the fronts above them in order, each by
+    // all threads. The division depends on the matrix alone.
     std::vector<std::int32_t> subtree_root;  // the largest first
     std::vector<std::int32_t> subtree_first;  // a subtree is the fronts subtree_first[t] .. subtree_root[t]
     std::vector<std::int32_t> top;

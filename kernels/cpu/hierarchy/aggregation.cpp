@@ -6,12 +6,8 @@
 namespace gabp {
 namespace {
 
-constexpr double weakest_link = 0.05;  // couplings below this share of the smaller diagonal bind nothing
-constexpr double dominant = 0.6;       // a row whose couplings sum to less than this share is left out
-constexpr int largest_cluster = 6;
-constexpr double singular = 1e-14;
-
-constexpr std::int32_t unmatched = -1, left_out = -2;
+constexpr std::int32_t unmatched = -1, excluded = -2;
+constexpr double tie = 1e-6;  // relative difference below which the earlier of two couplings counts as the stronger
 
 // The matching within rows [begin, end); all indices are local to the block.
 template <class W>
@@ -20,36 +16,41 @@ public:
     BlockMatching(const RowsView<W> &rows, std::int32_t begin, std::int32_t end)
         : rows_(rows), begin_(begin), size_(end - begin) {}
 
-    // Fills cluster[0 .. size) with local numbers, in the order of the first rows, and returns their count.
-    std::int32_t run(std::int32_t *cluster) {
-        pair_rows();
-        pair_pairs(cluster);
-        adopt_singles(cluster);
-        return number(cluster);
+    // Fills aggregate[0 .. size) with local numbers, in the order of the first rows, and returns their count.
+    std::int32_t run(std::int32_t *aggregate) {
+        exclude_dominant_rows();
+        match_rows();
+        match_pairs();
+        join_pairs(aggregate);
+        join_singletons(aggregate);
+        return renumber(aggregate);
     }
 
 private:
     double strength(double coupling, double a, double b) const { return -coupling / std::min(a, b); }
     bool inside(std::int32_t j) const { return j >= begin_ && j < begin_ + size_; }
 
-    void pair_rows() {
+    void exclude_dominant_rows() {
         mate_.assign(static_cast<std::size_t>(size_), unmatched);
         for (std::int32_t i = 0; i < size_; ++i) {
             double sum = 0.0;
             for (std::int64_t e = rows_.start[begin_ + i]; e < rows_.start[begin_ + i + 1]; ++e)
                 sum += std::abs(static_cast<double>(rows_.weight[e]));
-            if (sum <= dominant * rows_.diagonal[begin_ + i]) mate_[i] = left_out;
+            if (sum <= dominance_threshold * rows_.diagonal[begin_ + i]) mate_[i] = excluded;
         }
+    }
+
+    void match_rows() {
         for (std::int32_t i = 0; i < size_; ++i) {
             if (mate_[i] != unmatched) continue;
             const std::int32_t row = begin_ + i;
             std::int32_t best = i;
-            double strongest = weakest_link, coupling = 0.0;
+            double strongest = coupling_threshold, coupling = 0.0;
             for (std::int64_t e = rows_.start[row]; e < rows_.start[row + 1]; ++e) {
                 const std::int32_t j = rows_.column[e];
                 if (!inside(j) || mate_[j - begin_] != unmatched) continue;
                 const double s = strength(rows_.weight[e], rows_.diagonal[row], rows_.diagonal[j]);
-                if (s > strongest * (1.0 + 1e-6)) {
+                if (s > strongest * (1.0 + tie)) {
                     strongest = s;
                     best = j - begin_;
                     coupling = rows_.weight[e];
@@ -61,14 +62,14 @@ private:
             diagonal_.push_back(best == i ? rows_.diagonal[row]
                                           : rows_.diagonal[row] + rows_.diagonal[begin_ + best] + 2.0 * coupling);
         }
-        pair_.assign(static_cast<std::size_t>(size_), left_out);
+        pair_.assign(static_cast<std::size_t>(size_), excluded);
         for (std::size_t p = 0; p < first_.size(); ++p)
             pair_[first_[p]] = pair_[mate_[first_[p]]] = static_cast<std::int32_t>(p);
     }
 
-    // The couplings of pair p to other pairs of the block, summed.
-    void gather(std::int32_t p) {
-        near_.clear();
+    // The couplings of pair p to the unmatched pairs of the block, summed.
+    void sum_couplings(std::int32_t p) {
+        couplings_.clear();
         const std::int32_t rows[2] = {first_[p], mate_[first_[p]]};
         for (int r = 0; r < (rows[0] == rows[1] ? 1 : 2); ++r)
             for (std::int64_t e = rows_.start[begin_ + rows[r]]; e < rows_.start[begin_ + rows[r] + 1]; ++e) {
@@ -76,27 +77,27 @@ private:
                 if (!inside(j)) continue;
                 const std::int32_t q = pair_[j - begin_];
                 if (q < 0 || q == p || partner_[q] != unmatched) continue;
-                if (slot_[q] < 0) {
-                    slot_[q] = static_cast<std::int32_t>(near_.size());
-                    near_.push_back({q, 0.0});
+                if (position_[q] < 0) {
+                    position_[q] = static_cast<std::int32_t>(couplings_.size());
+                    couplings_.push_back({q, 0.0});
                 }
-                near_[slot_[q]].coupling += rows_.weight[e];
+                couplings_[position_[q]].weight += rows_.weight[e];
             }
-        for (const Near &n : near_) slot_[n.pair] = -1;
+        for (const PairCoupling &n : couplings_) position_[n.pair] = -1;
     }
 
-    void pair_pairs(std::int32_t *cluster) {
+    void match_pairs() {
         const auto pairs = static_cast<std::int32_t>(first_.size());
         partner_.assign(first_.size(), unmatched);
-        slot_.assign(first_.size(), -1);
+        position_.assign(first_.size(), -1);
         for (std::int32_t p = 0; p < pairs; ++p) {
             if (partner_[p] != unmatched) continue;
-            gather(p);
+            sum_couplings(p);
             std::int32_t best = p;
-            double strongest = weakest_link;
-            for (const Near &n : near_) {
-                const double s = strength(n.coupling, diagonal_[p], diagonal_[n.pair]);
-                if (s > strongest * (1.0 + 1e-6)) {
+            double strongest = coupling_threshold;
+            for (const PairCoupling &n : couplings_) {
+                const double s = strength(n.weight, diagonal_[p], diagonal_[n.pair]);
+                if (s > strongest * (1.0 + tie)) {
                     strongest = s;
                     best = n.pair;
                 }
@@ -104,60 +105,64 @@ private:
             partner_[p] = best;
             partner_[best] = p;
         }
-        for (std::int32_t i = 0; i < size_; ++i)  // a cluster is named by its earlier pair for now
-            cluster[i] = pair_[i] < 0 ? left_out : std::min(pair_[i], partner_[pair_[i]]);
-        members_.assign(first_.size(), 0);
-        for (std::int32_t i = 0; i < size_; ++i)
-            if (cluster[i] >= 0) ++members_[cluster[i]];
     }
 
-    // A row that stayed alone joins its strongest neighbour's cluster: leaves always, others while there is room.
-    void adopt_singles(std::int32_t *cluster) {
+    // Numbers an aggregate by its earlier pair.
+    void join_pairs(std::int32_t *aggregate) {
+        for (std::int32_t i = 0; i < size_; ++i)
+            aggregate[i] = pair_[i] < 0 ? excluded : std::min(pair_[i], partner_[pair_[i]]);
+        members_.assign(first_.size(), 0);
+        for (std::int32_t i = 0; i < size_; ++i)
+            if (aggregate[i] >= 0) ++members_[aggregate[i]];
+    }
+
+    // A singleton joins its strongest neighbour's aggregate: leaves always, others while there is room.
+    void join_singletons(std::int32_t *aggregate) {
         for (std::int32_t i = 0; i < size_; ++i) {
-            if (cluster[i] < 0 || members_[cluster[i]] != 1) continue;
+            if (aggregate[i] < 0 || members_[aggregate[i]] != 1) continue;
             const std::int32_t row = begin_ + i;
             const bool leaf = rows_.start[row + 1] - rows_.start[row] == 1;
             std::int32_t best = -1;
-            double strongest = weakest_link;
+            double strongest = coupling_threshold;
             for (std::int64_t e = rows_.start[row]; e < rows_.start[row + 1]; ++e) {
                 const std::int32_t j = rows_.column[e];
-                if (!inside(j) || cluster[j - begin_] < 0) continue;
-                if (!leaf && members_[cluster[j - begin_]] >= largest_cluster) continue;
+                if (!inside(j) || aggregate[j - begin_] < 0) continue;
+                if (!leaf && members_[aggregate[j - begin_]] >= largest_aggregate) continue;
                 const double s = strength(rows_.weight[e], rows_.diagonal[row], rows_.diagonal[j]);
                 if (s > strongest) {
                     strongest = s;
-                    best = cluster[j - begin_];
+                    best = aggregate[j - begin_];
                 }
             }
             if (best < 0) continue;
-            members_[cluster[i]] = 0;
-            cluster[i] = best;
+            members_[aggregate[i]] = 0;
+            aggregate[i] = best;
             ++members_[best];
         }
     }
 
-    std::int32_t number(std::int32_t *cluster) {
+    std::int32_t renumber(std::int32_t *aggregate) {
         std::int32_t count = 0;
-        std::vector<std::int32_t> &name = slot_;
-        name.assign(first_.size(), -1);
+        std::vector<std::int32_t> &number = position_;
+        number.assign(first_.size(), -1);
         for (std::int32_t i = 0; i < size_; ++i) {
-            if (cluster[i] < 0) continue;
-            std::int32_t &n = name[cluster[i]];
+            if (aggregate[i] < 0) continue;
+            std::int32_t &n = number[aggregate[i]];
             if (n < 0) n = count++;
-            cluster[i] = n;
+            aggregate[i] = n;
         }
         return count;
     }
 
-    struct Near {
+    struct PairCoupling {
         std::int32_t pair;
-        double coupling;
+        double weight;
     };
     const RowsView<W> &rows_;
     std::int32_t begin_, size_;
-    std::vector<std::int32_t> mate_, pair_, first_, partner_, slot_, members_;
-    std::vector<double> diagonal_;  // of the pairs' model
-    std::vector<Near> near_;
+    std::vector<std::int32_t> mate_, pair_, first_, partner_, position_, members_;
+    std::vector<double> diagonal_;  // of the pairs' Galerkin product
+    std::vector<PairCoupling> couplings_;
 };
 
 // The coarse rows of one block, to be joined with those of the others.
@@ -165,94 +170,102 @@ struct CoarseBlock {
     std::vector<std::int64_t> degree;
     std::vector<std::int32_t> column;
     std::vector<float> weight;
-    double inner = 0.0, total = 0.0;
+    double inner = 0.0, total = 0.0;  // couplings in magnitude: within aggregates, and all
 };
 
-struct Link {
-    std::int32_t cluster;
+struct CoarseCoupling {
+    std::int32_t aggregate;
     double weight;
 };
 
-constexpr std::size_t searched_links = 48;  // above this many, sorting beats looking for a link
+constexpr std::size_t linear_search_limit = 48;  // couplings of a row above which sorting is faster
 
-void add_link(std::vector<Link> &links, std::int32_t cluster, double weight) {
-    if (links.size() <= searched_links)
-        for (Link &link : links)
-            if (link.cluster == cluster) {
-                link.weight += weight;
+void add_coupling(std::vector<CoarseCoupling> &couplings, std::int32_t aggregate, double weight) {
+    if (couplings.size() <= linear_search_limit)
+        for (CoarseCoupling &coupling : couplings)
+            if (coupling.aggregate == aggregate) {
+                coupling.weight += weight;
                 return;
             }
-    links.push_back({cluster, weight});
+    couplings.push_back({aggregate, weight});
 }
 
-void merge_links(std::vector<Link> &links) {
-    if (links.size() <= searched_links) {
-        for (std::size_t a = 1; a < links.size(); ++a) {
-            const Link link = links[a];
+void merge_couplings(std::vector<CoarseCoupling> &couplings) {
+    if (couplings.size() <= linear_search_limit) {
+        for (std::size_t a = 1; a < couplings.size(); ++a) {
+            const CoarseCoupling coupling = couplings[a];
             std::size_t b = a;
-            for (; b > 0 && links[b - 1].cluster > link.cluster; --b) links[b] = links[b - 1];
-            links[b] = link;
+            for (; b > 0 && couplings[b - 1].aggregate > coupling.aggregate; --b) couplings[b] = couplings[b - 1];
+            couplings[b] = coupling;
         }
         return;
     }
-    std::stable_sort(links.begin(), links.end(), [](const Link &a, const Link &b) { return a.cluster < b.cluster; });
+    std::stable_sort(couplings.begin(), couplings.end(),
+                     [](const CoarseCoupling &a, const CoarseCoupling &b) { return a.aggregate < b.aggregate; });
     std::size_t kept = 0;
-    for (const Link &link : links) {
-        if (kept > 0 && links[kept - 1].cluster == link.cluster)
-            links[kept - 1].weight += link.weight;
+    for (const CoarseCoupling &coupling : couplings) {
+        if (kept > 0 && couplings[kept - 1].aggregate == coupling.aggregate)
+            couplings[kept - 1].weight += coupling.weight;
         else
-            links[kept++] = link;
+            couplings[kept++] = coupling;
     }
-    links.resize(kept);
+    couplings.resize(kept);
 }
 
-template <class W>
-CoarseBlock contract_block(const RowsView<W> &rows, std::int32_t begin, std::int32_t end, const Clusters &clusters,
-                           std::int32_t first, std::int32_t last, Rows &coarse) {
-    CoarseBlock block;
-    std::vector<std::int32_t> member(static_cast<std::size_t>(end - begin));
-    std::vector<std::int32_t> position(static_cast<std::size_t>(last - first) + 1);
-    for (std::int32_t i = begin; i < end; ++i)
-        if (clusters.of[i] >= 0) ++position[clusters.of[i] - first + 1];
-    for (std::size_t c = 1; c < position.size(); ++c) position[c] += position[c - 1];
-    {
-        std::vector<std::int32_t> next(position.begin(), position.end() - 1);
+// The rows of each aggregate in [first, last): row[start[c - first] .. start[c - first + 1]).
+struct Members {
+    Members(const Aggregates &aggregates, std::int32_t begin, std::int32_t end, std::int32_t first, std::int32_t last)
+        : row(static_cast<std::size_t>(end - begin)), start(static_cast<std::size_t>(last - first) + 1) {
         for (std::int32_t i = begin; i < end; ++i)
-            if (clusters.of[i] >= 0) member[next[clusters.of[i] - first]++] = i;
+            if (aggregates.of[i] >= 0) ++start[aggregates.of[i] - first + 1];
+        for (std::size_t c = 1; c < start.size(); ++c) start[c] += start[c - 1];
+        std::vector<std::int32_t> next(start.begin(), start.end() - 1);
+        for (std::int32_t i = begin; i < end; ++i)
+            if (aggregates.of[i] >= 0) row[next[aggregates.of[i] - first]++] = i;
     }
-    std::vector<Link> links;
+    std::vector<std::int32_t> row, start;
+};
+
+// The aggregates of row block k; writes their row sums and diagonals into `coarse`.
+template <class W>
+CoarseBlock galerkin_block(const RowsView<W> &rows, const std::vector<std::int32_t> &block_rows, std::size_t k,
+                           const Aggregates &aggregates, Rows &coarse) {
+    const std::int32_t first = aggregates.first[k], last = aggregates.first[k + 1];
+    const Members members(aggregates, block_rows[k], block_rows[k + 1], first, last);
+    CoarseBlock block;
+    std::vector<CoarseCoupling> couplings;
     block.degree.reserve(static_cast<std::size_t>(last - first));
     for (std::int32_t c = first; c < last; ++c) {
-        links.clear();
-        double slack = 0.0, scale = 0.0;
-        for (std::int32_t m = position[c - first]; m < position[c - first + 1]; ++m) {
-            const std::int32_t i = member[m];
-            slack += rows.slack[i];
+        couplings.clear();
+        double row_sum = 0.0, scale = 0.0;
+        for (std::int32_t m = members.start[c - first]; m < members.start[c - first + 1]; ++m) {
+            const std::int32_t i = members.row[m];
+            row_sum += rows.row_sum[i];
             scale += rows.diagonal[i];
             for (std::int64_t e = rows.start[i]; e < rows.start[i + 1]; ++e) {
                 const double w = rows.weight[e];
-                const std::int32_t other = clusters.of[rows.column[e]];
+                const std::int32_t other = aggregates.of[rows.column[e]];
                 block.total += std::abs(w);
                 if (other == c)
                     block.inner += std::abs(w);
                 else if (other < 0)
-                    slack -= w;
+                    row_sum -= w;
                 else
-                    add_link(links, other, w);
+                    add_coupling(couplings, other, w);
             }
         }
-        merge_links(links);
-        double diagonal = slack;
-        for (const Link &link : links) {
-            const auto w = static_cast<float>(link.weight);
-            block.column.push_back(link.cluster);
+        merge_couplings(couplings);
+        double diagonal = row_sum;
+        for (const CoarseCoupling &coupling : couplings) {
+            const auto w = static_cast<float>(coupling.weight);
+            block.column.push_back(coupling.aggregate);
             block.weight.push_back(w);
             diagonal -= w;
         }
-        // A floating component that has become one cluster: any positive value grounds it.
-        if (!(diagonal > singular * scale)) diagonal = scale;
-        block.degree.push_back(static_cast<std::int64_t>(links.size()));
-        coarse.slack[c] = slack;
+        // A singular component that has become one aggregate: any positive value grounds it.
+        if (!(diagonal > singular_diagonal * scale)) diagonal = scale;
+        block.degree.push_back(static_cast<std::int64_t>(couplings.size()));
+        coarse.row_sum[c] = row_sum;
         coarse.diagonal[c] = diagonal;
     }
     return block;
@@ -261,72 +274,76 @@ CoarseBlock contract_block(const RowsView<W> &rows, std::int32_t begin, std::int
 }  // namespace
 
 template <class W>
-Clusters find_clusters(const RowsView<W> &rows, const std::vector<std::int32_t> &block, Team &team) {
+Aggregates find_aggregates(const RowsView<W> &rows, const std::vector<std::int32_t> &block, Team &team) {
     const std::size_t blocks = block.size() - 1;
-    Clusters clusters{Array<std::int32_t>(rows.n), std::vector<std::int32_t>(blocks + 1)};
+    Aggregates aggregates{Array<std::int32_t>(rows.n), std::vector<std::int32_t>(blocks + 1)};
     team.each(static_cast<std::int64_t>(blocks), [&](std::int64_t k) {
         BlockMatching<W> matching(rows, block[k], block[k + 1]);
-        clusters.first[k + 1] = matching.run(clusters.of.data() + block[k]);
+        aggregates.first[k + 1] = matching.run(aggregates.of.data() + block[k]);
     });
-    for (std::size_t k = 0; k < blocks; ++k) clusters.first[k + 1] += clusters.first[k];
+    for (std::size_t k = 0; k < blocks; ++k) aggregates.first[k + 1] += aggregates.first[k];
     team.each(static_cast<std::int64_t>(blocks), [&](std::int64_t k) {
         for (std::int32_t i = block[k]; i < block[k + 1]; ++i)
-            clusters.of[i] = clusters.of[i] < 0 ? -1 : clusters.of[i] + clusters.first[k];
+            aggregates.of[i] = aggregates.of[i] < 0 ? -1 : aggregates.of[i] + aggregates.first[k];
     });
-    return clusters;
+    return aggregates;
 }
 
-Clusters clusters_of(const ModelMatrix &m) {
-    Clusters clusters;
-    if (m.cluster.size() == 0) return clusters;
-    clusters.of = Array<std::int32_t>(m.n);
-    std::copy(m.cluster.data(), m.cluster.data() + m.n, clusters.of.data());
-    clusters.first.assign(m.block.size(), 0);
-    for (int k = 0; k < m.blocks(); ++k)  // numbered block after block
-        clusters.first[k + 1] =
-            std::max(clusters.first[k], 1 + *std::max_element(m.cluster.data() + m.block[k], m.cluster.data() + m.block[k + 1]));
-    return clusters;
+Aggregates aggregates_of(const LevelMatrix &m) {
+    Aggregates aggregates;
+    if (m.aggregate.size() == 0) return aggregates;
+    aggregates.of = Array<std::int32_t>(m.n);
+    std::copy(m.aggregate.data(), m.aggregate.data() + m.n, aggregates.of.data());
+    aggregates.first.assign(m.block.size(), 0);
+    for (int k = 0; k < m.blocks(); ++k) {  // numbered block after block
+        const std::int32_t *of = m.aggregate.data();
+        const std::int32_t last = *std::max_element(of + m.block[k], of + m.block[k + 1]);
+        aggregates.first[k + 1] = std::max(aggregates.first[k], 1 + last);
+    }
+    return aggregates;
 }
 
 template <class W>
-Rows contract(const RowsView<W> &rows, const std::vector<std::int32_t> &block, const Clusters &clusters, Team &team,
-              double &inner) {
+GalerkinProduct galerkin_product(const RowsView<W> &rows, const std::vector<std::int32_t> &block,
+                                 const Aggregates &aggregates, Team &team) {
     const std::size_t blocks = block.size() - 1;
-    Rows coarse;
-    coarse.n = clusters.count();
+    GalerkinProduct product;
+    Rows &coarse = product.rows;
+    coarse.n = aggregates.count();
     coarse.diagonal = Array<double>(coarse.n);
-    coarse.slack = Array<double>(coarse.n);
+    coarse.row_sum = Array<double>(coarse.n);
     coarse.start = Array<std::int64_t>(coarse.n + 1);
     std::vector<CoarseBlock> part(blocks);
     team.each(static_cast<std::int64_t>(blocks), [&](std::int64_t k) {
-        part[k] = contract_block(rows, block[k], block[k + 1], clusters, clusters.first[k], clusters.first[k + 1], coarse);
+        part[k] = galerkin_block(rows, block, static_cast<std::size_t>(k), aggregates, coarse);
     });
     std::vector<std::int64_t> begin(blocks + 1);
-    double total = 0.0;
-    inner = 0.0;
+    double inner = 0.0, total = 0.0;
     for (std::size_t k = 0; k < blocks; ++k) {
         begin[k + 1] = begin[k] + static_cast<std::int64_t>(part[k].column.size());
         inner += part[k].inner;
         total += part[k].total;
     }
-    inner = total > 0.0 ? inner / total : 1.0;
+    product.inner_share = total > 0.0 ? inner / total : 1.0;
     coarse.column = Array<std::int32_t>(begin[blocks]);
     coarse.weight = Array<float>(begin[blocks]);
     coarse.start[0] = 0;
     team.each(static_cast<std::int64_t>(blocks), [&](std::int64_t k) {
         std::int64_t at = begin[k];
-        for (std::int32_t c = clusters.first[k]; c < clusters.first[k + 1]; ++c)
-            coarse.start[c + 1] = at += part[k].degree[c - clusters.first[k]];
+        for (std::int32_t c = aggregates.first[k]; c < aggregates.first[k + 1]; ++c)
+            coarse.start[c + 1] = at += part[k].degree[c - aggregates.first[k]];
         std::copy(part[k].column.begin(), part[k].column.end(), coarse.column.data() + begin[k]);
         std::copy(part[k].weight.begin(), part[k].weight.end(), coarse.weight.data() + begin[k]);
         part[k] = CoarseBlock();
     });
-    return coarse;
+    return product;
 }
 
-template Clusters find_clusters(const RowsView<float> &, const std::vector<std::int32_t> &, Team &);
-template Clusters find_clusters(const RowsView<double> &, const std::vector<std::int32_t> &, Team &);
-template Rows contract(const RowsView<float> &, const std::vector<std::int32_t> &, const Clusters &, Team &, double &);
-template Rows contract(const RowsView<double> &, const std::vector<std::int32_t> &, const Clusters &, Team &, double &);
+template Aggregates find_aggregates(const RowsView<float> &, const std::vector<std::int32_t> &, Team &);
+template Aggregates find_aggregates(const RowsView<double> &, const std::vector<std::int32_t> &, Team &);
+template GalerkinProduct galerkin_product(const RowsView<float> &, const std::vector<std::int32_t> &,
+                                          const Aggregates &, Team &);
+template GalerkinProduct galerkin_product(const RowsView<double> &, const std::vector<std::int32_t> &,
+                                          const Aggregates &, Team &);
 
 }  // namespace gabp

@@ -1,28 +1,38 @@
-// Clusters of strongly coupled variables, and the coarse model in which each cluster is one variable.
+// Aggregates of strongly coupled rows, and the Galerkin product in which each aggregate is one row.
 #pragma once
 
 #include "hierarchy/level_matrix.hpp"
 
 namespace gabp {
 
-struct Clusters {
-    Array<std::int32_t> of;           // cluster of each row; -1 where the row's own sweep is enough
-    std::vector<std::int32_t> first;  // clusters [first[k], first[k + 1]) lie in row block k
+// kernels/torch/aggregation.py has the same values (`multigrid_constants` in the bindings).
+constexpr double coupling_threshold = 0.05;   // weaker couplings, as a share of the smaller diagonal, are not matched
+constexpr double dominance_threshold = 0.6;   // rows whose couplings sum to at most this share are not aggregated
+constexpr int largest_aggregate = 6;          // rows that singletons may join
+constexpr double singular_diagonal = 1e-14;   // a coarse diagonal below this share of the fine ones is rounding
+
+struct Aggregates {
+    Array<std::int32_t> of;           // aggregate of each row; -1 for rows that are not aggregated
+    std::vector<std::int32_t> first;  // aggregates [first[k], first[k + 1]) lie in row block k
     std::int32_t count() const { return first.empty() ? 0 : first.back(); }
 };
 
-// Double pairwise matching (Notay 2010) on -A_ij / min(A_ii, A_jj), within the row blocks. Strongly dominant
-// rows are left out.
+// Double pairwise matching (Notay 2010) on -A_ij / min(A_ii, A_jj), within the row blocks. Strongly diagonally
+// dominant rows are left out.
 template <class W>
-Clusters find_clusters(const RowsView<W> &rows, const std::vector<std::int32_t> &block, Team &team);
+Aggregates find_aggregates(const RowsView<W> &rows, const std::vector<std::int32_t> &block, Team &team);
 
-// The clusters of a model that has been laid out; none where it has none.
-Clusters clusters_of(const ModelMatrix &matrix);
+// The aggregates stored in a level; empty on the coarsest.
+Aggregates aggregates_of(const LevelMatrix &matrix);
 
-// P'AP for the piecewise constant P of the clusters: a Gaussian model again. `inner` is the share of the
-// couplings' absolute sum that lies within clusters.
+struct GalerkinProduct {
+    Rows rows;
+    double inner_share = 1.0;  // of the couplings' absolute sum: within aggregates
+};
+
+// P'AP for the piecewise constant prolongation P of the aggregates.
 template <class W>
-Rows contract(const RowsView<W> &rows, const std::vector<std::int32_t> &block, const Clusters &clusters, Team &team,
-              double &inner);
+GalerkinProduct galerkin_product(const RowsView<W> &rows, const std::vector<std::int32_t> &block,
+                                 const Aggregates &aggregates, Team &team);
 
 }  // namespace gabp

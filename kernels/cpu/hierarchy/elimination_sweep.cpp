@@ -4,14 +4,9 @@
 #include <cmath>
 
 namespace gabp {
-namespace {
-
-constexpr double pivot_rounding = 1e-5;  // of inverse pivots held in float32
-
-}  // namespace
 
 template <class W>
-void set_pivots(const RowsView<W> &rows, const Loading &loading, ModelMatrix &m, Team &team) {
+void set_pivots(const RowsView<W> &rows, const PivotFloor &pivot_floor, LevelMatrix &m, Team &team) {
     m.inverse_pivot = Array<float>(m.n);
     m.excess = Array<float>(m.n);
     std::vector<std::int64_t> loaded(static_cast<std::size_t>(m.blocks()));
@@ -31,7 +26,7 @@ void set_pivots(const RowsView<W> &rows, const Loading &loading, ModelMatrix &m,
                     later += std::abs(a);
             }
             const double floor =
-                std::max(loading.diagonal * diagonal + loading.cross * cross, loading.later * later);
+                std::max(pivot_floor.diagonal * diagonal + pivot_floor.cross * cross, pivot_floor.later * later);
             if (!(pivot >= (1.0 - pivot_rounding) * floor)) {
                 pivot = floor;
                 ++loaded[k];
@@ -43,7 +38,7 @@ void set_pivots(const RowsView<W> &rows, const Loading &loading, ModelMatrix &m,
     for (const std::int64_t count : loaded) m.loaded_rows += count;
 }
 
-template void set_pivots(const RowsView<float> &, const Loading &, ModelMatrix &, Team &);
-template void set_pivots(const RowsView<double> &, const Loading &, ModelMatrix &, Team &);
+template void set_pivots(const RowsView<float> &, const PivotFloor &, LevelMatrix &, Team &);
+template void set_pivots(const RowsView<double> &, const PivotFloor &, LevelMatrix &, Team &);
 
 }  // namespace gabp

@@ -6,7 +6,6 @@
 namespace gabp {
 namespace {
 
-constexpr double singular = 1e-12;  // a pivot below this share of its diagonal is rounding
 constexpr double float_limit = 1e30;
 
 template <class W>
@@ -44,7 +43,7 @@ std::vector<std::int32_t> reverse_cuthill_mckee(const RowsView<W> &rows) {
 }  // namespace
 
 template <class W>
-bool Envelope::factor(const RowsView<W> &rows, std::int64_t most) {
+bool EnvelopeCholesky::compute(const RowsView<W> &rows, std::int64_t most) {
     const std::int32_t n = rows.n;
     const RowKernels &kernel = row_kernels(1);
     std::vector<std::int32_t> order = reverse_cuthill_mckee(rows), place(static_cast<std::size_t>(n));
@@ -73,10 +72,10 @@ bool Envelope::factor(const RowsView<W> &rows, std::int64_t most) {
             row[j] = (row[j] - kernel.row_dot(row + i, other + i, j - i)) / other[j];
             pivot -= row[j] * row[j];
         }
-        // A pivot at rounding level closes a floating component, and any value grounds it; a negative one means
-        // that no Cholesky factor exists, and the row is cut off before it can blow up the others.
-        if (!(pivot > -singular * diagonal)) std::fill(row + first[k], row + k, 0.0);
-        row[k] = std::sqrt(pivot > singular * diagonal ? pivot : diagonal);
+        // A pivot at rounding level completes a singular component: any positive value grounds it. A negative one means
+        // that no Cholesky factor exists: the row is decoupled, so that it cannot blow up the others.
+        if (!(pivot > -singular_pivot * diagonal)) std::fill(row + first[k], row + k, 0.0);
+        row[k] = std::sqrt(pivot > singular_pivot * diagonal ? pivot : diagonal);
     }
     order_ = std::move(order);
     first_ = std::move(first);
@@ -84,7 +83,7 @@ bool Envelope::factor(const RowsView<W> &rows, std::int64_t most) {
     return true;
 }
 
-void Envelope::solve(const float *b, float *x, int columns, double *work) const {
+void EnvelopeCholesky::solve(const float *b, float *x, int columns, double *work) const {
     const auto n = static_cast<std::int32_t>(order_.size());
     const RowKernels &kernel = row_kernels(1);
     for (int c = 0; c < columns; ++c) {
@@ -101,14 +100,14 @@ void Envelope::solve(const float *b, float *x, int columns, double *work) const 
             largest = std::max(largest, std::abs(y[k]));
             kernel.row_subtract(y[k], row + first_[k], y + first_[k], k - first_[k]);
         }
-        // Where A is indefinite the factor can grow past float32; a direction is all that is wanted then.
+        // Where A is indefinite the factor can exceed float32's range; then only the direction matters.
         const double unit = largest > float_limit ? float_limit / largest : 1.0;
         for (std::int32_t k = 0; k < n; ++k)
             x[std::int64_t(order_[k]) * columns + c] = static_cast<float>(unit * y[k]);
     }
 }
 
-template bool Envelope::factor(const RowsView<float> &, std::int64_t);
-template bool Envelope::factor(const RowsView<double> &, std::int64_t);
+template bool EnvelopeCholesky::compute(const RowsView<float> &, std::int64_t);
+template bool EnvelopeCholesky::compute(const RowsView<double> &, std::int64_t);
 
 }  // namespace gabp

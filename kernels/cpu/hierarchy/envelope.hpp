@@ -1,4 +1,4 @@
-// Exact elimination of the coarsest model: Cholesky within the envelope of a reverse Cuthill-McKee order.
+// Exact elimination of the coarsest level: Cholesky within the envelope of a reverse Cuthill-McKee order.
 #pragma once
 
 #include "hierarchy/level_matrix.hpp"
@@ -7,11 +7,14 @@
 
 namespace gabp {
 
-class Envelope {
+// kernels/torch/multigrid_levels.py has the same value (`multigrid_constants` in the bindings).
+constexpr double singular_pivot = 1e-12;  // a pivot below this share of its diagonal is rounding
+
+class EnvelopeCholesky {
 public:
-    // False where the factor would take more than `most` numbers; nothing is kept then.
+    // Factors A, unless the factor would take more than `most` numbers: then false, and it stays empty.
     template <class W>
-    bool factor(const RowsView<W> &rows, std::int64_t most);
+    bool compute(const RowsView<W> &rows, std::int64_t most);
 
     // x = A^-1 b for (n, columns) float32 arrays; `work` has room for n * columns numbers.
     void solve(const float *b, float *x, int columns, double *work) const;

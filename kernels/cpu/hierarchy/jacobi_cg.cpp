@@ -5,17 +5,16 @@
 
 namespace gabp {
 
-DiagonalGradients::DiagonalGradients(const Hierarchy &hierarchy, const double *residual, std::int64_t stride,
-                                     int columns, Team &team)
-    : Gradients(columns), hierarchy_(hierarchy), block_(hierarchy.slot_blocks()), team_(team),
-      match_(static_cast<std::size_t>(width_)) {
+JacobiCG::JacobiCG(const Hierarchy &hierarchy, const double *residual, std::int64_t stride, int columns, Team &team)
+    : CGSolver(columns), hierarchy_(hierarchy), block_(hierarchy.csr_blocks()), team_(team),
+      slope_(static_cast<std::size_t>(width_)) {
     const std::int64_t size = std::int64_t(hierarchy.n()) * width_;
     solution_ = Array<double>(size);
     residual_ = Array<double>(size);
     image_ = Array<double>(size);
     direction_ = Array<float>(size);
     const int blocks = static_cast<int>(block_.size()) - 1;
-    dots_.resize(static_cast<std::size_t>(blocks * slot_dots * width_));
+    dots_.resize(static_cast<std::size_t>(blocks * csr_dots * width_));
     team_.each(blocks, [&](std::int64_t k) {
         const std::int64_t first = std::int64_t(block_[k]) * width_, last = std::int64_t(block_[k + 1]) * width_;
         std::fill(solution_.data() + first, solution_.data() + last, 0.0);
@@ -27,51 +26,51 @@ DiagonalGradients::DiagonalGradients(const Hierarchy &hierarchy, const double *r
     });
     sum_blocks(blocks, 1);
     for (int c = 0; c < width_; ++c) norm_[c] = std::sqrt(dots_[c]);
-    choose_direction();
+    update_direction();
 }
 
-void DiagonalGradients::choose_direction() {
-    const SlotView &rows = hierarchy_.slots();
+void JacobiCG::update_direction() {
+    const CsrView &rows = hierarchy_.csr();
     const int blocks = static_cast<int>(block_.size()) - 1;
     team_.each(blocks, [&](std::int64_t k) {
-        kernel_.slot_direction(rows, block_[k], block_[k + 1], beta_.data(), residual_.data(), direction_.data(),
+        kernel_.csr_direction(rows, block_[k], block_[k + 1], beta_.data(), residual_.data(), direction_.data(),
                                dots_.data() + k * width_);
     });
     sum_blocks(blocks, 1);
-    std::copy(dots_.begin(), dots_.begin() + width_, match_.begin());
+    std::copy(dots_.begin(), dots_.begin() + width_, slope_.begin());
 }
 
-void DiagonalGradients::step() {
-    const SlotView &rows = hierarchy_.slots();
+void JacobiCG::iterate() {
+    const CsrView &rows = hierarchy_.csr();
     const int blocks = static_cast<int>(block_.size()) - 1, w = width_;
-    if (suspect_ >= 0) choose_direction();
-    begin_step();
+    if (flat_column_ >= 0) update_direction();
+    begin_iteration();
     team_.each(blocks, [&](std::int64_t k) {
-        kernel_.slot_product(rows, block_[k], block_[k + 1], direction_.data(), image_.data(),
-                             dots_.data() + k * slot_dots * w);
+        kernel_.csr_product(rows, block_[k], block_[k + 1], direction_.data(), image_.data(),
+                             dots_.data() + k * csr_dots * w);
     });
-    sum_blocks(blocks, slot_dots);
-    for (int c = 0; c < w; ++c) choose_step(c, dots_[c], match_[c], dots_[w + c], hierarchy_.norm_bound());
+    sum_blocks(blocks, csr_dots);
+    for (int c = 0; c < w; ++c) set_step_length(c, dots_[c], slope_[c], dots_[w + c], hierarchy_.norm_bound());
     team_.each(blocks, [&](std::int64_t k) {
-        kernel_.slot_advance(rows, block_[k], block_[k + 1], alpha_.data(), direction_.data(), image_.data(),
-                             solution_.data(), residual_.data(), dots_.data() + k * slot_dots * w);
+        kernel_.csr_advance(rows, block_[k], block_[k + 1], alpha_.data(), direction_.data(), image_.data(),
+                             solution_.data(), residual_.data(), dots_.data() + k * csr_dots * w);
     });
-    sum_blocks(blocks, slot_dots);
+    sum_blocks(blocks, csr_dots);
     for (int c = 0; c < w; ++c) {
         norm_[c] = std::sqrt(dots_[c]);
-        beta_[c] = energy_[c] > 0.0 ? -dots_[w + c] / energy_[c] : 0.0;
+        beta_[c] = curvature_[c] > 0.0 ? -dots_[w + c] / curvature_[c] : 0.0;
     }
-    if (suspect_ < 0) choose_direction();
+    if (flat_column_ < 0) update_direction();
 }
 
-void DiagonalGradients::write_solution(double *out, std::int64_t stride) {
+void JacobiCG::write_solution(double *out, std::int64_t stride) {
     team_.each(static_cast<std::int64_t>(block_.size()) - 1, [&](std::int64_t k) {
         for (std::int64_t i = block_[k]; i < block_[k + 1]; ++i)
             for (int c = 0; c < columns_; ++c) out[i * stride + c] = solution_[i * width_ + c];
     });
 }
 
-void DiagonalGradients::write_direction(int column, double *out) const {
+void JacobiCG::write_direction(int column, double *out) const {
     for (std::int64_t i = 0; i < hierarchy_.n(); ++i) out[i] = direction_[i * width_ + column];
 }
 

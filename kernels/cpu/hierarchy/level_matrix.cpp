@@ -7,8 +7,8 @@ namespace {
 
 constexpr std::int32_t shortest_run = 16;
 constexpr std::int32_t rows_per_block = 65536;
-constexpr std::int32_t shared_evenly = 4;  // blocks come in multiples of it, so that threads have as many each
-constexpr std::int32_t most_blocks = 64;
+constexpr std::int32_t block_multiple = 4;  // of which the number of blocks is a multiple, for even threads
+constexpr std::int32_t largest_block_count = 64;
 
 struct Split {
     std::int64_t left, lower, upper;  // first in-block lower coupling, first in-block upper, first beyond the block
@@ -37,7 +37,7 @@ struct BlockLayout {
 
 // How many rows from row i on have neighbours at the same distances, split in the same way: `first` is row i's.
 template <class W>
-std::int32_t count_alike(const RowsView<W> &rows, std::int32_t i, std::int32_t begin, std::int32_t end,
+std::int32_t count_same_pattern(const RowsView<W> &rows, std::int32_t i, std::int32_t begin, std::int32_t end,
                          const Split &first) {
     const std::int64_t from = rows.start[i], degree = rows.start[i + 1] - from;
     std::int32_t last = end;  // before a coupling moves into the block, or out of it
@@ -58,23 +58,23 @@ std::int32_t count_alike(const RowsView<W> &rows, std::int32_t i, std::int32_t b
 template <class W>
 BlockLayout find_runs(const RowsView<W> &rows, std::int32_t begin, std::int32_t end) {
     BlockLayout layout;
-    std::int32_t loose = begin;  // rows [loose, i) wait to become an irregular run
+    std::int32_t pending = begin;  // rows [pending, i) belong to the next irregular run
     const auto close_irregular = [&](std::int32_t stop) {
-        if (stop == loose) return;
-        SweepRun run{loose, stop, 0, 0, 0, 0, layout.pointers, layout.low, layout.rest};
-        for (std::int32_t i = loose; i < stop; ++i) {
+        if (stop == pending) return;
+        SweepRun run{pending, stop, 0, 0, 0, 0, layout.pointers, layout.low, layout.rest};
+        for (std::int32_t i = pending; i < stop; ++i) {
             const Split s = split_row(rows, i, begin, end);
             const std::int64_t lower = s.lower - s.left, degree = rows.start[i + 1] - rows.start[i];
             layout.low += lower;
             layout.rest += degree - lower;
             layout.cross += degree - (s.upper - s.left);
         }
-        layout.pointers += stop - loose + 1;
+        layout.pointers += stop - pending + 1;
         layout.run.push_back(run);
     };
     for (std::int32_t i = begin; i < end;) {
         const Split first = split_row(rows, i, begin, end);
-        const std::int32_t stop = i + count_alike(rows, i, begin, end, first);
+        const std::int32_t stop = i + count_same_pattern(rows, i, begin, end, first);
         if (stop - i < shortest_run) {
             i = stop;
             continue;
@@ -94,7 +94,7 @@ BlockLayout find_runs(const RowsView<W> &rows, std::int32_t begin, std::int32_t 
         layout.regular_rest += length * (cross + upper);
         layout.regular_rows += length;
         layout.cross += length * cross;
-        loose = i = stop;
+        pending = i = stop;
     }
     close_irregular(end);
     return layout;
@@ -123,7 +123,7 @@ void fill_regular(const RowsView<W> &rows, const SweepRun &run, const std::int32
 
 // Copies the couplings of a block into its runs; low and rest may be float or double.
 template <class W, class V>
-void fill_values(const RowsView<W> &rows, const ModelMatrix &m, int k, V *low, V *rest) {
+void fill_values(const RowsView<W> &rows, const LevelMatrix &m, int k, V *low, V *rest) {
     const std::int32_t begin = m.block[k], end = m.block[k + 1];
     for (std::int32_t r = m.block_run[k]; r < m.block_run[k + 1]; ++r) {
         const SweepRun &run = m.run[r];
@@ -155,7 +155,7 @@ bool exact_in_float(const RowsView<W> &rows, std::int32_t begin, std::int32_t en
 }
 
 template <class W>
-void fill_columns(const RowsView<W> &rows, ModelMatrix &m, int k) {
+void fill_columns(const RowsView<W> &rows, LevelMatrix &m, int k) {
     const std::int32_t begin = m.block[k], end = m.block[k + 1];
     for (std::int32_t r = m.block_run[k]; r < m.block_run[k + 1]; ++r) {
         const SweepRun &run = m.run[r];
@@ -177,42 +177,9 @@ void fill_columns(const RowsView<W> &rows, ModelMatrix &m, int k) {
     }
 }
 
-}  // namespace
-
-std::vector<std::int32_t> row_blocks(std::int32_t n) {
-    std::int32_t blocks = 1;
-    if (n >= serial_rows) blocks = std::min((n / rows_per_block / shared_evenly + 1) * shared_evenly, most_blocks);
-    std::vector<std::int32_t> block(static_cast<std::size_t>(blocks) + 1);
-    for (std::int32_t k = 0; k <= blocks; ++k)
-        block[static_cast<std::size_t>(k)] = static_cast<std::int32_t>(std::int64_t(n) * k / blocks);
-    return block;
-}
-
-SweepView ModelMatrix::view() const {
-    return {run.data(),         distance.data(),  low_start.data(),  rest_start.data(),     rest_split.data(),
-            low_column.data(),  rest_column.data(), low.data(),      rest.data(),           low_exact.data(),
-            rest_exact.data(),  diagonal.data(),  inverse_pivot.data(), excess.data(),      diagonal_exact.data(),
-            cluster.data(),     norm_weight.data()};
-}
-
-std::int64_t ModelMatrix::bytes() const {
-    return low_start.bytes() + rest_start.bytes() + rest_split.bytes() + low_column.bytes() + rest_column.bytes() +
-           low.bytes() + rest.bytes() + low_exact.bytes() + rest_exact.bytes() + diagonal.bytes() +
-           inverse_pivot.bytes() + excess.bytes() + norm_weight.bytes() + diagonal_exact.bytes() + cluster.bytes() +
-           static_cast<std::int64_t>(run.size() * sizeof(SweepRun) + distance.size() * sizeof(std::int32_t));
-}
-
-template <class W>
-ModelMatrix lay_out(const RowsView<W> &rows, bool exact, Team &team) {
-    ModelMatrix m;
-    m.n = rows.n;
-    m.couplings = rows.start[rows.n];
-    m.block = row_blocks(rows.n);
-    const int blocks = m.blocks();
-    std::vector<BlockLayout> layout(static_cast<std::size_t>(blocks));
-    team.each(blocks, [&](std::int64_t k) { layout[k] = find_runs(rows, m.block[k], m.block[k + 1]); });
-
-    // Irregular couplings lead the stores, so that the columns need no room for the regular ones.
+// Joins the runs of all blocks and allocates the stores. Irregular couplings lead the stores, so that the column arrays
+// end with them.
+void join_runs(const std::vector<BlockLayout> &layout, LevelMatrix &m) {
     std::int64_t low = 0, rest = 0, pointers = 0;
     for (const BlockLayout &l : layout) {
         low += l.low;
@@ -246,6 +213,44 @@ ModelMatrix lay_out(const RowsView<W> &rows, bool exact, Team &team) {
     m.rest_column = Array<std::int32_t>(rest);
     m.low = Array<float>(regular_low);
     m.rest = Array<float>(regular_rest);
+}
+
+}  // namespace
+
+std::vector<std::int32_t> row_blocks(std::int32_t n) {
+    std::int32_t blocks = 1;
+    if (n >= serial_rows)
+        blocks = std::min((n / rows_per_block / block_multiple + 1) * block_multiple, largest_block_count);
+    std::vector<std::int32_t> block(static_cast<std::size_t>(blocks) + 1);
+    for (std::int32_t k = 0; k <= blocks; ++k)
+        block[static_cast<std::size_t>(k)] = static_cast<std::int32_t>(std::int64_t(n) * k / blocks);
+    return block;
+}
+
+SweepView LevelMatrix::view() const {
+    return {run.data(),         distance.data(),  low_start.data(),  rest_start.data(),     rest_split.data(),
+            low_column.data(),  rest_column.data(), low.data(),      rest.data(),           low_exact.data(),
+            rest_exact.data(),  diagonal.data(),  inverse_pivot.data(), excess.data(),      diagonal_exact.data(),
+            aggregate.data(),     norm_weight.data()};
+}
+
+std::int64_t LevelMatrix::bytes() const {
+    return low_start.bytes() + rest_start.bytes() + rest_split.bytes() + low_column.bytes() + rest_column.bytes() +
+           low.bytes() + rest.bytes() + low_exact.bytes() + rest_exact.bytes() + diagonal.bytes() +
+           inverse_pivot.bytes() + excess.bytes() + norm_weight.bytes() + diagonal_exact.bytes() + aggregate.bytes() +
+           static_cast<std::int64_t>(run.size() * sizeof(SweepRun) + distance.size() * sizeof(std::int32_t));
+}
+
+template <class W>
+LevelMatrix build_level_matrix(const RowsView<W> &rows, bool exact, Team &team) {
+    LevelMatrix m;
+    m.n = rows.n;
+    m.couplings = rows.start[rows.n];
+    m.block = row_blocks(rows.n);
+    const int blocks = m.blocks();
+    std::vector<BlockLayout> layout(static_cast<std::size_t>(blocks));
+    team.each(blocks, [&](std::int64_t k) { layout[k] = find_runs(rows, m.block[k], m.block[k + 1]); });
+    join_runs(layout, m);
     m.diagonal = Array<float>(m.n);
     if (exact) m.diagonal_exact = Array<double>(m.n);
     std::vector<char> inexact(static_cast<std::size_t>(blocks));
@@ -259,15 +264,15 @@ ModelMatrix lay_out(const RowsView<W> &rows, bool exact, Team &team) {
         }
     });
     if (std::find(inexact.begin(), inexact.end(), 1) == inexact.end()) return m;
-    m.low_exact = Array<double>(regular_low);
-    m.rest_exact = Array<double>(regular_rest);
+    m.low_exact = Array<double>(m.low.size());
+    m.rest_exact = Array<double>(m.rest.size());
     team.each(blocks, [&](std::int64_t k) {
         fill_values(rows, m, static_cast<int>(k), m.low_exact.data(), m.rest_exact.data());
     });
     return m;
 }
 
-template ModelMatrix lay_out(const RowsView<float> &, bool, Team &);
-template ModelMatrix lay_out(const RowsView<double> &, bool, Team &);
+template LevelMatrix build_level_matrix(const RowsView<float> &, bool, Team &);
+template LevelMatrix build_level_matrix(const RowsView<double> &, bool, Team &);
 
 }  // namespace gabp

@@ -1,10 +1,9 @@
-// One Gaussian model of the hierarchy: as a sparse matrix by rows while clusters are chosen, then laid out in
-// runs for the sweeps.
+// The matrix of one level: compressed by rows while its aggregates are chosen, then in runs for the sweeps.
 #pragma once
 
 #include "common/array.hpp"
-#include "hierarchy/row_kernels.hpp"
 #include "common/team.hpp"
+#include "hierarchy/row_kernels.hpp"
 
 #include <cstdint>
 #include <vector>
@@ -12,8 +11,8 @@
 namespace gabp {
 
 // A symmetric matrix by rows without its diagonal, columns ascending; W is the type of its couplings.
-// `slack` holds the row sums: clusters add them up without the cancellation that the diagonal suffers, so
-// that nearly singular models stay positive definite on every level.
+// The row sums of a Galerkin product are sums of row sums, without the cancellation of its diagonal: so nearly singular
+// matrices stay positive definite on every level.
 template <class W>
 struct RowsView {
     std::int32_t n;
@@ -21,7 +20,7 @@ struct RowsView {
     const std::int32_t *column;
     const W *weight;
     const double *diagonal;
-    const double *slack;
+    const double *row_sum;
 };
 
 struct Rows {
@@ -29,21 +28,21 @@ struct Rows {
     Array<std::int64_t> start;
     Array<std::int32_t> column;
     Array<float> weight;
-    Array<double> diagonal, slack;
+    Array<double> diagonal, row_sum;
 
     RowsView<float> view() const {
-        return {n, start.data(), column.data(), weight.data(), diagonal.data(), slack.data()};
+        return {n, start.data(), column.data(), weight.data(), diagonal.data(), row_sum.data()};
     }
 };
 
-// Below this many rows a model is one block, swept by one thread.
+// Below this many rows a level is one block, swept by one thread.
 constexpr std::int32_t serial_rows = 10000;
 
-// Row blocks are swept independently of each other. Their number depends on n alone, so that the bits do not
-// depend on the threads.
+// Row blocks are swept independently of each other. Their number depends on n alone, so that results are bitwise
+// identical for any number of threads.
 std::vector<std::int32_t> row_blocks(std::int32_t n);
 
-struct ModelMatrix {
+struct LevelMatrix {
     std::int32_t n = 0;
     std::int64_t couplings = 0;
     std::int64_t regular_rows = 0, cross_couplings = 0, loaded_rows = 0;
@@ -57,15 +56,15 @@ struct ModelMatrix {
     Array<double> low_exact, rest_exact;
     Array<float> diagonal, inverse_pivot, excess;
     Array<double> diagonal_exact, norm_weight;
-    Array<std::int32_t> cluster;
+    Array<std::int32_t> aggregate;
 
     int blocks() const { return static_cast<int>(block.size()) - 1; }
     SweepView view() const;
     std::int64_t bytes() const;
 };
 
-// Lays the rows out in runs. `exact` keeps what conjugate gradients need in float64 (the finest level).
+// `exact` keeps what conjugate gradients need in float64 (the finest level).
 template <class W>
-ModelMatrix lay_out(const RowsView<W> &rows, bool exact, Team &team);
+LevelMatrix build_level_matrix(const RowsView<W> &rows, bool exact, Team &team);
 
 }  // namespace gabp

@@ -7,14 +7,16 @@
 namespace gabp {
 namespace {
 
-constexpr double many_across = 0.25;    // couplings across blocks above this share call for another order, ...
-constexpr double most_across = 0.5;     // ... and above this one leave a sweep within blocks little to see
-constexpr std::int32_t stretch_rows = 1024;  // that are near each other where few couplings lie across blocks
-constexpr std::size_t ball_rows = 1000;  // a neighbourhood of this size ...
-constexpr double ball_inner = 0.4;      // ... keeps at least this share of its couplings inside on a mesh
+// Shares of the couplings, in magnitude.
+constexpr double reorder_above = 0.25;      // between row blocks: above, another order is tried
+constexpr double no_locality_above = 0.5;   // between row blocks: above, sweeps within blocks smooth little
+constexpr double smallest_ball_share = 0.4;  // within a graph ball: below, neighbourhoods grow without bound
+constexpr std::size_t ball_rows = 1000;
 constexpr int balls = 5;
-constexpr double narrow = 16.0;        // no scaling where the diagonal's spread is below this, ...
-constexpr double wide = 1e24;          // ... always where float32 could overflow
+constexpr std::int32_t window_rows = 1024;  // of the mean dominance slack
+// Largest over smallest diagonal entry.
+constexpr double narrow_spread = 16.0;  // below: no scaling
+constexpr double wide_spread = 1e24;    // above: always scaled, float32 could overflow
 constexpr double float_limit = 1e12;
 
 template <class Visit>
@@ -32,19 +34,20 @@ double scale_for(double d) { return std::ldexp(1.0, -static_cast<int>(std::lroun
 }  // namespace
 
 template <class W>
-Preparation<W>::Preparation(std::int32_t n, const std::int64_t *start, const std::int32_t *column, const W *weight,
-                            const W *diagonal, const Array<std::int32_t> *order, Team &team)
-    : n_(n), start_(start), column_(column), weight_(weight), given_diagonal_(diagonal), diagonal_(n), slack_(n) {
-    const Survey survey = look_through(team);
-    norm_bound_ = survey.norm;
-    grounding_ = survey.grounding;
+Preparation<W>::Preparation(const Pattern &pattern, const W *weight, const W *diagonal,
+                            const Array<std::int32_t> *order, Team &team)
+    : n_(static_cast<std::int32_t>(pattern.n)), start_(pattern.start), column_(pattern.source), weight_(weight),
+      given_diagonal_(diagonal), diagonal_(n_), row_sum_(n_) {
+    const RowStatistics statistics = scan_rows(team);
+    norm_bound_ = statistics.norm;
+    dominance_slack_ = statistics.dominance_slack;
     if (order == nullptr) {
-        choose_order(survey);
+        choose_order(statistics);
     } else if (order->size() > 0) {
         order_ = Array<std::int32_t>(n_);
         std::copy(order->data(), order->data() + n_, order_.data());
     }
-    if (!scattered_) choose_scale(survey, team);
+    if (!lacks_locality_) choose_scale(statistics, team);
     if (order_.size() > 0 || scale_.size() > 0) rewrite(team);
 }
 
@@ -55,62 +58,88 @@ RowsView<W> Preparation<W>::rows() const {
             own_column_.data() != nullptr ? own_column_.data() : column_,
             own_weight_.data() != nullptr ? own_weight_.data() : weight_,
             diagonal_.data(),
-            slack_.data()};
+            row_sum_.data()};
 }
 
 template <class W>
-typename Preparation<W>::Survey Preparation<W>::look_through(Team &team) {
+void Preparation<W>::RowStatistics::join(const RowStatistics &other) {
+    smallest = std::min(smallest, other.smallest);
+    largest = std::max(largest, other.largest);
+    norm = std::max(norm, other.norm);
+    couplings += other.couplings;
+    cross += other.cross;
+    dominance_slack = std::min(dominance_slack, other.dominance_slack);
+}
+
+template <class W>
+typename Preparation<W>::RowStatistics Preparation<W>::scan_rows(Team &team) {
     const std::vector<std::int32_t> block = row_blocks(n_);
-    std::vector<Survey> part(block.size() - 1);
-    team.each(static_cast<std::int64_t>(part.size()), [&](std::int64_t k) {
-        const std::int32_t begin = block[k], end = block[k + 1];
-        const std::int32_t stretches = std::max((end - begin) / stretch_rows, 1);
-        Survey s;
-        std::int32_t stretch = 0, stop = begin;
-        double held = 0.0;
-        for (std::int32_t i = begin; i < end; ++i) {
-            if (i == stop) {
-                stop = begin + static_cast<std::int32_t>(std::int64_t(end - begin) * ++stretch / stretches);
-                held = 0.0;
-            }
-            const std::int64_t first = start_[i], last = start_[i + 1];
-            const double d = given_diagonal_[i];
-            double sum = 0.0, slack = d;
-            for (std::int64_t e = first; e < last; ++e) {
-                const double w = weight_[e];
-                sum += std::abs(w);
-                slack += w;
-            }
-            diagonal_[i] = d;
-            slack_[i] = slack;
-            s.smallest = std::min(s.smallest, d);
-            s.largest = std::max(s.largest, d);
-            s.norm = std::max(s.norm, d + sum);
-            s.couplings += sum;
-            if (sum < d) held += 1.0 - sum / d;
-            if (i + 1 == stop) s.grounding = std::min(s.grounding, held * stretches / (end - begin));
-            if (first == last || (column_[first] >= begin && column_[last - 1] < end)) continue;
-            for (std::int64_t e = first; e < last; ++e)
-                if (column_[e] < begin || column_[e] >= end) s.across += std::abs(static_cast<double>(weight_[e]));
-        }
-        part[k] = s;
-    });
-    Survey all;
-    for (const Survey &s : part) {
-        all.smallest = std::min(all.smallest, s.smallest);
-        all.largest = std::max(all.largest, s.largest);
-        all.norm = std::max(all.norm, s.norm);
-        all.couplings += s.couplings;
-        all.across += s.across;
-        all.grounding = std::min(all.grounding, s.grounding);
-    }
+    std::vector<RowStatistics> part(block.size() - 1);
+    team.each(static_cast<std::int64_t>(part.size()),
+              [&](std::int64_t k) { part[k] = scan_block(block[k], block[k + 1]); });
+    RowStatistics all;
+    for (const RowStatistics &s : part) all.join(s);
     return all;
 }
 
 template <class W>
-void Preparation<W>::choose_order(const Survey &survey) {
-    if (survey.across <= many_across * survey.couplings) return;
+typename Preparation<W>::RowStatistics Preparation<W>::scan_block(std::int32_t begin, std::int32_t end) {
+    const std::int32_t windows = std::max((end - begin) / window_rows, 1);
+    RowStatistics s;
+    std::int32_t window = 0, stop = begin;
+    double slack_sum = 0.0;
+    for (std::int32_t i = begin; i < end; ++i) {
+        if (i == stop) {
+            stop = begin + static_cast<std::int32_t>(std::int64_t(end - begin) * ++window / windows);
+            slack_sum = 0.0;
+        }
+        const std::int64_t first = start_[i], last = start_[i + 1];
+        const double d = given_diagonal_[i];
+        double sum = 0.0, row_sum = d;
+        for (std::int64_t e = first; e < last; ++e) {
+            const double w = weight_[e];
+            sum += std::abs(w);
+            row_sum += w;
+        }
+        diagonal_[i] = d;
+        row_sum_[i] = row_sum;
+        s.smallest = std::min(s.smallest, d);
+        s.largest = std::max(s.largest, d);
+        s.norm = std::max(s.norm, d + sum);
+        s.couplings += sum;
+        if (sum < d) slack_sum += 1.0 - sum / d;
+        if (i + 1 == stop) s.dominance_slack = std::min(s.dominance_slack, slack_sum * windows / (end - begin));
+        if (first == last || (column_[first] >= begin && column_[last - 1] < end)) continue;
+        for (std::int64_t e = first; e < last; ++e)
+            if (column_[e] < begin || column_[e] >= end) s.cross += std::abs(static_cast<double>(weight_[e]));
+    }
+    return s;
+}
 
+template <class W>
+void Preparation<W>::choose_order(const RowStatistics &statistics) {
+    if (statistics.cross <= reorder_above * statistics.couplings) return;
+    bounded_growth_ = has_bounded_growth();
+    if (!bounded_growth_) {
+        lacks_locality_ = statistics.cross > no_locality_above * statistics.couplings;
+        return;
+    }
+    order_ = Array<std::int32_t>(n_);
+    std::vector<char> seen(static_cast<std::size_t>(n_), 0);
+    std::int32_t count = 0;
+    for (std::int32_t root = 0; root < n_; ++root)
+        if (!seen[root])
+            breadth_first(root, start_, column_, [&](std::int32_t i) {
+                if (seen[i]) return false;
+                seen[i] = 1;
+                order_[count++] = i;
+                return true;
+            });
+}
+
+// Whether graph balls around a few rows keep a good share of their couplings inside.
+template <class W>
+bool Preparation<W>::has_bounded_growth() const {
     double inside = 0.0, touched = 0.0;
     for (int s = 0; s < balls; ++s) {
         std::vector<std::int32_t> ball;
@@ -129,39 +158,37 @@ void Preparation<W>::choose_order(const Survey &survey) {
                 if (in[column_[e]]) inside += w;
             }
     }
-    is_mesh_ = inside >= ball_inner * touched;
-    if (!is_mesh_) {
-        scattered_ = survey.across > most_across * survey.couplings;
-        return;
-    }
-    order_ = Array<std::int32_t>(n_);
-    std::vector<char> seen(static_cast<std::size_t>(n_), 0);
-    std::int32_t count = 0;
-    for (std::int32_t root = 0; root < n_; ++root)
-        if (!seen[root])
-            breadth_first(root, start_, column_, [&](std::int32_t i) {
-                if (seen[i]) return false;
-                seen[i] = 1;
-                order_[count++] = i;
-                return true;
-            });
+    return inside >= smallest_ball_share * touched;
 }
 
-// Tying the variables of a cluster together supposes that neighbours move alike. Where they move alike only
-// in the units of their own diagonals, as a badly scaled system's do, the units are changed.
+// A piecewise constant prolongation supposes a constant near-null space. Where that holds only after diagonal
+// scaling, as on badly scaled systems, the rows are scaled.
 template <class W>
-void Preparation<W>::choose_scale(const Survey &survey, Team &team) {
-    const bool outside = survey.largest > float_limit || survey.smallest < 1.0 / float_limit;
-    if (survey.largest <= narrow * survey.smallest && !outside) return;
-    const std::vector<std::int32_t> block = row_blocks(n_);
-    struct Sums {
-        double slack = 0.0, diagonal = 0.0, scaled_slack = 0.0, scaled = 0.0;
-    };
-    std::vector<Sums> part(block.size());
+void Preparation<W>::choose_scale(const RowStatistics &statistics, Team &team) {
+    const bool outside = statistics.largest > float_limit || statistics.smallest < 1.0 / float_limit;
+    if (statistics.largest <= narrow_spread * statistics.smallest && !outside) return;
     scale_ = Array<double>(n_);
+    const std::vector<std::int32_t> block = row_blocks(n_);
     team.each(static_cast<std::int64_t>(block.size()) - 1, [&](std::int64_t k) {
         for (std::int32_t i = block[k]; i < block[k + 1]; ++i) scale_[i] = scale_for(given_diagonal_[i]);
     });
+    const bool improves = scaling_improves_constants(block, team);
+    if (statistics.largest > wide_spread * statistics.smallest || improves) return;
+    if (!outside) {
+        scale_ = Array<double>();
+        return;
+    }
+    const double common = scale_for(std::sqrt(statistics.largest) * std::sqrt(statistics.smallest));
+    std::fill(scale_.data(), scale_.data() + n_, common);
+}
+
+// Whether the energy of the constant vector, per unit of diagonal, is less than half as large in the scaled matrix.
+template <class W>
+bool Preparation<W>::scaling_improves_constants(const std::vector<std::int32_t> &block, Team &team) const {
+    struct Sums {
+        double row_sum = 0.0, diagonal = 0.0, scaled_row_sum = 0.0, scaled_diagonal = 0.0;
+    };
+    std::vector<Sums> part(block.size());
     team.each(static_cast<std::int64_t>(block.size()) - 1, [&](std::int64_t k) {
         Sums &s = part[k];
         for (std::int32_t i = block[k]; i < block[k + 1]; ++i) {
@@ -169,34 +196,27 @@ void Preparation<W>::choose_scale(const Survey &survey, Team &team) {
             double scaled = si * d * si;
             for (std::int64_t e = start_[i]; e < start_[i + 1]; ++e)
                 scaled += si * static_cast<double>(weight_[e]) * scale_[column_[e]];
-            s.slack += slack_[i];
+            s.row_sum += row_sum_[i];
             s.diagonal += d;
-            s.scaled_slack += scaled;
-            s.scaled += si * d * si;
+            s.scaled_row_sum += scaled;
+            s.scaled_diagonal += si * d * si;
         }
     });
     Sums all;
     for (const Sums &s : part) {
-        all.slack += s.slack;
+        all.row_sum += s.row_sum;
         all.diagonal += s.diagonal;
-        all.scaled_slack += s.scaled_slack;
-        all.scaled += s.scaled;
+        all.scaled_row_sum += s.scaled_row_sum;
+        all.scaled_diagonal += s.scaled_diagonal;
     }
-    // The energy of moving all alike, per unit of diagonal, in either units.
-    if (survey.largest > wide * survey.smallest || all.scaled_slack * all.diagonal < 0.5 * all.slack * all.scaled) return;
-    if (!outside) {
-        scale_ = Array<double>();
-        return;
-    }
-    const double common = scale_for(std::sqrt(survey.largest) * std::sqrt(survey.smallest));
-    std::fill(scale_.data(), scale_.data() + n_, common);
+    return all.scaled_row_sum * all.diagonal < 0.5 * all.row_sum * all.scaled_diagonal;
 }
 
 template <class W>
 void Preparation<W>::rewrite(Team &team) {
     own_weight_ = Array<W>(start_[n_]);
     if (order_.size() > 0)
-        move(team);
+        permute(team);
     else
         scale_in_place(team);
 }
@@ -208,15 +228,15 @@ void Preparation<W>::scale_in_place(Team &team) {
     team.each(static_cast<std::int64_t>(norm.size()), [&](std::int64_t b) {
         for (std::int32_t i = block[b]; i < block[b + 1]; ++i) {
             const double si = scale_[i], d = si * given_diagonal_[i] * si;
-            double slack = d, sum = d;
+            double row_sum = d, sum = d;
             for (std::int64_t e = start_[i]; e < start_[i + 1]; ++e) {
                 const double w = si * static_cast<double>(weight_[e]) * scale_[column_[e]];
                 own_weight_[e] = static_cast<W>(w);
-                slack += w;
+                row_sum += w;
                 sum += std::abs(w);
             }
             diagonal_[i] = d;
-            slack_[i] = slack;
+            row_sum_[i] = row_sum;
             norm[b] = std::max(norm[b], sum);
         }
     });
@@ -224,7 +244,7 @@ void Preparation<W>::scale_in_place(Team &team) {
 }
 
 template <class W>
-void Preparation<W>::move(Team &team) {
+void Preparation<W>::permute(Team &team) {
     const bool scaled = scale_.size() > 0;
     std::vector<std::int32_t> place(static_cast<std::size_t>(n_));
     for (std::int32_t k = 0; k < n_; ++k) place[order_[k]] = k;
@@ -241,12 +261,12 @@ void Preparation<W>::move(Team &team) {
         for (std::int32_t k = block[b]; k < block[b + 1]; ++k) {
             const std::int32_t i = order_[k];
             const double si = scaled ? scale_[i] : 1.0, d = si * given_diagonal_[i] * si;
-            double slack = d, sum = d;
+            double row_sum = d, sum = d;
             row.clear();
             for (std::int64_t e = start_[i]; e < start_[i + 1]; ++e) {
                 const std::int32_t j = column_[e];
                 const double w = si * static_cast<double>(weight_[e]) * (scaled ? scale_[j] : 1.0);
-                slack += w;
+                row_sum += w;
                 sum += std::abs(w);
                 row.emplace_back(place[j], static_cast<W>(w));
             }
@@ -257,7 +277,7 @@ void Preparation<W>::move(Team &team) {
                 own_weight_[at++] = w;
             }
             diagonal_[k] = d;
-            slack_[k] = slack;
+            row_sum_[k] = row_sum;
             if (scaled) scale[k] = si;
             norm[b] = std::max(norm[b], sum);
         }

@@ -1,6 +1,6 @@
-// The inner loops of the hierarchy: elimination sweeps, residuals and products over the rows of one block.
+// The inner_share loops of the hierarchy: elimination sweeps, residuals and products over the rows of one block.
 //
-// Rows are kept in runs. A regular run is a stretch of rows whose neighbours sit at the same distances: it
+// Rows are kept in runs. A regular run is a window of rows whose neighbours sit at the same distances: it
 // stores the distances once and its couplings distance by distance, so its loops need no index and vectorise.
 // An irregular run stores a column per coupling. Within a row the couplings are split by what a sweep knows:
 // `lower` (earlier rows of the block), `cross` (rows of other blocks), `upper` (later rows of the block).
@@ -21,7 +21,7 @@ struct SweepRun {
     std::int64_t low, rest;  // its first coupling in each of the two stores
 };
 
-// A matrix as the loops see it; owned by ModelMatrix.
+// The arrays of a LevelMatrix.
 struct SweepView {
     const SweepRun *run;
     const std::int32_t *distance;
@@ -32,18 +32,18 @@ struct SweepView {
     const float *diagonal, *inverse_pivot;
     const float *excess;            // pivot - diagonal
     const double *diagonal_exact;   // null on coarse levels
-    const std::int32_t *cluster;    // -1: not clustered; null on the coarsest level
-    const double *norm_weight;      // of a row's residual in the norm, where rows are in units of their own; or null
+    const std::int32_t *aggregate;  // -1: not aggregated; null on the coarsest level
+    const double *norm_weight;      // of a row's residual in the norm, where rows are scaled; or null
 };
 
-// What conjugate gradients carry through a pass over the finest level; coefficients have K entries.
-struct GradientStep {
+// The vectors and coefficients of conjugate gradients on the finest level; alpha and beta have K entries.
+struct CGVectors {
     double *solution, *residual, *direction, *image;  // image = A direction
     const double *alpha, *beta;
 };
 
-// A matrix as the user holds it, rows of couplings; one of the two weights is null.
-struct SlotView {
+// The user's matrix, couplings compressed by rows; one of the two weights is null.
+struct CsrView {
     const std::int64_t *start;
     const std::int32_t *column;
     const float *weight_float;
@@ -54,14 +54,14 @@ struct SlotView {
 
 constexpr int product_dots = 5;    // c'Ac, c'r, o'Ac, |Ac|^2, |r|^2
 constexpr int direction_dots = 5;  // p'Ap, p'r, |p|^2, |Ap|^2, r'Ap; the last two weighted for the norm
-constexpr int slot_dots = 2;       // p'Ap, |p|^2 and |r|^2, z'Ap
+constexpr int csr_dots = 2;       // p'Ap, |p|^2 and |r|^2, z'Ap
 
 // Each works on the runs [first, last) of one block; sums are per column and start from zero.
 struct RowKernels {
     // x = (D + L)^-1 b
     void (*forward)(const SweepView &, int first, int last, const float *b, float *x);
     // solution += alpha p, residual -= alpha Ap, b = residual, norm2 = |residual|^2 weighted, x = (D + L)^-1 b
-    void (*advance_forward)(const SweepView &, int first, int last, const GradientStep &, float *b, float *x,
+    void (*advance_forward)(const SweepView &, int first, int last, const CGVectors &, float *b, float *x,
                             double *norm2);
     // x = (D + L')^-1 D y in place
     void (*backward)(const SweepView &, int first, int last, float *x);
@@ -75,16 +75,16 @@ struct RowKernels {
     void (*product)(const SweepView &, int first, int last, const float *c, const float *r, const float *o,
                     float *image, double *dots);
     // Ap = A z + beta Ap, p = z + beta p and direction_dots sums
-    void (*advance_direction)(const SweepView &, int first, int last, const GradientStep &, const float *z,
+    void (*advance_direction)(const SweepView &, int first, int last, const CGVectors &, const float *z,
                               double *dots);
-    // With nothing but the diagonal for a preconditioner, z = r / diagonal, on the rows [begin, end):
+    // With the Jacobi preconditioner z = r / diagonal, on the rows [begin, end):
     // image = A p and the sums p'Ap, |p|^2
-    void (*slot_product)(const SlotView &, int begin, int end, const float *p, double *image, double *dots);
+    void (*csr_product)(const CsrView &, int begin, int end, const float *p, double *image, double *dots);
     // solution += alpha p, residual -= alpha image, and the sums |r|^2, z'Ap
-    void (*slot_advance)(const SlotView &, int begin, int end, const double *alpha, const float *p,
+    void (*csr_advance)(const CsrView &, int begin, int end, const double *alpha, const float *p,
                          const double *image, double *solution, double *residual, double *dots);
     // p = z + beta p and the sum p'r
-    void (*slot_direction)(const SlotView &, int begin, int end, const double *beta, const double *residual, float *p,
+    void (*csr_direction)(const CsrView &, int begin, int end, const double *beta, const double *residual, float *p,
                            double *dots);
     // y = sum of x'y over rows [begin, end), one float32 and one float64 vector
     void (*dot)(int begin, int end, const float *x, const double *y, double *sum);
@@ -99,10 +99,10 @@ struct RowKernels {
     void (*row_subtract)(double a, const double *x, double *y, std::int64_t count);
 };
 
-// The number of columns that the loops are made for: 1, 2, 4 or 8.
+// The number of columns that the loops are compiled for: 1, 2, 4 or 8.
 inline int padded_columns(int columns) { return columns <= 1 ? 1 : columns <= 2 ? 2 : columns <= 4 ? 4 : 8; }
 
-// Loops for K = 1, 2, 4 or 8 columns, for the instructions this processor has.
+// Loops for K = 1, 2, 4 or 8 columns, in the instruction set of this processor.
 const RowKernels &row_kernels(int columns);
 
 }  // namespace gabp

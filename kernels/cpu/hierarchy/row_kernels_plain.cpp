@@ -1,4 +1,4 @@
-// The loops for every processor, and the choice between them.
+// The loops for every processor, and the dispatch between instruction sets.
 #include "common/cpu_dispatch.hpp"
 #include "hierarchy/row_kernels.inc"
 

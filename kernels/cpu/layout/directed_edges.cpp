@@ -1,4 +1,4 @@
-// What slots as they come tell without a layout: the residual of a solution, and a summary of the rows.
+// Passes over directed edges without a layout: residuals, and a summary of the rows.
 #include "common/pool.hpp"
 #include "bindings/tensors.hpp"
 
@@ -10,7 +10,7 @@ namespace gabp {
 namespace {
 
 constexpr std::int64_t rows_per_task = 4096;
-constexpr int most_columns = 8;  // whose sums stay in registers
+constexpr int panel_columns = 8;  // whose sums stay in registers
 
 struct RowSummary {
     double smallest_diagonal = INFINITY, norm = 0.0, dominance = 0.0;
@@ -40,12 +40,26 @@ RowSummary summarize(const std::int64_t *start, const T *weight, const T *diagon
     return all;
 }
 
-// r = b - A x for K of the columns that lie `stride` apart. A row's products are added in the order of its columns,
-// the diagonal's among them, as by scipy: where rounding decides about a tolerance, both come to the same sum.
+// A matrix and vectors of `stride` columns.
+template <class T>
+struct ResidualArrays {
+    Pattern edges;
+    const T *weight, *diagonal;
+    const double *x, *b;
+    double *r;
+    std::int64_t stride;
+};
+
+// r = b - A x for K columns from `column` on, in rows [first, last). The products of a row are added in column order,
+// the diagonal's among them, as in scipy: the sums are bitwise identical.
 template <int K, class T>
-void subtract_product(const std::int64_t *start, const std::int32_t *source, const T *weight, const T *diagonal,
-                      const double *x, const double *b, double *r, std::int64_t stride, std::int64_t first,
-                      std::int64_t last) {
+void subtract_product(const ResidualArrays<T> &arrays, std::int64_t column, std::int64_t first, std::int64_t last) {
+    const std::int64_t *start = arrays.edges.start;
+    const std::int32_t *source = arrays.edges.source;
+    const T *weight = arrays.weight, *diagonal = arrays.diagonal;
+    const double *x = arrays.x + column, *b = arrays.b + column;
+    double *r = arrays.r + column;
+    const std::int64_t stride = arrays.stride;
     for (std::int64_t i = first; i < last; ++i) {
         double sum[K] = {};
         const auto add = [&](T a, const double *from) {
@@ -59,8 +73,8 @@ void subtract_product(const std::int64_t *start, const std::int32_t *source, con
     }
 }
 
-// A sum carried along with what rounding took from it (Ogita, Rump and Oishi 2005, Dot2).
-struct CarefulSum {
+// Compensated dot product (Ogita, Rump and Oishi 2005, Dot2).
+struct CompensatedSum {
     double value, lost = 0.0;
     void subtract_product(double a, double x) {
         const double product = -a * x, sum = value + product, part = sum - value;
@@ -71,14 +85,16 @@ struct CarefulSum {
 
 // The same for one column, as if in twice the precision.
 template <class T>
-void subtract_product_carefully(const std::int64_t *start, const std::int32_t *source, const T *weight,
-                                const T *diagonal, const double *x, const double *b, double *r, std::int64_t stride,
-                                std::int64_t first, std::int64_t last) {
+void subtract_product_extended(const ResidualArrays<T> &arrays, std::int64_t column, std::int64_t first,
+                               std::int64_t last) {
+    const auto &[edges, weight, diagonal, x0, b0, r0, stride] = arrays;
+    const double *x = x0 + column, *b = b0 + column;
+    double *r = r0 + column;
     for (std::int64_t i = first; i < last; ++i) {
-        CarefulSum sum{b[i * stride]};
+        CompensatedSum sum{b[i * stride]};
         sum.subtract_product(static_cast<double>(diagonal[i]), x[i * stride]);
-        for (std::int64_t e = start[i]; e < start[i + 1]; ++e)
-            sum.subtract_product(static_cast<double>(weight[e]), x[source[e] * stride]);
+        for (std::int64_t e = edges.start[i]; e < edges.start[i + 1]; ++e)
+            sum.subtract_product(static_cast<double>(weight[e]), x[edges.source[e] * stride]);
         r[i * stride] = sum.value + sum.lost;
     }
 }
@@ -96,9 +112,9 @@ void bind(nb::module_ &m) {
         }
         return nb::make_tuple(s.smallest_diagonal, s.norm, s.dominance);
     });
-    m.def("slot_residual", [](Offsets start, Nodes source, Vector<const T> weight, Vector<const T> diagonal,
-                              Columns<const double> x, Columns<const double> b, Columns<double> r, bool carefully,
-                              int threads) {
+    m.def("edge_residual", [](Offsets start, Nodes source, Vector<const T> weight, Vector<const T> diagonal,
+                              Columns<const double> x, Columns<const double> b, Columns<double> r,
+                              bool extended_precision, int threads) {
         const auto n = static_cast<std::int64_t>(diagonal.shape(0)), columns = static_cast<std::int64_t>(b.shape(1));
         require(static_cast<std::int64_t>(start.shape(0)) == n + 1 && source.shape(0) == weight.shape(0),
                 "start, source, weight and diagonal do not fit together");
@@ -106,22 +122,21 @@ void bind(nb::module_ &m) {
                     x.shape(1) == b.shape(1) && r.shape(1) == b.shape(1),
                 "x, b and r do not fit together");
         nb::gil_scoped_release release;
+        const ResidualArrays<T> arrays{{start.data(), source.data(), n}, weight.data(), diagonal.data(), x.data(),
+                                       b.data(), r.data(), columns};
         for_ranges(threads, n, rows_per_task, [&](std::int64_t first, std::int64_t last) {
-            const auto subtract = [&](auto kernel, std::int64_t c) {
-                kernel(start.data(), source.data(), weight.data(), diagonal.data(), x.data() + c, b.data() + c,
-                       r.data() + c, columns, first, last);
-            };
             std::int64_t c = 0;
-            for (; carefully && c < columns; ++c) subtract(subtract_product_carefully<T>, c);
-            for (; c + most_columns <= columns; c += most_columns) subtract(subtract_product<most_columns, T>, c);
-            for (; c < columns; ++c) subtract(subtract_product<1, T>, c);
+            for (; extended_precision && c < columns; ++c) subtract_product_extended(arrays, c, first, last);
+            for (; c + panel_columns <= columns; c += panel_columns)
+                subtract_product<panel_columns>(arrays, c, first, last);
+            for (; c < columns; ++c) subtract_product<1>(arrays, c, first, last);
         });
     });
 }
 
 }  // namespace
 
-void bind_slots(nb::module_ &m) {
+void bind_directed_edges(nb::module_ &m) {
     bind<float>(m);
     bind<double>(m);
 }

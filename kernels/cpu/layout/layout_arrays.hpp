@@ -1,4 +1,4 @@
-// The layout as it comes from Python: (slice_start, column, chunk, segment, segment_row, row_segment).
+// The layout as passed from Python: (slice_start, column, chunk, segment, segment_row, row_segment).
 #pragma once
 
 #include "layout/sliced.hpp"
@@ -24,5 +24,8 @@ struct LayoutArrays {
 private:
     static std::int64_t last(const Offsets &offsets) { return static_cast<std::int64_t>(offsets.shape(0)) - 1; }
 };
+
+// The node of each position, or null where they agree.
+inline const std::int32_t *node_map(const Nodes &node) { return node.shape(0) > 0 ? node.data() : nullptr; }
 
 }  // namespace gabp

@@ -1,9 +1,9 @@
-// The sliced layout of the slots and the kernels that run over it.
+// The sliced layout of the directed edges (SELL-C-sigma, Kreutzer et al. 2014) and the kernels that run over it.
 //
-// A node's place in the layout is its *position*. Slice s holds the positions 8s .. 8s+7, one per vector
-// lane: its slots lie at slice_start[s] + 8j + lane for the j-th neighbour. Rows that are much longer than
-// the others would fill their slices with padding; they stand behind all slices, each cut into
-// *segments* of slots whose sums are added up afterwards. A padding slot has weight zero.
+// A node's index in the layout is its *position*. Slice s holds the positions 8s .. 8s+7, one per vector lane; the edge
+// from the j-th neighbour is stored in slot slice_start[s] + 8j + lane. Much longer rows, which would fill their slices
+// with padding, follow all slices, each cut into *segments* of slots whose sums are added up afterwards. A padding slot
+// has weight zero.
 #pragma once
 
 #include <cstdint>
@@ -24,16 +24,16 @@ struct Layout {
     std::int64_t positions() const { return slices * lanes + long_rows; }
 };
 
-// What a task has seen, to be joined over the tasks in their order.
+// The reductions of one task, joined in the order of the tasks.
 struct Report {
     double change[lanes] = {};         // largest change of a belief over two sweeps, relative to the diagonal
     std::int64_t invalid = -1;         // smallest node whose belief is not positive (or not a number)
     double square[widest_panel] = {};  // sums of squares of the residual's columns
 };
 
-// --- What each kernel works on. `own`-row values of the previous sweep are overwritten by the next. ---
+// --- The arrays of each kernel. Values of sweep t - 1 are overwritten by those of t + 1. ---
 
-// Means at the precision fixed point, K right-hand sides together; theory: one coefficient g per slot.
+// Means at the precision fixed point, K right-hand sides together; one coefficient g per slot.
 template <class T>
 struct MeanData {
     const T *coefficient;  // (slots)
@@ -43,15 +43,15 @@ struct MeanData {
     T *message;            // (slots, K) at sweep t-1, becomes t+1
 };
 
-// The same with damping: both directions of an edge are kept in the slot.
+// The same with damping: both messages of an edge are stored in its slot.
 template <class T>
 struct DampedData {
     const T *coefficient;
     const T *unary;
     const T *belief;
     T *other;
-    T *heard;  // (slots, K) the message into the row's node
-    T *sent;   // (slots, K) the message out of it
+    T *incoming;  // (slots, K) the message to the row's node
+    T *outgoing;  // (slots, K) the message from it
     T damping;
 };
 
@@ -65,7 +65,7 @@ struct PrecisionData {
     const std::int32_t *node;  // (positions) or null where position and node agree
 };
 
-// Where the precision messages begin: P_{k->i} = -|A_ik| d_k / d_i (and its sums).
+// Starting values of the precision messages: P_{k->i} = -|A_ik| d_k / d_i (and its sums).
 template <class T>
 struct StartData {
     PrecisionData<T> precision;
@@ -90,12 +90,12 @@ struct CoefficientData {
     T *coefficient;    // (slots) g
 };
 
-// The message that flows the other way, from the messages and beliefs of the sweep before it, in their place.
+// The message of the reverse edge, from the message and belief of the sweep before, in place of the former.
 template <class T>
 struct ReverseData {
     const T *coefficient;
     const T *belief;  // (positions, K) at sweep t-1
-    T *message;       // (slots, K) in: heard at t-1, out: sent at t
+    T *message;       // (slots, K) in: incoming at t-1, out: outgoing at t
 };
 
 // r = b - A x in float64. x is in position order, b and r in node order.
@@ -111,7 +111,7 @@ struct ResidualData {
     const std::int32_t *node;  // (positions), -1 for padding; null where position and node agree
 };
 
-// One kernel, compiled for one processor level: the tasks of a sweep. `data` is the matching struct above.
+// One kernel, compiled for one instruction set: the tasks of a sweep. `data` is the matching struct above.
 struct Kernel {
     void (*slices)(const Layout &, const void *data, std::int64_t first, std::int64_t last, Report &);
     void (*segment)(const Layout &, const void *data, std::int64_t segment, double *partial);

@@ -1,5 +1,5 @@
-// Sweeps with vector-valued nodes: every number of the scalar sweep becomes a d × d block.
-// The sizes of plane and space poses, and of pairs, are compiled apart, so that their loops unroll.
+// Sweeps with vector-valued nodes: every number of the scalar sweep becomes a d × d block. Compiled for fixed d = 2, 3
+// (plane poses) and 6 (space poses), so that their loops unroll, and for any other.
 #include "bindings/tensors.hpp"
 
 #include <algorithm>
@@ -14,10 +14,15 @@ namespace {
 using Cubes = nb::ndarray<double, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using ConstCubes = nb::ndarray<const double, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 
-constexpr double kLeastShare = 0.0025;  // of the diagonal that elimination must leave; less would blow up
-constexpr double kLargestGrowth = 20.0;  // of the inverse of a general pivot over that of the diagonal block
+constexpr double smallest_pivot = 0.0025;  // as a share of the diagonal; smaller ones are replaced
+constexpr double largest_growth = 20.0;    // of the inverse of a general pivot over that of the diagonal block
 
-// A square block of D rows, or of as many as are asked for where D is 0.
+// d × d blocks; (d, columns) for each node.
+struct Shape {
+    std::int64_t d, columns;
+};
+
+// A square block of D rows; of a dynamic size where D is 0.
 template <int D>
 struct Block {
     std::array<double, static_cast<std::size_t>(D) * D> values;
@@ -125,25 +130,25 @@ double norm(const double *a, std::int64_t dynamic) {
     return largest;
 }
 
-// The inverse of what elimination leaves of a diagonal block, or of the diagonal block itself where too little is left.
+// The inverse of a pivot, or of its diagonal block `own` where the pivot is too small; false where neither has one.
 template <int D>
-bool settle(const double *pivot, const double *own, bool symmetric, double *inverse, double *work,
+bool invert_pivot(const double *pivot, const double *own, bool symmetric, double *inverse, double *work,
             std::int64_t dynamic) {
     const std::int64_t d = size_of<D>(dynamic);
     if (symmetric)
-        return invert<D>(pivot, own, kLeastShare, inverse, work, d) || invert<D>(own, own, 0.0, inverse, work, d);
+        return invert<D>(pivot, own, smallest_pivot, inverse, work, d) || invert<D>(own, own, 0.0, inverse, work, d);
     Block<D> plain(d);
     const bool fallback = invert_general<D>(own, plain.data(), work, d);
-    const double most = fallback ? kLargestGrowth * norm<D>(plain.data(), d) : std::numeric_limits<double>::max();
+    const double most = fallback ? largest_growth * norm<D>(plain.data(), d) : std::numeric_limits<double>::max();
     if (invert_general<D>(pivot, inverse, work, d) && norm<D>(inverse, d) <= most) return true;
     std::copy(plain.data(), plain.data() + d * d, inverse);
     return fallback;
 }
 
 template <int D>
-std::int64_t pivots(const std::int64_t *start, const std::int32_t *source, const std::int64_t *reverse,
-                    const double *weight, const double *diagonal, bool symmetric, double *inverse, std::int64_t n,
+std::int64_t pivots(const Pattern &edges, const double *weight, const double *diagonal, bool symmetric, double *inverse,
                     std::int64_t dynamic) {
+    const auto [start, source, n, reverse] = edges;
     const std::int64_t d = size_of<D>(dynamic), size = d * d;
     Block<D> pivot(d), product(d), work(d);
     for (std::int64_t i = 0; i < n; ++i) {
@@ -154,48 +159,50 @@ std::int64_t pivots(const std::int64_t *start, const std::int32_t *source, const
             add_product<D>(product.data(), weight + e * size, inverse + source[e] * size, 1.0, d);
             add_product<D>(pivot.data(), product.data(), weight + reverse[e] * size, -1.0, d);
         }
-        if (!settle<D>(pivot.data(), own, symmetric, inverse + i * size, work.data(), d)) return i;
+        if (!invert_pivot<D>(pivot.data(), own, symmetric, inverse + i * size, work.data(), d)) return i;
     }
     return -1;
 }
 
-// out = J⁻¹ rhs for one node and all columns.
+// out = sign * a x, or out += sign * a x, for one node and all columns.
 template <int D>
-void multiply(const double *inverse, const double *rhs, double *out, std::int64_t dynamic, std::int64_t columns,
-              double sign, bool add) {
-    const std::int64_t d = size_of<D>(dynamic);
+void multiply(const double *a, const double *x, double *out, const Shape &shape, double sign, bool add) {
+    const std::int64_t d = size_of<D>(shape.d), columns = shape.columns;
     for (std::int64_t i = 0; i < d; ++i)
         for (std::int64_t c = 0; c < columns; ++c) {
             double sum = 0.0;
-            for (std::int64_t k = 0; k < d; ++k) sum += inverse[i * d + k] * rhs[k * columns + c];
+            for (std::int64_t k = 0; k < d; ++k) sum += a[i * d + k] * x[k * columns + c];
             out[i * columns + c] = (add ? out[i * columns + c] : 0.0) + sign * sum;
         }
 }
 
 template <int D>
-void sweep(const std::int64_t *start, const std::int32_t *source, const double *weight, const double *inverse,
-           const double *r, double *y, std::int64_t n, std::int64_t dynamic, std::int64_t columns) {
-    const std::int64_t d = size_of<D>(dynamic), size = d * d, stride = d * columns;
-    std::vector<double> heard(static_cast<std::size_t>(stride));
+void sweep(const Pattern &edges, const double *weight, const double *inverse, const double *r, double *y,
+           const Shape &shape) {
+    const std::int64_t *start = edges.start;
+    const std::int32_t *source = edges.source;
+    const std::int64_t n = edges.n, d = size_of<D>(shape.d), size = d * d, stride = d * shape.columns;
+    std::vector<double> sum(static_cast<std::size_t>(stride));
     for (std::int64_t i = 0; i < n; ++i) {
-        std::copy(r + i * stride, r + (i + 1) * stride, heard.begin());
+        std::copy(r + i * stride, r + (i + 1) * stride, sum.begin());
         for (std::int64_t e = start[i]; e < start[i + 1] && source[e] < i; ++e)  // ascending within a row
-            multiply<D>(weight + e * size, y + source[e] * stride, heard.data(), d, columns, -1.0, true);
-        multiply<D>(inverse + i * size, heard.data(), y + i * stride, d, columns, 1.0, false);
+            multiply<D>(weight + e * size, y + source[e] * stride, sum.data(), shape, -1.0, true);
+        multiply<D>(inverse + i * size, sum.data(), y + i * stride, shape, 1.0, false);
     }
     for (std::int64_t i = n; i-- > 0;) {
-        std::fill(heard.begin(), heard.end(), 0.0);
+        std::fill(sum.begin(), sum.end(), 0.0);
         for (std::int64_t e = start[i + 1]; e-- > start[i] && source[e] > i;)
-            multiply<D>(weight + e * size, y + source[e] * stride, heard.data(), d, columns, 1.0, true);
-        multiply<D>(inverse + i * size, heard.data(), y + i * stride, d, columns, -1.0, true);
+            multiply<D>(weight + e * size, y + source[e] * stride, sum.data(), shape, 1.0, true);
+        multiply<D>(inverse + i * size, sum.data(), y + i * stride, shape, -1.0, true);
     }
 }
 
-// ratio[e] = A_ki P_{i\k}⁻¹ for the slot e of k in row i: what i multiplies its cavity potential by to write to k.
+// ratio[e] = A_ki P_{i\k}⁻¹ for the edge e from k to i: i's message to k is -ratio times its cavity potential.
 template <int D>
-void send_in_order(const std::int64_t *start, const std::int64_t *reverse, const double *ratio, const double *b,
-                   double *potential, std::int64_t n, std::int64_t dynamic, std::int64_t columns) {
-    const std::int64_t d = size_of<D>(dynamic), size = d * d, stride = d * columns;
+void sweep_potentials(const Pattern &edges, const double *ratio, const double *b, double *potential,
+                      const Shape &shape) {
+    const std::int64_t *start = edges.start, *reverse = edges.reverse;
+    const std::int64_t n = edges.n, d = size_of<D>(shape.d), size = d * d, stride = d * shape.columns;
     std::vector<double> belief(static_cast<std::size_t>(stride)), cavity(static_cast<std::size_t>(stride));
     for (std::int64_t i = 0; i < n; ++i) {
         std::copy(b + i * stride, b + (i + 1) * stride, belief.begin());
@@ -203,7 +210,7 @@ void send_in_order(const std::int64_t *start, const std::int64_t *reverse, const
             for (std::int64_t c = 0; c < stride; ++c) belief[c] += potential[e * stride + c];
         for (std::int64_t e = start[i]; e < start[i + 1]; ++e) {
             for (std::int64_t c = 0; c < stride; ++c) cavity[c] = belief[c] - potential[e * stride + c];
-            multiply<D>(ratio + e * size, cavity.data(), potential + reverse[e] * stride, d, columns, -1.0, false);
+            multiply<D>(ratio + e * size, cavity.data(), potential + reverse[e] * stride, shape, -1.0, false);
         }
     }
 }
@@ -226,11 +233,11 @@ void bind_block(nb::module_ &m) {
         const std::int64_t n = static_cast<std::int64_t>(diagonal.shape(0));
         const std::int64_t d = static_cast<std::int64_t>(diagonal.shape(1));
         require(static_cast<std::int64_t>(start.shape(0)) == n + 1, "start must have n + 1 entries");
-        require(weight.shape(0) == source.shape(0) && weight.shape(0) == reverse.shape(0), "one slot, one block");
+        require(weight.shape(0) == source.shape(0) && weight.shape(0) == reverse.shape(0), "one block per edge");
         nb::gil_scoped_release release;
         return by_size(d, [&](auto D) {
-            return pivots<D.value>(start.data(), source.data(), reverse.data(), weight.data(), diagonal.data(),
-                                   symmetric, inverse.data(), n, d);
+            return pivots<D.value>({start.data(), source.data(), n, reverse.data()}, weight.data(), diagonal.data(),
+                                   symmetric, inverse.data(), d);
         });
     });
     m.def("block_elimination_sweep", [](ConstCubes weight, Offsets start, Nodes source, ConstCubes inverse,
@@ -243,8 +250,8 @@ void bind_block(nb::module_ &m) {
                 "r and y must be (N, d, k)");
         nb::gil_scoped_release release;
         by_size(d, [&](auto D) {
-            sweep<D.value>(start.data(), source.data(), weight.data(), inverse.data(), r.data(), y.data(), n, d,
-                           static_cast<std::int64_t>(r.shape(2)));
+            sweep<D.value>({start.data(), source.data(), n}, weight.data(), inverse.data(), r.data(), y.data(),
+                           {d, static_cast<std::int64_t>(r.shape(2))});
             return 0;
         });
     });
@@ -253,15 +260,15 @@ void bind_block(nb::module_ &m) {
         const std::int64_t n = static_cast<std::int64_t>(b.shape(0));
         const std::int64_t d = static_cast<std::int64_t>(b.shape(1));
         require(static_cast<std::int64_t>(start.shape(0)) == n + 1, "start must have n + 1 entries");
-        require(ratio.shape(0) == reverse.shape(0) && ratio.shape(0) == potential.shape(0), "one slot, one block");
+        require(ratio.shape(0) == reverse.shape(0) && ratio.shape(0) == potential.shape(0), "one block per edge");
         require(static_cast<std::int64_t>(ratio.shape(1)) == d && ratio.shape(2) == ratio.shape(1) &&
                     potential.shape(1) == b.shape(1) && potential.shape(2) == b.shape(2),
                 "ratio must be (m, d, d), b (N, d, k) and potential (m, d, k)");
         nb::gil_scoped_release release;
         by_size(d, [&](auto D) {
             for (std::int64_t s = 0; s < sweeps; ++s)
-                send_in_order<D.value>(start.data(), reverse.data(), ratio.data(), b.data(), potential.data(), n, d,
-                                       static_cast<std::int64_t>(b.shape(2)));
+                sweep_potentials<D.value>({start.data(), nullptr, n, reverse.data()}, ratio.data(), b.data(),
+                                          potential.data(), {d, static_cast<std::int64_t>(b.shape(2))});
             return 0;
         });
     });

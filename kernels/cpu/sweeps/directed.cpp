@@ -1,4 +1,4 @@
-// The elimination sweep of a general matrix on a symmetric pattern: sequential messages forward, substitution back.
+// The elimination sweep of a general matrix on a symmetric pattern: sequential messages forward, back substitution.
 #include "bindings/tensors.hpp"
 
 #include <algorithm>
@@ -6,25 +6,27 @@
 namespace gabp {
 namespace {
 
-constexpr double kSmallPivot = 0.05;  // of the diagonal; a smaller one would blow up what it divides
+constexpr double smallest_pivot = 0.05;  // of the diagonal; a smaller one would blow up what it divides
 
 template <class T>
-std::int64_t pivots(const std::int64_t *start, const std::int32_t *source, const std::int64_t *reverse,
-                    const T *weight, const T *diagonal, T *pivot, std::int64_t n) {
+std::int64_t pivots(const Pattern &edges, const T *weight, const T *diagonal, T *pivot) {
+    const auto [start, source, n, reverse] = edges;
     for (std::int64_t i = 0; i < n; ++i) {
         if (diagonal[i] == T(0)) return i;
         T value = diagonal[i];
         for (std::int64_t e = start[i]; e < start[i + 1] && source[e] < i; ++e)  // ascending within a row
             value -= weight[e] * weight[reverse[e]] / pivot[source[e]];
-        pivot[i] = value / diagonal[i] >= T(kSmallPivot) ? value : diagonal[i];
+        pivot[i] = value / diagonal[i] >= T(smallest_pivot) ? value : diagonal[i];
     }
     return -1;
 }
 
-// One column or a few: the inner loops are short, the gathers of a row's neighbours are what costs.
+// For one column or a few: the gathers of a row's neighbours dominate, so the inner loops over columns are short.
 template <class T>
-void sweep(const std::int64_t *start, const std::int32_t *source, const T *weight, const T *pivot, const T *r, T *y,
-           std::int64_t n, std::int64_t columns) {
+void sweep(const Pattern &edges, const T *weight, const T *pivot, const T *r, T *y, std::int64_t columns) {
+    const std::int64_t *start = edges.start;
+    const std::int32_t *source = edges.source;
+    const std::int64_t n = edges.n;
     for (std::int64_t i = 0; i < n; ++i) {
         T *own = y + i * columns;
         std::copy(r + i * columns, r + (i + 1) * columns, own);
@@ -48,19 +50,19 @@ void bind(nb::module_ &m) {
         const std::int64_t n = static_cast<std::int64_t>(diagonal.shape(0));
         require(static_cast<std::int64_t>(start.shape(0)) == n + 1, "start must have n + 1 entries");
         require(pivot.shape(0) == diagonal.shape(0), "pivot and diagonal must be equally long");
-        require(weight.shape(0) == source.shape(0) && weight.shape(0) == reverse.shape(0), "one slot, one number");
+        require(weight.shape(0) == source.shape(0) && weight.shape(0) == reverse.shape(0), "one number per edge");
         nb::gil_scoped_release release;
-        return pivots(start.data(), source.data(), reverse.data(), weight.data(), diagonal.data(), pivot.data(), n);
+        return pivots({start.data(), source.data(), n, reverse.data()}, weight.data(), diagonal.data(), pivot.data());
     });
     m.def("directed_elimination_sweep", [](Vector<const T> weight, Offsets start, Nodes source, Vector<const T> pivot,
                                            Columns<const T> r, Columns<T> y) {
         const std::int64_t n = static_cast<std::int64_t>(pivot.shape(0));
         require(static_cast<std::int64_t>(start.shape(0)) == n + 1, "start must have n + 1 entries");
-        require(weight.shape(0) == source.shape(0), "one slot, one number");
+        require(weight.shape(0) == source.shape(0), "one number per edge");
         require(static_cast<std::int64_t>(r.shape(0)) == n && r.shape(0) == y.shape(0) && r.shape(1) == y.shape(1),
                 "r and y must be (n, k)");
         nb::gil_scoped_release release;
-        sweep(start.data(), source.data(), weight.data(), pivot.data(), r.data(), y.data(), n,
+        sweep({start.data(), source.data(), n}, weight.data(), pivot.data(), r.data(), y.data(),
               static_cast<std::int64_t>(r.shape(1)));
     });
 }

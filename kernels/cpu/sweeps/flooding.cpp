@@ -1,4 +1,4 @@
-// Sweeps over the sliced layout: the loops over tasks and sweeps, and their Python faces.
+// Flooding sweeps over the sliced layout: the loops over tasks and sweeps, and their Python bindings.
 #include "layout/layout_arrays.hpp"
 #include "common/cpu_dispatch.hpp"
 #include "common/pool.hpp"
@@ -13,7 +13,7 @@ namespace {
 constexpr std::int64_t segments_per_task = 16;
 constexpr std::int64_t long_rows_per_task = 64;
 
-// Runs one kernel over the whole layout, again and again.
+// Runs kernels over the whole layout.
 class Sweep {
 public:
     Sweep(const Layout &layout, int threads)
@@ -22,7 +22,7 @@ public:
           reports_(static_cast<std::size_t>(layout.chunks + layout.long_rows / long_rows_per_task + 1)),
           partial_(static_cast<std::size_t>(layout.segments * partials)) {}
 
-    // Every second sweep goes backwards: it begins with what the last one left in the cache.
+    // Every second run traverses the tasks backwards: it begins with what the last one left in the cache.
     Report run(const Kernel &kernel, const void *data) {
         std::fill(reports_.begin(), reports_.end(), Report{});
         const std::int64_t tasks = layout_.chunks + segment_tasks_;
@@ -33,7 +33,7 @@ public:
             else
                 run_segments(kernel, data, at - layout_.chunks);
         });
-        // Beliefs of long rows change only now, when no segment reads them any more.
+        // Beliefs of long rows change only after all segments have read them.
         for_ranges(threads_, layout_.long_rows, long_rows_per_task, [&](std::int64_t first, std::int64_t last) {
             Report &report = reports_[index(layout_.chunks + first / long_rows_per_task)];
             for (std::int64_t row = first; row < last; ++row)
@@ -78,103 +78,104 @@ int panel_of(std::int64_t width) {
     throw std::invalid_argument("right-hand sides travel in panels of 1, 2, 4 or 8");
 }
 
-// Two interleaved buffers: half(t) is overwritten by sweep t + 2.
 template <class T>
 using Buffers = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;  // (2, entries)
 
+// The beliefs and messages of one panel of right-hand sides, each in a buffer of two halves: half t % 2 holds sweep t
+// and is overwritten by sweep t + 2.
 template <class T>
-T *half(const Buffers<T> &buffers, std::int64_t t) {
-    return buffers.data() + (t & 1) * static_cast<std::int64_t>(buffers.shape(1));
-}
+class State {
+public:
+    State(const Layout &layout, nb::handle belief, nb::handle message, std::int64_t width)
+        : belief_(take<Buffers<T>>(belief)), message_(take<Buffers<T>>(message)), panel_(panel_of(width)) {
+        require(static_cast<std::int64_t>(belief_.shape(0)) == 2 && static_cast<std::int64_t>(message_.shape(0)) == 2 &&
+                    static_cast<std::int64_t>(belief_.shape(1)) == layout.positions() * width &&
+                    static_cast<std::int64_t>(message_.shape(1)) == layout.segment[layout.segments] * width,
+                "a state's buffers do not fit the layout");
+    }
+
+    T *belief(std::int64_t t) const { return half(belief_, t); }
+    T *message(std::int64_t t) const { return half(message_, t); }
+    int panel() const { return panel_; }
+
+private:
+    static T *half(const Buffers<T> &buffers, std::int64_t t) {
+        return buffers.data() + (t & 1) * static_cast<std::int64_t>(buffers.shape(1));
+    }
+
+    Buffers<T> belief_, message_;
+    int panel_;
+};
 
 template <class T>
-void check_sizes(const Layout &layout, const Buffers<T> &belief, const Buffers<T> &message, std::int64_t width) {
-    require(static_cast<std::int64_t>(belief.shape(0)) == 2 && static_cast<std::int64_t>(message.shape(0)) == 2 &&
-                static_cast<std::int64_t>(belief.shape(1)) == layout.positions() * width &&
-                static_cast<std::int64_t>(message.shape(1)) == layout.segment[layout.segments] * width,
-            "a state's buffers do not fit the layout");
-}
-
-template <class T>
-void bind(nb::module_ &m) {
-    // After it, belief and message hold sweep t + count; returns nothing.
+void bind_means(nb::module_ &m) {
+    // Afterwards belief and message hold sweep t + count.
     m.def("mean_sweeps", [](nb::tuple layout, Vector<const T> coefficient, Columns<const T> unary,
                             nb::object belief, nb::object message, std::int64_t t, std::int64_t count, int threads) {
         const LayoutArrays arrays(layout);
-        const auto beliefs = take<Buffers<T>>(belief);
-        const auto messages = take<Buffers<T>>(message);
-        const auto width = static_cast<std::int64_t>(unary.shape(1));
-        const int panel = panel_of(width);
-        check_sizes(arrays.view, beliefs, messages, width);
+        const State<T> state(arrays.view, belief, message, static_cast<std::int64_t>(unary.shape(1)));
         nb::gil_scoped_release release;
         Sweep sweep(arrays.view, threads);
         for (const std::int64_t stop = t + count; t < stop; ++t) {
-            const MeanData<T> data{coefficient.data(), unary.data(), half(beliefs, t), half(beliefs, t + 1),
-                                   half(messages, t + 1)};
-            sweep.run(t < 2 ? kernels<T>().first_mean[panel] : kernels<T>().mean[panel], &data);
+            const MeanData<T> data{coefficient.data(), unary.data(), state.belief(t), state.belief(t + 1),
+                                   state.message(t + 1)};
+            sweep.run(t < 2 ? kernels<T>().first_mean[state.panel()] : kernels<T>().mean[state.panel()], &data);
         }
     });
-    // What was heard at sweep t - 1 becomes what was sent at t, in half (t + 1) of the messages.
+    // In half (t + 1) of the messages, the incoming ones of sweep t - 1 become the outgoing ones of sweep t.
     m.def("reverse_messages", [](nb::tuple layout, Vector<const T> coefficient, nb::object belief,
-                                 nb::object message, std::int64_t t, int panel_width, int threads) {
+                                 nb::object message, std::int64_t t, int width, int threads) {
         const LayoutArrays arrays(layout);
-        const auto beliefs = take<Buffers<T>>(belief);
-        const auto messages = take<Buffers<T>>(message);
-        check_sizes(arrays.view, beliefs, messages, panel_width);
-        const int panel = panel_of(panel_width);
+        const State<T> state(arrays.view, belief, message, width);
         nb::gil_scoped_release release;
-        const ReverseData<T> data{coefficient.data(), half(beliefs, t + 1), half(messages, t + 1)};
-        Sweep(arrays.view, threads).run(kernels<T>().reverse[panel], &data);
+        const ReverseData<T> data{coefficient.data(), state.belief(t + 1), state.message(t + 1)};
+        Sweep(arrays.view, threads).run(kernels<T>().reverse[state.panel()], &data);
     });
-    // `heard` says which half of the messages is heard; the other is sent.
+    // Half `incoming` of the messages holds the incoming ones, the other the outgoing ones.
     m.def("damped_sweeps", [](nb::tuple layout, Vector<const T> coefficient, Columns<const T> unary,
-                              nb::object belief, nb::object message, std::int64_t heard, std::int64_t t,
+                              nb::object belief, nb::object message, std::int64_t incoming, std::int64_t t,
                               std::int64_t count, T damping, int threads) {
         const LayoutArrays arrays(layout);
-        const auto beliefs = take<Buffers<T>>(belief);
-        const auto messages = take<Buffers<T>>(message);
-        const auto width = static_cast<std::int64_t>(unary.shape(1));
-        const int panel = panel_of(width);
-        check_sizes(arrays.view, beliefs, messages, width);
+        const State<T> state(arrays.view, belief, message, static_cast<std::int64_t>(unary.shape(1)));
         nb::gil_scoped_release release;
         Sweep sweep(arrays.view, threads);
         for (const std::int64_t stop = t + count; t < stop; ++t) {
-            const DampedData<T> data{coefficient.data(),    unary.data(),
-                                     half(beliefs, t),      half(beliefs, t + 1),
-                                     half(messages, heard), half(messages, heard + 1),
+            const DampedData<T> data{coefficient.data(),      unary.data(),
+                                     state.belief(t),         state.belief(t + 1),
+                                     state.message(incoming), state.message(incoming + 1),
                                      damping};
-            sweep.run(kernels<T>().damped[panel], &data);
+            sweep.run(kernels<T>().damped[state.panel()], &data);
         }
     });
+}
+
+template <class T>
+void bind_precisions(nb::module_ &m) {
     // Fills both halves of the messages with P = -|A_ik| d_k / d_i and half 0 of the beliefs with their sums.
     m.def("start_precisions", [](nb::tuple layout, nb::object node, Vector<const T> weight,
                                  Vector<const T> diagonal, Vector<const T> scale, nb::object belief,
                                  nb::object message, int threads) {
         const LayoutArrays arrays(layout);
         const auto nodes = take<Nodes>(node);
-        const auto beliefs = take<Buffers<T>>(belief);
-        const auto messages = take<Buffers<T>>(message);
-        check_sizes(arrays.view, beliefs, messages, 1);
+        const State<T> state(arrays.view, belief, message, 1);
         nb::gil_scoped_release release;
         Sweep sweep(arrays.view, threads);
         std::int64_t invalid = -1;
         for (const std::int64_t t : {1, 0}) {
-            const StartData<T> data{{weight.data(), diagonal.data(), nullptr, half(beliefs, 0), half(messages, t),
-                                     nodes.shape(0) > 0 ? nodes.data() : nullptr},
-                                    scale.data()};
+            const StartData<T> data{
+                {weight.data(), diagonal.data(), nullptr, state.belief(0), state.message(t), node_map(nodes)},
+                scale.data()};
             invalid = sweep.run(kernels<T>().start, &data).invalid;
         }
         return invalid;
     });
-    // Sweeps until the beliefs rest. Returns (t, change, node with an invalid belief or -1).
+    // Sweeps until the beliefs have converged. Returns (t, change, node with an invalid belief or -1).
     m.def("precision_sweeps", [](nb::tuple layout, nb::object node, Vector<const T> weight,
                                  Vector<const T> diagonal, nb::object belief, nb::object message, std::int64_t t,
                                  std::int64_t limit, double tolerance, bool must_be_positive, int threads) {
         const LayoutArrays arrays(layout);
         const auto nodes = take<Nodes>(node);
-        const auto beliefs = take<Buffers<T>>(belief);
-        const auto messages = take<Buffers<T>>(message);
-        check_sizes(arrays.view, beliefs, messages, 1);
+        const State<T> state(arrays.view, belief, message, 1);
         Report report;
         report.change[0] = HUGE_VAL;
         {
@@ -182,12 +183,8 @@ void bind(nb::module_ &m) {
             Sweep sweep(arrays.view, threads);
             for (; t < limit && !(report.change[0] <= tolerance && report.invalid < 0); ++t) {
                 if (must_be_positive && report.invalid >= 0) break;
-                const PrecisionData<T> data{weight.data(),
-                                            diagonal.data(),
-                                            half(beliefs, t),
-                                            half(beliefs, t + 1),
-                                            half(messages, t + 1),
-                                            nodes.shape(0) > 0 ? nodes.data() : nullptr};
+                const PrecisionData<T> data{weight.data(),        diagonal.data(),      state.belief(t),
+                                            state.belief(t + 1), state.message(t + 1), node_map(nodes)};
                 report = sweep.run(kernels<T>().precision, &data);
             }
         }
@@ -202,39 +199,40 @@ void bind(nb::module_ &m) {
         const CoefficientData<T> data{weight.data(), root.data(), message.data(), out.data()};
         Sweep(arrays.view, threads).run(kernels<T>().coefficient, &data);
     });
-    // Precisions and potentials together. Returns (t, node with an invalid belief or -1).
+}
+
+// Precisions and potentials together. Returns (t, node with an invalid belief or -1).
+template <class T>
+void bind_joint(nb::module_ &m) {
     m.def("joint_sweeps", [](nb::tuple layout, nb::object node, Vector<const T> weight, Vector<const T> diagonal,
                              nb::object precision, nb::object precision_message, Columns<const T> unary,
                              nb::object potential, nb::object potential_message, std::int64_t t,
                              std::int64_t count, bool must_be_positive, int threads) {
         const LayoutArrays arrays(layout);
         const auto nodes = take<Nodes>(node);
-        const auto precisions = take<Buffers<T>>(precision);
-        const auto precision_messages = take<Buffers<T>>(precision_message);
-        const auto potentials = take<Buffers<T>>(potential);
-        const auto potential_messages = take<Buffers<T>>(potential_message);
-        const auto width = static_cast<std::int64_t>(unary.shape(1));
-        const int panel = panel_of(width);
-        check_sizes(arrays.view, precisions, precision_messages, 1);
-        check_sizes(arrays.view, potentials, potential_messages, width);
+        const State<T> precisions(arrays.view, precision, precision_message, 1);
+        const State<T> potentials(arrays.view, potential, potential_message, static_cast<std::int64_t>(unary.shape(1)));
         std::int64_t invalid = -1;
         {
             nb::gil_scoped_release release;
             Sweep sweep(arrays.view, threads);
             for (const std::int64_t stop = t + count; t < stop && !(must_be_positive && invalid >= 0); ++t) {
-                const JointData<T> data{{weight.data(), diagonal.data(), half(precisions, t), half(precisions, t + 1),
-                                         half(precision_messages, t + 1),
-                                         nodes.shape(0) > 0 ? nodes.data() : nullptr},
+                const JointData<T> data{{weight.data(), diagonal.data(), precisions.belief(t), precisions.belief(t + 1),
+                                         precisions.message(t + 1), node_map(nodes)},
                                         unary.data(),
-                                        half(potentials, t),
-                                        half(potentials, t + 1),
-                                        half(potential_messages, t + 1)};
-                invalid = sweep.run(kernels<T>().joint[panel], &data).invalid;
+                                        potentials.belief(t),
+                                        potentials.belief(t + 1),
+                                        potentials.message(t + 1)};
+                invalid = sweep.run(kernels<T>().joint[potentials.panel()], &data).invalid;
             }
         }
         return nb::make_tuple(t, invalid);
     });
-    // r = b - A x in float64; norms receives the Euclidean norms of its columns.
+}
+
+// r = b - A x in float64; norms receives the Euclidean norms of its columns.
+template <class T>
+void bind_residual(nb::module_ &m) {
     m.def("residual", [](nb::tuple layout, nb::object node, Vector<const T> weight, Vector<const T> diagonal,
                          nb::object x, nb::object b, nb::object r, nb::object norms, int threads) {
         const LayoutArrays arrays(layout);
@@ -253,19 +251,26 @@ void bind(nb::module_ &m) {
         for (std::int64_t c = 0; c < k;) {
             int panel = panels - 1;
             while (std::int64_t(1) << panel > k - c) --panel;
-            const ResidualData<T> data{weight.data(), diagonal.data(),  from.data() + c, right.data() + c,
-                                       to.data() + c, k,                n,
-                                       nodes.shape(0) > 0 ? nodes.data() : nullptr};
+            const ResidualData<T> data{weight.data(), diagonal.data(), from.data() + c, right.data() + c,
+                                       to.data() + c, k,               n,               node_map(nodes)};
             const Report report = sweep.run(kernels<T>().residual[panel], &data);
             for (int p = 0; p < 1 << panel; ++p, ++c) norm.data()[c] = std::sqrt(report.square[p]);
         }
     });
 }
 
+template <class T>
+void bind(nb::module_ &m) {
+    bind_means<T>(m);
+    bind_precisions<T>(m);
+    bind_joint<T>(m);
+    bind_residual<T>(m);
+}
+
 }  // namespace
 
-void bind_sweeps(nb::module_ &m) {
-    m.def("instruction_set", [] { return instruction_set().name; }, "The instruction set whose kernels run here.");
+void bind_flooding(nb::module_ &m) {
+    m.def("instruction_set", [] { return instruction_set().name; }, "The instruction set of the kernels in use.");
     bind<float>(m);
     bind<double>(m);
 }

@@ -1,4 +1,4 @@
-// The sweeps compiled for every processor; see CMakeLists.txt for the flags.
+// Flooding sweeps compiled for every processor; see CMakeLists.txt for the flags.
 #include "common/cpu_dispatch.hpp"
 #include "sweeps/message_rules.hpp"
 

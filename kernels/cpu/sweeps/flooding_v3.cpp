@@ -1,4 +1,4 @@
-// The sweeps compiled for AVX2 and FMA (x86-64-v3); see CMakeLists.txt for the flags.
+// Flooding sweeps compiled for AVX2 and FMA (x86-64-v3); see CMakeLists.txt for the flags.
 #include "common/cpu_dispatch.hpp"
 #include "sweeps/message_rules.hpp"
 

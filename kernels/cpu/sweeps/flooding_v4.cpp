@@ -1,4 +1,4 @@
-// The sweeps compiled for AVX-512 (x86-64-v4); see CMakeLists.txt for the flags.
+// Flooding sweeps compiled for AVX-512 (x86-64-v4); see CMakeLists.txt for the flags.
 #include "common/cpu_dispatch.hpp"
 #include "sweeps/message_rules.hpp"
 

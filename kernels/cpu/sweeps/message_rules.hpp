@@ -1,8 +1,8 @@
-// The message equations in edge-local form, and their traversal of the sliced layout. Included once per
-// processor level; everything here has internal linkage, so that no two levels share a function.
+// The message equations in edge-local form, and their traversal of the sliced layout. Included once per instruction
+// set; everything here has internal linkage, so that no two instruction sets share a function.
 //
-// Edge-local form: what a row's node sent over an edge is recomputed from what it heard one sweep earlier,
-// so that a slot never needs the slot of the reverse edge, only the beliefs of its source.
+// Edge-local form: the message that a row's node sent along an edge is recomputed from the one that it received a sweep
+// earlier, so that an edge needs the beliefs of its source but not the reverse edge.
 #pragma once
 
 #include "layout/sliced.hpp"
@@ -13,12 +13,12 @@
 namespace gabp {
 namespace {
 
-// What fills a vector: the columns of one row (K > 1) ...
+// The lanes of a vector are the columns of one row (K > 1) ...
 template <class T, int K>
 struct Lanes {
     static constexpr int rows = 1, columns = K;
-    using Scalar = T;           // one number per row or slot
-    using Pack = Vector<T, K>;  // K numbers per row or slot
+    using Scalar = T;           // one number per row or edge
+    using Pack = Vector<T, K>;  // K numbers per row or edge
     static Scalar scalar(const T *p, std::int64_t at) { return p[at]; }
     static Pack pack(const T *p, std::int64_t at) { return Pack::load(p + at * K); }
     static void put_scalar(T *p, std::int64_t at, Scalar v) { p[at] = v; }
@@ -57,12 +57,25 @@ struct Lanes<T, 1> {
     static double fold(const Pack &v, int) { return fold_scalar(v); }
 };
 
-// A rule is one kernel: Row holds what the slots of a row (or of 8 rows) read and add to; begin and finish
-// load and store it; a long row's segments begin from zero sums, are folded to `sums` numbers each, and the
-// row ends by finish_long.
+// A rule is one kernel. Row holds what the edges of a row (or of 8 rows) read and add to; begin and finish load and
+// store it. The segments of a long row begin from zero sums and are folded to `sums` numbers each; finish_long stores
+// the row.
 
-// Rows whose beliefs are their own potentials and the sums of their messages.
-template <class T, int K, class D>
+// Rows that collect nothing.
+template <class D>
+struct NoSums {
+    using Data = D;
+    static constexpr int sums = 0;
+    template <class Row>
+    static void finish(const Data &, std::int64_t, const Row &, Report &) {}
+    template <class Row>
+    static void fold(const Row &, double *) {}
+    static void finish_long(const Data &, std::int64_t, const double *, Report &) {}
+};
+
+// Rows whose beliefs are their own potentials and the sums of their messages; Rule::own is the belief that the outgoing
+// messages are computed from.
+template <class Rule, class T, int K, class D>
 struct MeanRow {
     using Data = D;
     using L = Lanes<T, K>;
@@ -70,6 +83,8 @@ struct MeanRow {
     struct Row {
         typename L::Pack own, sum;
     };
+    static Row begin(const Data &d, std::int64_t i) { return {L::pack(Rule::own(d), i), L::pack(d.unary, i)}; }
+    static Row begin_segment(const Data &d, std::int64_t i) { return {L::same(Rule::own(d), i), typename L::Pack{}}; }
     static void finish(const Data &d, std::int64_t i, const Row &row, Report &) { L::put(d.other, i, row.sum); }
     static void fold(const Row &row, double *partial) {
         for (int c = 0; c < K; ++c) partial[c] = L::fold(row.sum, c);
@@ -81,13 +96,12 @@ struct MeanRow {
 };
 
 template <class T, int K, bool first>
-struct MeanRule : MeanRow<T, K, MeanData<T>> {
+struct MeanRule : MeanRow<MeanRule<T, K, first>, T, K, MeanData<T>> {
     using Data = MeanData<T>;
     using L = Lanes<T, K>;
-    using Row = typename MeanRow<T, K, Data>::Row;
-    static Row begin(const Data &d, std::int64_t i) { return {L::pack(d.other, i), L::pack(d.unary, i)}; }
-    static Row begin_segment(const Data &d, std::int64_t i) { return {L::same(d.other, i), typename L::Pack{}}; }
-    static void slot(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
+    using Row = typename MeanRow<MeanRule, T, K, Data>::Row;
+    static const T *own(const Data &d) { return d.other; }
+    static void edge(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
         const auto g = L::scalar(d.coefficient, e);
         typename L::Pack message = -row.own;
         if (!first) message += L::pack(d.message, e);
@@ -98,38 +112,33 @@ struct MeanRule : MeanRow<T, K, MeanData<T>> {
 };
 
 template <class T, int K>
-struct DampedRule : MeanRow<T, K, DampedData<T>> {
+struct DampedRule : MeanRow<DampedRule<T, K>, T, K, DampedData<T>> {
     using Data = DampedData<T>;
     using L = Lanes<T, K>;
-    using Row = typename MeanRow<T, K, Data>::Row;
-    static Row begin(const Data &d, std::int64_t i) { return {L::pack(d.belief, i), L::pack(d.unary, i)}; }
-    static Row begin_segment(const Data &d, std::int64_t i) { return {L::same(d.belief, i), typename L::Pack{}}; }
-    static void slot(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
+    using Row = typename MeanRow<DampedRule, T, K, Data>::Row;
+    static const T *own(const Data &d) { return d.belief; }
+    static void edge(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
         const auto fresh = (T(1) - d.damping) * L::scalar(d.coefficient, e);
-        const auto heard = L::pack(d.heard, e), sent = L::pack(d.sent, e);
-        const typename L::Pack message = d.damping * heard - fresh * (L::source(d.belief, column) - sent);
-        L::put(d.heard, e, message);
-        L::put(d.sent, e, d.damping * sent - fresh * (row.own - heard));
+        const auto incoming = L::pack(d.incoming, e), outgoing = L::pack(d.outgoing, e);
+        const typename L::Pack message = d.damping * incoming - fresh * (L::source(d.belief, column) - outgoing);
+        L::put(d.incoming, e, message);
+        L::put(d.outgoing, e, d.damping * outgoing - fresh * (row.own - incoming));
         row.sum += message;
     }
 };
 
 template <class T, int K>
-struct ReverseRule {
+struct ReverseRule : NoSums<ReverseData<T>> {
     using Data = ReverseData<T>;
     using L = Lanes<T, K>;
-    static constexpr int sums = 0;
     struct Row {
         typename L::Pack own;
     };
     static Row begin(const Data &d, std::int64_t i) { return {L::pack(d.belief, i)}; }
     static Row begin_segment(const Data &d, std::int64_t i) { return {L::same(d.belief, i)}; }
-    static void slot(const Data &d, std::int64_t e, const std::int32_t *, Row &row) {
+    static void edge(const Data &d, std::int64_t e, const std::int32_t *, Row &row) {
         L::put(d.message, e, L::scalar(d.coefficient, e) * (L::pack(d.message, e) - row.own));
     }
-    static void finish(const Data &, std::int64_t, const Row &, Report &) {}
-    static void fold(const Row &, double *) {}
-    static void finish_long(const Data &, std::int64_t, const double *, Report &) {}
 };
 
 template <class T, class L>
@@ -158,7 +167,7 @@ inline void finish_long_precision(const PrecisionData<T> &d, std::int64_t i, dou
     finish_precision<T, Lanes<T, 2>>(d, i, belief, report);  // one row
 }
 
-// The precision message of the slot e, updated in place; `ratio_out` and `ratio_in` carry its potential:
+// Updates the precision message of edge e; `ratio_out` and `ratio_in` multiply its potential messages:
 // -A_ik / P_{i\k} one sweep ago and -A_ik / P_{k\i} now. The cavities of padding are beliefs, which may
 // pass through zero.
 template <class L, class T>
@@ -174,53 +183,56 @@ inline typename L::Scalar update_precision(const PrecisionData<T> &d, std::int64
     return message;
 }
 
-template <class T>
-struct PrecisionRule {
-    using Data = PrecisionData<T>;
-    using L = Lanes<T, 1>;
-    static constexpr int sums = 1;
-    struct Row {
-        typename L::Scalar own, sum;
-    };
-    static Row begin(const Data &d, std::int64_t i) { return {L::scalar(d.other, i), L::scalar(d.diagonal, i)}; }
-    static Row begin_segment(const Data &d, std::int64_t i) { return {L::same_scalar(d.other, i), typename L::Scalar{}}; }
-    static void slot(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
-        typename L::Scalar ratio_out, ratio_in;
-        row.sum += update_precision<L>(d, e, column, row.own, ratio_out, ratio_in);
-    }
-    static void finish(const Data &d, std::int64_t i, const Row &row, Report &report) {
-        finish_precision<T, L>(d, i, row.sum, report);
-    }
-    static void fold(const Row &row, double *partial) { partial[0] = L::fold_scalar(row.sum); }
-    static void finish_long(const Data &d, std::int64_t i, const double *total, Report &report) {
-        finish_long_precision(d, i, total[0], report);
-    }
-};
-
-template <class T>
-struct StartRule {
-    using Data = StartData<T>;
+// Rows whose precisions are their diagonal and the sums of their messages; Rule::own is as in MeanRow, Rule::precision
+// the arrays.
+template <class Rule, class T, class D>
+struct PrecisionRow {
+    using Data = D;
     using L = Lanes<T, 1>;
     static constexpr int sums = 1;
     struct Row {
         typename L::Scalar own, sum;
     };
     static Row begin(const Data &d, std::int64_t i) {
-        return {L::scalar(d.scale, i), L::scalar(d.precision.diagonal, i)};
+        return {L::scalar(Rule::own(d), i), L::scalar(Rule::precision(d).diagonal, i)};
     }
-    static Row begin_segment(const Data &d, std::int64_t i) { return {L::same_scalar(d.scale, i), typename L::Scalar{}}; }
-    static void slot(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
+    static Row begin_segment(const Data &d, std::int64_t i) {
+        return {L::same_scalar(Rule::own(d), i), typename L::Scalar{}};
+    }
+    static void finish(const Data &d, std::int64_t i, const Row &row, Report &report) {
+        finish_precision<T, L>(Rule::precision(d), i, row.sum, report);
+    }
+    static void fold(const Row &row, double *partial) { partial[0] = L::fold_scalar(row.sum); }
+    static void finish_long(const Data &d, std::int64_t i, const double *total, Report &report) {
+        finish_long_precision(Rule::precision(d), i, total[0], report);
+    }
+};
+
+template <class T>
+struct PrecisionRule : PrecisionRow<PrecisionRule<T>, T, PrecisionData<T>> {
+    using Data = PrecisionData<T>;
+    using L = Lanes<T, 1>;
+    using Row = typename PrecisionRow<PrecisionRule, T, Data>::Row;
+    static const Data &precision(const Data &d) { return d; }
+    static const T *own(const Data &d) { return d.other; }
+    static void edge(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
+        typename L::Scalar ratio_out, ratio_in;
+        row.sum += update_precision<L>(d, e, column, row.own, ratio_out, ratio_in);
+    }
+};
+
+template <class T>
+struct StartRule : PrecisionRow<StartRule<T>, T, StartData<T>> {
+    using Data = StartData<T>;
+    using L = Lanes<T, 1>;
+    using Row = typename PrecisionRow<StartRule, T, Data>::Row;
+    static const PrecisionData<T> &precision(const Data &d) { return d.precision; }
+    static const T *own(const Data &d) { return d.scale; }
+    static void edge(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
         const auto weight = magnitude(L::scalar(d.precision.weight, e));
         const typename L::Scalar message = -weight * (L::source_scalar(d.scale, column) / row.own);
         L::put_scalar(d.precision.message, e, message);
         row.sum += message;
-    }
-    static void finish(const Data &d, std::int64_t i, const Row &row, Report &report) {
-        finish_precision<T, L>(d.precision, i, row.sum, report);
-    }
-    static void fold(const Row &row, double *partial) { partial[0] = L::fold_scalar(row.sum); }
-    static void finish_long(const Data &d, std::int64_t i, const double *total, Report &report) {
-        finish_long_precision(d.precision, i, total[0], report);
     }
 };
 
@@ -240,11 +252,11 @@ struct JointRule {
     static Row begin_segment(const Data &d, std::int64_t i) {
         return {L::same_scalar(d.precision.other, i), typename L::Scalar{}, L::same(d.other, i), typename L::Pack{}};
     }
-    static void slot(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
+    static void edge(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
         typename L::Scalar ratio_out, ratio_in;
         row.precision += update_precision<L>(d.precision, e, column, row.own_precision, ratio_out, ratio_in);
-        const typename L::Pack sent = ratio_out * (row.own - L::pack(d.message, e));
-        const typename L::Pack message = ratio_in * (L::source(d.belief, column) - sent);
+        const typename L::Pack outgoing = ratio_out * (row.own - L::pack(d.message, e));
+        const typename L::Pack message = ratio_in * (L::source(d.belief, column) - outgoing);
         L::put(d.message, e, message);
         row.sum += message;
     }
@@ -264,23 +276,19 @@ struct JointRule {
 };
 
 template <class T>
-struct CoefficientRule {
+struct CoefficientRule : NoSums<CoefficientData<T>> {
     using Data = CoefficientData<T>;
     using L = Lanes<T, 1>;
-    static constexpr int sums = 0;
     struct Row {
         typename L::Scalar root;
     };
     static Row begin(const Data &d, std::int64_t i) { return {L::scalar(d.root, i)}; }
     static Row begin_segment(const Data &d, std::int64_t i) { return {L::same_scalar(d.root, i)}; }
-    static void slot(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
+    static void edge(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
         const typename L::Scalar cavity = row.root * row.root - L::scalar(d.message, e);
         const typename L::Scalar g = L::scalar(d.weight, e) * row.root / (L::source_scalar(d.root, column) * cavity);
         L::put_scalar(d.coefficient, e, g);
     }
-    static void finish(const Data &, std::int64_t, const Row &, Report &) {}
-    static void fold(const Row &, double *) {}
-    static void finish_long(const Data &, std::int64_t, const double *, Report &) {}
 };
 
 template <class T, int K>
@@ -307,7 +315,7 @@ struct ResidualRule {
         return {L::Pack::load(value)};
     }
     static Row begin_segment(const Data &, std::int64_t) { return Row{typename L::Pack{}}; }
-    static void slot(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
+    static void edge(const Data &d, std::int64_t e, const std::int32_t *column, Row &row) {
         if constexpr (K == 1) {
             double weight[lanes];
             for (int l = 0; l < lanes; ++l) weight[l] = static_cast<double>(d.weight[e + l]);
@@ -343,7 +351,7 @@ void traverse_slices(const Layout &layout, const void *data, std::int64_t first,
         const std::int64_t begin = layout.slice_start[s], end = layout.slice_start[s + 1];
         for (int lane = 0; lane < lanes; lane += rows) {
             auto row = R::begin(d, s * lanes + lane);
-            for (std::int64_t e = begin + lane; e < end; e += lanes) R::slot(d, e, layout.column + e, row);
+            for (std::int64_t e = begin + lane; e < end; e += lanes) R::edge(d, e, layout.column + e, row);
             R::finish(d, s * lanes + lane, row, report);
         }
     }
@@ -354,11 +362,11 @@ void traverse_segment(const Layout &layout, const void *data, std::int64_t segme
     const auto d = *static_cast<const typename R::Data *>(data);
     auto row = R::begin_segment(d, layout.segment_row[segment]);
     for (std::int64_t e = layout.segment[segment]; e < layout.segment[segment + 1]; e += R::L::rows)
-        R::slot(d, e, layout.column + e, row);
+        R::edge(d, e, layout.column + e, row);
     R::fold(row, partial);
 }
 
-// A long row's sums, joined in the order of its segments.
+// A long row's sums, in the order of its segments.
 template <class R>
 void finish_long_row(const Layout &layout, const void *data, std::int64_t row, const double *partial,
                      Report &report) {

@@ -1,7 +1,6 @@
-// Exact belief propagation on a forest: leaves to roots, then roots to leaves, without a subtraction of
-// messages. A node whose pivot is too small for its link to the parent is eliminated together with the
-// parent (a 2x2 pivot, chosen as in Bunch 1974 for tridiagonal matrices), so indefinite forests are solved
-// as stably as definite ones. For a positive definite forest no 2x2 pivot is ever chosen.
+// Exact belief propagation on a forest: leaves to roots, then roots to leaves, without subtracting messages. A node
+// whose pivot is too small beside its coupling to the parent is eliminated together with the parent (a 2x2 pivot, as in
+// Bunch 1974 for tridiagonal matrices), which is stable on indefinite forests; definite ones need none.
 #include "bindings/tensors.hpp"
 
 #include <algorithm>
@@ -12,11 +11,17 @@ namespace {
 
 constexpr double bunch_alpha = 0.6180339887498949;  // (sqrt(5) - 1) / 2
 
-// Arrays over the nodes, renumbered so that parents come before their children; parent[root] = -1.
-// up[i] = A[parent, i], down[i] = A[i, parent]. partner[i] is the child eliminated together with i, or -1.
-// Returns the first node at which the matrix is found singular, else -1.
-std::int64_t factor(const std::int32_t *parent, const double *up, const double *down, double scale,
-                    double *pivot, std::int32_t *partner, std::int64_t n) {
+// Nodes renumbered so that parents precede their children.
+struct Forest {
+    std::int64_t n;
+    const std::int32_t *parent;  // -1 for roots
+    const double *up, *down;     // A[parent, i], A[i, parent]
+};
+
+// partner[i] is the child eliminated together with i, or -1. Returns the first node at which the matrix is found
+// singular, or -1.
+std::int64_t factor(const Forest &forest, double scale, double *pivot, std::int32_t *partner) {
+    const auto [n, parent, up, down] = forest;
     std::fill(partner, partner + n, std::int32_t(-1));
     for (std::int64_t i = n - 1; i >= 0; --i) {
         const std::int32_t p = parent[i];
@@ -34,7 +39,7 @@ std::int64_t factor(const std::int32_t *parent, const double *up, const double *
                 partner[p] = static_cast<std::int32_t>(i);
                 continue;
             }
-            // two candidates: the smaller pivot joins the parent, the other goes alone
+            // of two candidates, the one with the smaller pivot is paired with the parent
             if (std::abs(pivot[i]) < std::abs(pivot[partner[p]])) {
                 alone = partner[p];
                 partner[p] = static_cast<std::int32_t>(i);
@@ -47,12 +52,14 @@ std::int64_t factor(const std::int32_t *parent, const double *up, const double *
 }
 
 // Overwrites b (n, k), in the renumbered order, by the solution.
-void solve(const std::int32_t *parent, const double *up, const double *down, const double *pivot,
-           const std::int32_t *partner, double *b, std::int64_t n, std::int64_t columns) {
-    const auto joined = [&](std::int64_t i) { return parent[i] >= 0 && partner[parent[i]] == i; };
+void solve(const Forest &forest, const double *pivot, const std::int32_t *partner, double *b, std::int64_t columns) {
+    const std::int32_t *parent = forest.parent;
+    const double *up = forest.up, *down = forest.down;
+    const std::int64_t n = forest.n;
+    const auto paired = [&](std::int64_t i) { return parent[i] >= 0 && partner[parent[i]] == i; };
     for (std::int64_t i = n - 1; i >= 0; --i) {
         const std::int32_t p = parent[i];
-        if (p < 0 || joined(i)) continue;
+        if (p < 0 || paired(i)) continue;
         const std::int32_t c = partner[i];
         for (std::int64_t k = 0; k < columns; ++k) {
             double value;
@@ -66,7 +73,7 @@ void solve(const std::int32_t *parent, const double *up, const double *down, con
         }
     }
     for (std::int64_t i = 0; i < n; ++i) {
-        if (joined(i)) continue;  // solved with its parent
+        if (paired(i)) continue;  // solved with its parent
         const std::int32_t p = parent[i];
         const std::int32_t c = partner[i];
         for (std::int64_t k = 0; k < columns; ++k) {
@@ -92,13 +99,13 @@ void bind_tree(nb::module_ &m) {
                             Vector<double> pivot, Vector<std::int32_t> partner) {
         const auto n = static_cast<std::int64_t>(parent.shape(0));
         nb::gil_scoped_release release;
-        return factor(parent.data(), up.data(), down.data(), scale, pivot.data(), partner.data(), n);
+        return factor({n, parent.data(), up.data(), down.data()}, scale, pivot.data(), partner.data());
     });
     m.def("tree_solve", [](Nodes parent, Vector<const double> up, Vector<const double> down,
                            Vector<const double> pivot, Nodes partner, Columns<double> b) {
         nb::gil_scoped_release release;
-        solve(parent.data(), up.data(), down.data(), pivot.data(), partner.data(), b.data(),
-              static_cast<std::int64_t>(b.shape(0)), static_cast<std::int64_t>(b.shape(1)));
+        solve({static_cast<std::int64_t>(b.shape(0)), parent.data(), up.data(), down.data()}, pivot.data(),
+              partner.data(), b.data(), static_cast<std::int64_t>(b.shape(1)));
     });
 }
 

@@ -1,3 +1,4 @@
+// Python bindings of factor/.
 #include "factor/factor.hpp"
 #include "bindings/tensors.hpp"
 
@@ -12,19 +13,17 @@ namespace {
 
 using namespace nb::literals;
 
-Pattern pattern_of(const Offsets &start, const Nodes &source) {
-    require(start.shape(0) >= 1, "start must have n + 1 entries");
-    const auto n = static_cast<std::int64_t>(start.shape(0)) - 1;
-    require(n < INT32_MAX, "node indices are 32-bit");
-    require(start.data()[n] == static_cast<std::int64_t>(source.shape(0)), "start must end at the number of slots");
-    return {start.data(), source.data(), static_cast<std::int32_t>(n)};
+Pattern factor_pattern(const Offsets &start, const Nodes &source) {
+    const Pattern pattern = pattern_of(start, source);
+    require(pattern.n < INT32_MAX, "node indices are 32-bit");
+    return pattern;
 }
 
 }  // namespace
 
 void bind_factor(nb::module_ &m) {
     m.def("symbolic", [](Offsets start, Nodes source) {
-        const Pattern pattern = pattern_of(start, source);
+        const Pattern pattern = factor_pattern(start, source);
         nb::gil_scoped_release release;
         const EliminationTree tree = eliminate_symbolically(pattern, minimum_degree_order(pattern));
         return std::make_tuple(tree.entries(), tree.flops());
@@ -33,7 +32,7 @@ void bind_factor(nb::module_ &m) {
     nb::class_<Symbolic>(m, "Symbolic")
         .def_static("of",
                     [](Offsets start, Nodes source, double most_flops) -> std::shared_ptr<Symbolic> {
-                        const Pattern pattern = pattern_of(start, source);
+                        const Pattern pattern = factor_pattern(start, source);
                         nb::gil_scoped_release release;
                         std::vector<std::int32_t> order = minimum_degree_order(pattern, most_flops);
                         if (order.empty() && pattern.n > 0) return nullptr;
@@ -51,7 +50,7 @@ void bind_factor(nb::module_ &m) {
         .def_static("of",
                     [](std::shared_ptr<Symbolic> symbolic, Offsets start, Nodes source, Vector<const double> diagonal,
                        Vector<const double> weight, int threads) {
-                        const Pattern pattern = pattern_of(start, source);
+                        const Pattern pattern = factor_pattern(start, source);
                         require(pattern.n == symbolic->nodes(), "the pattern is not the analysed one");
                         nb::gil_scoped_release release;
                         return std::make_shared<Factor>(symbolic, pattern, Values{diagonal.data(), weight.data()},
@@ -71,9 +70,9 @@ void bind_factor(nb::module_ &m) {
              })
         .def("selected_inverse", [](const Factor &self, Offsets start, Nodes source, Offsets reverse,
                                     Vector<double> diagonal, Vector<double> weight, int threads) {
-            const Pattern pattern = pattern_of(start, source);
+            const Pattern pattern = pattern_of(start, source, reverse);
             nb::gil_scoped_release release;
-            self.selected_inverse(pattern, reverse.data(), diagonal.data(), weight.data(), threads);
+            self.selected_inverse(pattern, diagonal.data(), weight.data(), threads);
         });
 }
 
