@@ -14,7 +14,7 @@ from gabp.solvers.nonsymmetric import Krylov
 from gabp.solvers.schedules import Flooding, Sequential, Tree
 from gabp.system import InvalidSystemError, System
 
-METHODS: dict[str, Any] = {  # each a dataclass of the system and its options that is `Prepared`
+METHODS: dict[str, Any] = {  # each a dataclass of the system and its options that is `MethodSetup`
     "tree": Tree,
     "flooding": Flooding,
     "sequential": Sequential,

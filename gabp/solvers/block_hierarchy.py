@@ -12,7 +12,7 @@ from torch import Tensor
 from gabp.messages.blocks import BlockSweep
 from gabp.solvers.conjugate_gradients import ConjugateGradients
 from gabp.solvers.device_factorization import RunsOnCPU
-from gabp.solvers.protocol import Correction
+from gabp.solvers.protocol import InnerSolve
 from gabp.solvers.solution import Status
 from gabp.system import System, make_system, read_matrix
 from gabp.system.blocks import BlockSystem, Partition
@@ -48,12 +48,14 @@ class BlockHierarchy(RunsOnCPU):
 
     system: System
     blocks: BlockSystem
-    failure: Status | None = field(default=None, init=False)
+    broken: Status | None = field(default=None, init=False, repr=False)
     levels: tuple[_Level, ...] = field(init=False)
     coarsest: scipy.sparse.csr_array = field(init=False)
     solve_coarsest: Callable[[np.ndarray], np.ndarray] | None = field(init=False, repr=False)
-    exact = False
-    stops_itself = False
+
+    @property
+    def failure(self) -> Status | None:
+        return self.broken
 
     def __post_init__(self) -> None:
         levels, blocks = [], self.blocks
@@ -61,7 +63,7 @@ class BlockHierarchy(RunsOnCPU):
         while blocks.partition.blocks > _COARSEST:
             sweep = BlockSweep.of(blocks)
             if sweep.invalid_node is not None:
-                object.__setattr__(self, "failure", Status.NOT_POSITIVE_DEFINITE)
+                object.__setattr__(self, "broken", Status.NOT_POSITIVE_DEFINITE)
                 break
             tie, coarse, coarse_blocks = _tied_in_pairs(matrix, blocks)
             again, coarse, coarse_blocks = _tied_in_pairs(coarse, coarse_blocks)
@@ -71,16 +73,16 @@ class BlockHierarchy(RunsOnCPU):
             matrix, blocks = coarse, coarse_blocks
         object.__setattr__(self, "levels", tuple(levels))
         object.__setattr__(self, "coarsest", matrix)
-        object.__setattr__(self, "solve_coarsest", self._factorised(matrix) if self.failure is None else None)
+        object.__setattr__(self, "solve_coarsest", self._factorised(matrix) if self.broken is None else None)
 
     def _factorised(self, matrix: scipy.sparse.csr_array) -> Callable[[np.ndarray], np.ndarray] | None:
         try:
             return scipy.sparse.linalg.splu(matrix.tocsc()).solve
         except RuntimeError:  # "Factor is exactly singular"
-            object.__setattr__(self, "failure", Status.SINGULAR)
+            object.__setattr__(self, "broken", Status.SINGULAR)
             return None
 
-    def correct(self, r: Tensor, target: Tensor) -> Correction:
+    def correct(self, r: Tensor, target: Tensor) -> InnerSolve:
         return ConjugateGradients(self.system, self.precondition, r, target)
 
     def precondition(self, r: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from gabp.kernels.torch.multigrid_cycle_cost import Cost, CycleCost
 from gabp.kernels.torch.multigrid_levels import Level, build_levels
 from gabp.solvers.curvature_certificate import proven_by
 from gabp.solvers.device_cycle import Cycle
+from gabp.solvers.protocol import MethodSetup
 from gabp.solvers.solution import Status
 from gabp.system import System, require_positive_diagonal, times_power_of_two
 
@@ -30,7 +31,7 @@ _NARROW, _WIDE, _FLOAT_LIMIT = 16.0, 1e24, 1e12  # of the diagonal: its spread, 
 
 
 @dataclass(frozen=True, eq=False)
-class DeviceHierarchy:
+class DeviceHierarchy(MethodSetup):
     """Multicolour elimination sweeps on a hierarchy of contracted models, inside flexible conjugate gradients.
 
     The method of `gabp.solvers.hierarchy.Hierarchy`, made for a GPU: sweeps go colour by colour, clusters come from
@@ -56,7 +57,6 @@ class DeviceHierarchy:
     norm: float = field(init=False, repr=False)  # bound of the largest eigenvalue of S A S
     exact = False
     stops_itself = True
-    failure = None
 
     def __post_init__(self) -> None:
         require_positive_diagonal(self.system, "hierarchy")

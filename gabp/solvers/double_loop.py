@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gabp.messages import FloodingSweeps, Precisions, settle_precisions
 from gabp.solvers.conjugate_gradients import ConjugateGradients
-from gabp.solvers.protocol import Correction
+from gabp.solvers.protocol import InnerSolve, MethodSetup
 from gabp.solvers.solution import Status
 from gabp.system import System, require_positive_diagonal
 
@@ -18,7 +18,7 @@ _INNER_LIMIT = 400
 
 
 @dataclass(frozen=True, eq=False)
-class DoubleLoop:
+class DoubleLoop(MethodSetup):
     """Outer conjugate gradients, inner flooding on ``A + Γ``.
 
     ``Γ`` is the diagonal loading that makes ``A + Γ`` generalised diagonally dominant, hence walk-summable, so
@@ -42,7 +42,7 @@ class DoubleLoop:
     def failure(self) -> Status | None:
         return None if self.precisions.invalid_node is None else Status.INVALID_PRECISION
 
-    def correct(self, r: Tensor, target: Tensor) -> Correction:
+    def correct(self, r: Tensor, target: Tensor) -> InnerSolve:
         return ConjugateGradients(self.system, self._inner, r, target)
 
     def _inner(self, r: Tensor) -> Tensor:

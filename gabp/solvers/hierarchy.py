@@ -11,6 +11,7 @@ from torch import Tensor
 from gabp.kernels import cpu
 from gabp.solvers.curvature_certificate import proven_by
 from gabp.solvers.device_hierarchy import DeviceHierarchy
+from gabp.solvers.protocol import MethodSetup
 from gabp.solvers.solution import Status
 from gabp.system import System, require_positive_diagonal, times_power_of_two
 from gabp.system.vectors import largest_entries
@@ -46,7 +47,7 @@ class Level:
 
 
 @dataclass(frozen=True, eq=False)
-class Hierarchy:
+class Hierarchy(MethodSetup):
     """Elimination sweeps on a hierarchy of contracted models, inside flexible conjugate gradients.
 
     Strongly coupled variables are clustered by double pairwise matching and tied together; the coarse model
@@ -78,7 +79,6 @@ class Hierarchy:
     _root: Tensor | None = field(init=False, repr=False)  # of their diagonal, where float32 cannot hold its range
     exact = False
     stops_itself = True
-    failure = None
 
     def __post_init__(self, like: "Hierarchy | None") -> None:
         require_positive_diagonal(self.system, "hierarchy")

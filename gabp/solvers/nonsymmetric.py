@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gabp.messages.directed import DirectedSweep
 from gabp.solvers.device_factorization import RunsOnCPU
-from gabp.solvers.protocol import Correction
+from gabp.solvers.protocol import InnerSolve
 from gabp.solvers.solution import Status
 from gabp.system import InvalidSystemError, System
 
@@ -50,7 +50,7 @@ class Krylov(RunsOnCPU):
     def failure(self) -> Status | None:
         return None if self.sweep.invalid_node is None else Status.INVALID_PRECISION
 
-    def correct(self, r: Tensor, target: Tensor) -> Correction:
+    def correct(self, r: Tensor, target: Tensor) -> InnerSolve:
         return general_correction(self.krylov, self.system, self.sweep.apply, r, target)
 
 
@@ -62,7 +62,7 @@ def require_krylov(krylov: KrylovMethod) -> None:
 
 def general_correction(
     krylov: KrylovMethod, system: System, precondition: Operator, r: Tensor, target: Tensor
-) -> Correction:
+) -> InnerSolve:
     """Start the Krylov method of this name on ``A y = r``."""
     make = BiCGSTAB if krylov == "bicgstab" else GMRES
     return make(system.multiply, precondition, r, _SAFETY * target)
