@@ -26,7 +26,8 @@ from gabp.compare.table import markdown_table
 from gabp.kernels import cuda
 from gabp.kernels.cuda.graph_capture import record
 from gabp.kernels.torch import messages
-from gabp.solvers.device_hierarchy import DeviceCorrection, DeviceHierarchy
+from gabp.solvers.hierarchy import DeviceHierarchy
+from gabp.solvers.hierarchy.device import DeviceSolve
 from gabp.system import System, make_system, read_matrix
 
 RESULTS = Path(__file__).with_name("results") / "gpu.md"
@@ -149,10 +150,10 @@ def hierarchy_table(systems: dict[str, System], bandwidth: dict[str, float], mea
     for problem, system in systems.items():
         hierarchy = DeviceHierarchy(system)
         b = torch.ones(system.n, 1, dtype=torch.float64, device=system.device)
-        with mock.patch.object(DeviceCorrection, "_look", autospec=True, side_effect=DeviceCorrection._look) as look:
+        with mock.patch.object(DeviceSolve, "_check", autospec=True, side_effect=DeviceSolve._check) as check:
             correction = hierarchy.correct(b, RTOL * b.norm(dim=0))
             steps, failure = correction.advance(1000)
-            waits = look.call_count
+            waits = check.call_count
         if failure is not None:
             raise ArithmeticError(f"{failure.name} on {problem}")
         times = [f"{1e6 * hierarchy.cost.seconds(speed, GAP):.0f} µs" for speed in bandwidth.values()]

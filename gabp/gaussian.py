@@ -12,7 +12,7 @@ from torch import Tensor
 from gabp.autograd import bethe_gradients, implicit
 from gabp.autograd.entries import Entries, as_tensor
 from gabp.autograd.implicit import SetUp, wants_gradient
-from gabp.conditions import Verdict, certify
+from gabp.conditions import Verdict, certify, search_negative_curvature
 from gabp.marginals import (
     FactorSampler,
     Marginals,
@@ -24,7 +24,7 @@ from gabp.marginals import (
     require_kind,
 )
 from gabp.messages import SparseFactor, fits_in_memory
-from gabp.solvers import Solver, m_matrix_solver, search_negative_curvature
+from gabp.solvers import Solver, hierarchy_solve, m_matrix_solver
 from gabp.system import (
     InvalidSystemError,
     System,
@@ -119,7 +119,7 @@ class Gaussian:
         """The system, known to be positive definite by a certificate or by its factor, whichever is cheaper.
 
         A model that is neither certified walk-summable nor small enough for a factor is searched for negative
-        curvature (`gabp.solvers.search_negative_curvature`); where the search does not end, a warning is logged.
+        curvature (`gabp.conditions.search_negative_curvature`); where the search does not end, a warning is logged.
 
         Raises
         ------
@@ -133,7 +133,7 @@ class Gaussian:
             return system
         if fits_in_memory(system.graph):
             return self._factor.system
-        if not search_negative_curvature(system):
+        if not search_negative_curvature(system, hierarchy_solve):
             _log.warning("whether A is positive definite could not be established: its marginals are taken on trust")
         return system
 

@@ -22,8 +22,9 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from gabp.conditions.host_edges import ROUNDOFF, Slots, Vector, dot
+from gabp.conditions.host_edges import ROUNDOFF, Slots, Vector
 from gabp.conditions.verdict import Verdict
+from gabp.krylov import ConjugateGradients
 from gabp.system import EdgeGraph, System
 
 MMatrixSolver = Callable[[System], Callable[[Tensor], Iterable[Tensor]]]
@@ -344,31 +345,21 @@ def _conjugate_gradients(slots: Slots, shift: float) -> Iterator[Vector | None]:
     What is yielded is an iterate once its residual shows that it proves a yes (``M x > 0``), or a search
     direction of nonpositive curvature, which proves a no; None in between.
     """
-    n = slots.n
     coupling = slots.coupling if shift == 1.0 else slots.coupling / shift
-    x, residual = np.zeros(n), np.ones(n)
-    direction = residual.copy()
-    squared = float(n)
-    best = np.inf
-    while True:
-        image = direction - slots.multiply(coupling, direction)
-        curvature = dot(direction, image)
-        if curvature <= 0:
-            yield direction
+    iteration = ConjugateGradients(
+        lambda p: p - slots.multiply(coupling, p[:, 0])[:, None], np.ones((slots.n, 1)), ROUNDOFF * math.sqrt(slots.n)
+    )
+    x: Vector = iteration.solution[:, 0]
+    smallest = np.inf
+    while not iteration.converged:
+        iteration.step()
+        if iteration.negative_curvature is not None:
+            yield iteration.negative_curvature
             return
-        step = squared / curvature
-        x += step * direction
-        image *= step
-        residual -= image
-        largest = float(residual.max())
-        if largest < min(0.5, 0.9 * best) and x.min() > 0:
-            best = largest
+        largest = float(iteration.residual.max())
+        if largest < min(0.5, 0.9 * smallest) and x.min() > 0:
+            smallest = largest
             yield x
         else:
             yield None
-        previous, squared = squared, dot(residual, residual)
-        if squared <= ROUNDOFF**2 * n:
-            yield x
-            return
-        direction *= squared / previous
-        direction += residual
+    yield x

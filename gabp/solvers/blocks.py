@@ -14,10 +14,10 @@ from gabp.messages.blocks import (
     settle_block_precisions,
 )
 from gabp.solvers.auto import Choice, factor_is_quicker, little_fill, nonsymmetric_choices
-from gabp.solvers.block_hierarchy import BlockHierarchy
-from gabp.solvers.conjugate_gradients import ConjugateGradients
+from gabp.solvers.conjugate_gradients import PreconditionedSolve
 from gabp.solvers.device_factorization import RunsOnCPU
-from gabp.solvers.nonsymmetric import KrylovMethod, general_correction, require_krylov
+from gabp.solvers.hierarchy import BlockHierarchy
+from gabp.solvers.nonsymmetric import GeneralSolve, KrylovMethod, require_krylov
 from gabp.solvers.protocol import InnerSolve
 from gabp.solvers.schedules import DirectCorrection, SweepCorrection
 from gabp.solvers.solution import Status
@@ -134,8 +134,8 @@ class BlockKrylov(RunsOnCPU):
 
     def correct(self, r: Tensor, target: Tensor) -> InnerSolve:
         if self.blocks.symmetric:
-            return ConjugateGradients(self.system, self.sweep.apply, r, target)
-        return general_correction(self.krylov, self.system, self.sweep.apply, r, target)
+            return PreconditionedSolve(self.system, self.sweep.apply, r, target)
+        return GeneralSolve(self.krylov, self.system, self.sweep.apply, r, target)
 
 
 BLOCK_METHODS: dict[str, Any] = {

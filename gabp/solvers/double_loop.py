@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gabp.messages import FloodingSweeps, Precisions, settle_precisions
-from gabp.solvers.conjugate_gradients import ConjugateGradients
+from gabp.solvers.conjugate_gradients import PreconditionedSolve
 from gabp.solvers.protocol import InnerSolve, MethodSetup
 from gabp.solvers.solution import Status
 from gabp.system import System, require_positive_diagonal
@@ -43,7 +43,7 @@ class DoubleLoop(MethodSetup):
         return None if self.precisions.invalid_node is None else Status.INVALID_PRECISION
 
     def correct(self, r: Tensor, target: Tensor) -> InnerSolve:
-        return ConjugateGradients(self.system, self._inner, r, target)
+        return PreconditionedSolve(self.system, self._inner, r, target)
 
     def _inner(self, r: Tensor) -> Tensor:
         size = r.norm(dim=0)

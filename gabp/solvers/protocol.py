@@ -8,6 +8,10 @@ from torch import Tensor
 from gabp.solvers.solution import Status
 from gabp.system import System
 
+# Share of the target that the residual of a recurrence has to meet: rounding sets the true residual apart from it.
+RECURRENCE_TARGET = 0.7
+STALLED_ITERATIONS = 400  # of conjugate gradients without a gain, after which refinement restarts them
+
 
 class InnerSolve(Protocol):
     """An iteration on the correction equation ``A y = r``."""

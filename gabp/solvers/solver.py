@@ -15,7 +15,7 @@ import torch
 from gabp.conditions import ConvergenceReport, check_system
 from gabp.solvers.auto import Choice, can_eliminate, choose, method_class, recommended_method, worth_eliminating
 from gabp.solvers.blocks import BLOCK_METHODS, choose_blocks
-from gabp.solvers.hierarchy import Hierarchy, hierarchy_class, m_matrix_solver
+from gabp.solvers.hierarchy import CompiledHierarchy, hierarchy_class, m_matrix_solver
 from gabp.solvers.protocol import MethodSetup
 from gabp.solvers.refinement import Outcome, Progress, Request, backward_errors, is_at_rounding, iterate
 from gabp.solvers.solution import ConvergenceError, Solution, Status
@@ -317,8 +317,8 @@ class Solver:
         method = method_class(choice.method, self.system)
         _require_known(method, choice, options)
         working = choice.dtype or self._working
-        if method is Hierarchy and isinstance(like, Hierarchy):
-            return Hierarchy(self.system.astype(working), like)
+        if method is CompiledHierarchy and isinstance(like, CompiledHierarchy):
+            return CompiledHierarchy(self.system.astype(working), like)
         return method(self.system if method.exact else self.system.astype(working), **options)
 
     def _solution(self, outcome: Outcome, columns: Columns, choice: Choice, reason: str, began: float) -> Solution:

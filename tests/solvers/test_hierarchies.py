@@ -11,9 +11,7 @@ import scipy.sparse as sp
 import scipy.sparse.linalg as sl
 import torch
 
-from gabp.solvers import device_hierarchy
-from gabp.solvers.device_hierarchy import DeviceHierarchy
-from gabp.solvers.hierarchy import Hierarchy
+from gabp.solvers.hierarchy import CompiledHierarchy, DeviceHierarchy, device
 from gabp.solvers.solution import Status
 from gabp.system import InvalidSystemError, make_system, read_matrix
 from spd_matrices import CASES, grid, relative_residual, solve
@@ -31,14 +29,14 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "compiled": Kind(Hierarchy, (110, 100), {"rtol": 1e-10, "atol": 1e-12}),
+    "compiled": Kind(CompiledHierarchy, (110, 100), {"rtol": 1e-10, "atol": 1e-12}),
     "tensors": Kind(DeviceHierarchy, (50, 40), {"rtol": 0.0, "atol": 0.0}),
 }
 
 
 @pytest.fixture(params=KINDS)
 def kind(request, monkeypatch):
-    monkeypatch.setattr(device_hierarchy, "LARGEST_DENSE", 100)  # small systems would be eliminated at once
+    monkeypatch.setattr(device, "LARGEST_DENSE", 100)  # small systems would be eliminated at once
     return KINDS[request.param]
 
 
@@ -108,7 +106,7 @@ def test_indefiniteness_is_proven_by_a_witness(kind):
     correction = kind.prepare(A).correct(torch.from_numpy(b), torch.tensor([1e-8]))
     _, failure = correction.advance(500)
     assert failure is Status.NOT_POSITIVE_DEFINITE
-    p = correction.witness.numpy()
+    p = correction.negative_curvature.numpy()
     assert p @ (A @ p) < 0
 
 

@@ -10,7 +10,7 @@ import scipy.sparse.linalg as sl
 import torch
 
 from gabp.kernels.cpu import extension
-from gabp.solvers.hierarchy import Hierarchy
+from gabp.solvers.hierarchy import CompiledHierarchy
 from gabp.solvers.solution import Status
 from gabp.solvers.solver import Solver
 from gabp.system import make_system, read_matrix
@@ -18,7 +18,7 @@ from spd_matrices import CASES, grid, relative_residual, solve, triangulation
 
 
 def prepare(A):
-    return Hierarchy(make_system(read_matrix(A)))
+    return CompiledHierarchy(make_system(read_matrix(A)))
 
 
 @pytest.mark.parametrize("size", [60, 120, 240])
@@ -30,7 +30,7 @@ def test_steps_hardly_grow_with_the_size(size):
 
 def test_float32_systems():
     A = grid(110, 100, shift=0.1)
-    hierarchy = Hierarchy(make_system(read_matrix(A.astype(np.float32))))
+    hierarchy = CompiledHierarchy(make_system(read_matrix(A.astype(np.float32))))
     A = A.astype(np.float32).astype(np.float64)
     b = np.random.default_rng(8).standard_normal((A.shape[0], 1))
     x, _ = solve(hierarchy, A, b)
@@ -69,7 +69,7 @@ def test_new_values_that_cluster_alike_give_the_bits_of_a_fresh_set_up(A):
     old = prepare(A)
     new = make_system(read_matrix(4.0 * A))
     b = torch.from_numpy(np.random.default_rng(16).standard_normal((A.shape[0], 2)))
-    assert torch.equal(Hierarchy(new, old).precondition(b), Hierarchy(new).precondition(b))
+    assert torch.equal(CompiledHierarchy(new, old).precondition(b), CompiledHierarchy(new).precondition(b))
 
 
 @pytest.mark.parametrize("A", [grid(130, 120), triangulation()], ids=["in order", "reordered"])
@@ -92,7 +92,7 @@ def test_order_and_clusters_are_kept_for_other_values(A):
 
 def test_kept_clusters_are_refused_on_another_pattern():
     with pytest.raises(ValueError, match="pattern"):
-        Hierarchy(make_system(read_matrix(grid(40, 41))), prepare(grid(41, 41)))
+        CompiledHierarchy(make_system(read_matrix(grid(40, 41))), prepare(grid(41, 41)))
 
 
 def test_the_last_level_and_no_other_is_eliminated():
@@ -137,13 +137,13 @@ class TestScatteredCouplings:
     def test_there_is_one_level_of_single_rows(self):
         A = self.matrix()
         (level,) = prepare(A).levels
-        assert (level.n, level.blocks, level.edges) == (A.shape[0], A.shape[0], A.nnz - A.shape[0])
+        assert (level.n, level.groups, level.edges) == (A.shape[0], A.shape[0], A.nnz - A.shape[0])
 
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
     @pytest.mark.parametrize("columns", [1, 3, 11])
     def test_solves(self, columns, dtype):
         A = self.matrix().astype(dtype)
-        hierarchy = Hierarchy(make_system(read_matrix(A)))
+        hierarchy = CompiledHierarchy(make_system(read_matrix(A)))
         A = A.astype(np.float64)
         b = np.random.default_rng(20).standard_normal((A.shape[0], columns))
         b[:, columns // 2] *= 1e3
@@ -177,7 +177,7 @@ class TestScatteredCouplings:
         correction = prepare(A).correct(torch.ones((A.shape[0], 2), dtype=torch.float64), torch.zeros(2))
         _, failure = correction.advance(500)
         assert failure is Status.NOT_POSITIVE_DEFINITE
-        p = correction.witness.numpy()
+        p = correction.negative_curvature.numpy()
         assert p @ (A @ p) < 0
 
     def test_the_preconditioner_is_the_diagonal(self):

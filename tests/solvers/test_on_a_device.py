@@ -13,9 +13,9 @@ from fake_device import CAN_PRETEND, DEVICE, DeviceTensor, memory_of, pretended_
 from gabp.kernels import cuda, dispatch
 from gabp.messages import FloodingSweeps, settle_precisions
 from gabp.messages.sequential import sequential_sweeps
-from gabp.solvers import device_hierarchy
 from gabp.solvers.device_factorization import factor_where_it_is
-from gabp.solvers.device_hierarchy import DeviceHierarchy
+from gabp.solvers.hierarchy import DeviceHierarchy
+from gabp.solvers.hierarchy import device as device_hierarchy
 from gabp.system import make_system, read_matrix
 from spd_matrices import grid
 

@@ -1,4 +1,4 @@
-"""One cycle through the levels of a hierarchy that lives on a device."""
+"""One cycle through the levels of a hierarchy of tensors."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +12,11 @@ from gabp.kernels.torch.multigrid_levels import Level
 
 @dataclass(frozen=True, eq=False)
 class _Vectors:
-    """What a coarse level works on, for ``k`` right-hand sides."""
+    """Work vectors of a coarse level, for ``k`` right-hand sides."""
 
     b: Tensor
     first: Tensor
-    second: Tensor | None = None  # this and the following: where two steps are taken
+    second: Tensor | None = None  # this and the following: where the level is accelerated
     image: Tensor | None = None
     scalars: Tensor | None = None
     partials: Tensor | None = None
@@ -34,8 +34,8 @@ class Cycle:
     kernels : module
         `gabp.kernels.torch.multigrid_cycle`, or its twin for the device.
     accelerated : bool
-        Two steps of conjugate gradients on each coarse model (the K-cycle of Notay 2010), always both, so that nothing
-        hangs on a number that is on the device; or none: then the cycle is linear, symmetric and positive definite.
+        Two iterations of conjugate gradients on each coarse level (the K-cycle of Notay 2010), always both, so that no
+        launch depends on a number on the device; or none: then the cycle is linear, symmetric and positive definite.
     """
 
     def __init__(self, levels: tuple[Level, ...], columns: int, kernels: Any, accelerated: bool) -> None:
