@@ -14,6 +14,7 @@ from gabp.messages.blocks import (
     leaves_first,
     settle_block_precisions,
 )
+from gabp.solvers.hierarchy.blocks import greedy_matching
 from gabp.system import make_system, read_matrix
 from gabp.system.blocks import BlockSystem, Partition, find_blocks, read_partition
 
@@ -285,6 +286,29 @@ def test_the_hierarchy_of_blocks_halves_the_steps_of_the_scalar_one(poses):
     assert np.linalg.norm(b - A @ block.x, axis=0) == pytest.approx([0, 0], abs=1e-8 * np.linalg.norm(b))
     if cpu.extension is not None:  # in tensor operations the scalar one takes minutes
         assert block.iterations <= 0.5 * gabp.solve(A, b, method="hierarchy").iterations
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_the_matching_is_greedy(ties):
+    """Against the definition, edge by edge; equal strengths may be taken in any order, but always in the same."""
+    graph = make_system(read_matrix(sp.csr_array(pose_graph(300)))).graph
+    row, column = graph.destination, graph.source.long()
+    strength = torch.rand(graph.edges, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    strength = torch.ones_like(strength) if ties else torch.maximum(strength, strength[graph.reverse])
+    first = greedy_matching(row, column, strength, graph.reverse, graph.n)
+    pairs = {(int(i), k) for k, i in enumerate(first) if int(i) != k}
+    assert len({node for pair in pairs for node in pair}) == 2 * len(pairs)
+    assert pairs <= set(zip(row.tolist(), column.tolist(), strict=True))
+    partner = {}
+    for e in torch.argsort(strength, descending=True).tolist():
+        i, k = int(row[e]), int(column[e])
+        if i not in partner and k not in partner:
+            partner[i], partner[k] = k, i
+    single = first == torch.arange(graph.n)
+    single[first[~single]] = False
+    assert not bool((single[row] & single[column]).any())
+    if not ties:
+        assert pairs == {(i, k) for i, k in partner.items() if i < k}
 
 
 def test_auto_eliminates_pose_graphs_and_iterates_where_factors_fill():

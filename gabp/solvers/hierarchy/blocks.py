@@ -9,7 +9,7 @@ import scipy.sparse.linalg
 import torch
 from torch import Tensor
 
-from gabp.kernels.torch.aggregation import dominant_matching
+from gabp.kernels.torch.aggregation import dominant_matching, edge_preference
 from gabp.krylov import ConjugateGradients
 from gabp.messages.blocks import BlockSweep
 from gabp.solvers.conjugate_gradients import PreconditionedSolve
@@ -22,6 +22,7 @@ from gabp.system.blocks import BlockSystem, Partition
 
 _COARSEST = 400  # nodes of a level that is eliminated
 _LEAST_COARSENING = 0.8  # coarse over fine nodes, above which a coarser level is not worth it
+_MATCHING_ROUNDS = 100  # far more than any but a line of steadily growing couplings takes
 _ENOUGH = 0.25  # of the residual, down to which one iteration on a coarse level suffices
 
 
@@ -176,10 +177,34 @@ def _matching(blocks: BlockSystem) -> np.ndarray:
     root = torch.linalg.cholesky(blocks.diagonal)
     scaled = torch.linalg.solve_triangular(root[destination], blocks.weight, upper=False)
     scaled = torch.linalg.solve_triangular(root[source], scaled.mT, upper=False)
-    strength = torch.linalg.matrix_norm(scaled)
-    strength = torch.maximum(strength, strength[graph.reverse])  # the same to rounding
-    first = dominant_matching(destination, source, strength, graph.n)
+    first = greedy_matching(destination, source, torch.linalg.matrix_norm(scaled), graph.reverse, graph.n)
     return torch.unique(first, return_inverse=True)[1].numpy()
+
+
+def greedy_matching(row: Tensor, column: Tensor, strength: Tensor, reverse: Tensor, n: int) -> Tensor:
+    """The strongest edge, then the strongest of those that share no node with it, and so on.
+
+    Parameters
+    ----------
+    row, column, strength : Tensor, shape (m,)
+        Both directions of every edge; its strength is that of the direction with ``row < column``.
+    reverse : Tensor, shape (m,)
+        The other direction of each edge.
+    n : int
+        Nodes.
+
+    Returns
+    -------
+    Tensor, int64, shape (n,)
+        The smaller node of each pair, or the node itself where it stays single.
+    """
+    once = (row < column).nonzero().flatten()
+    ties = edge_preference(row[once], column[once], torch.ones_like(strength[once]))
+    order = torch.from_numpy(np.lexsort((ties.numpy(), strength[once].numpy())))
+    preference = torch.empty_like(row)
+    preference[once[order]] = torch.arange(len(order))
+    preference[reverse[once]] = preference[once]
+    return dominant_matching(row, column, preference, n, _MATCHING_ROUNDS)
 
 
 def _as_rows(system: System) -> scipy.sparse.csr_array:
