@@ -96,7 +96,7 @@ def has_negative_curvature(slots: Slots, sign: float = 1.0) -> bool:
     for _ in range(_ITERATIONS):
         if iteration.converged:
             return False
-        iteration.step()
+        iteration.iterate()
         if iteration.negative_curvature is not None:
             return _curvature_nonpositive(slots, iteration.negative_curvature / root, sign)
     return False

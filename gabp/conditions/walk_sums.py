@@ -352,7 +352,7 @@ def _conjugate_gradients(slots: Slots, shift: float) -> Iterator[Vector | None]:
     x: Vector = iteration.solution[:, 0]
     smallest = np.inf
     while not iteration.converged:
-        iteration.step()
+        iteration.iterate()
         if iteration.negative_curvature is not None:
             yield iteration.negative_curvature
             return

@@ -43,7 +43,7 @@ class BiCGSTAB:
         """The current ``y``, shape (n, k)."""
         return self._y
 
-    def step(self) -> None:
+    def iterate(self) -> None:
         """One iteration: two products with ``A``."""
         active = self.active
         along = self._precondition(self._direction)

@@ -24,7 +24,7 @@ class ConjugateGradients:
     Attributes
     ----------
     solution, residual, direction : array or Tensor, shape (n, k)
-        Updated in place by the next `step`.
+        Updated in place by the next `iterate`.
     negative_curvature : array or Tensor, shape (n,), or None
         The direction ``p`` with ``pᵀAp <= 0``, as computed, that ended the iteration; of several the one of the
         smallest ``pᵀAp / pᵀp``.
@@ -54,7 +54,7 @@ class ConjugateGradients:
         """Whether every column has met its target."""
         return not bool((self.residual_norms > self._target).any())
 
-    def step(self) -> None:
+    def iterate(self) -> None:
         """One iteration, if no direction of nonpositive curvature has been met."""
         if self.negative_curvature is not None:
             return

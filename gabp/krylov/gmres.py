@@ -48,7 +48,7 @@ class GMRES:
         combined = torch.einsum("jnk,kj->nk", self._basis[:j], weight[:, :, 0])
         return self._base + self._precondition(combined)
 
-    def step(self) -> None:
+    def iterate(self) -> None:
         """One iteration: one product with ``A``."""
         if self._size == _RESTART:
             self._base = self.solution()

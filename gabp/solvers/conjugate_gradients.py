@@ -61,7 +61,7 @@ class PreconditionedSolve(SymmetricSolve):
         for done in range(iterations):
             if self._iteration.converged:
                 return done, None
-            self._iteration.step()
+            self._iteration.iterate()
             if self._iteration.negative_curvature is not None:
                 return done + 1, self.certified(self._iteration.negative_curvature) or Status.STAGNATED
         return iterations, None

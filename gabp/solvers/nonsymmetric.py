@@ -88,7 +88,7 @@ class GeneralSolve:
                 return done, None
             if self._since_halved == _STALLED:
                 return done, Status.STAGNATED
-            self._iteration.step()
+            self._iteration.iterate()
             largest = float(self._iteration.residual_norms[active].max())
             halved = largest <= 0.5 * self._halved
             self._halved, self._since_halved = (largest, 0) if halved else (self._halved, self._since_halved + 1)

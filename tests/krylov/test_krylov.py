@@ -32,7 +32,7 @@ def test_columns_stop_on_their_own(method):
     for _ in range(200):
         if not bool(iteration.active.any()):
             break
-        iteration.step()
+        iteration.iterate()
     residual = (r - A @ iteration.solution()).norm(dim=0)
     assert residual[0] == 0.0
     assert bool((residual[1:] <= 2 * target[1:]).all())
@@ -43,7 +43,7 @@ def test_bicgstab_survives_a_breakdown():
     A = torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=torch.float64)
     iteration = BiCGSTAB(lambda x: A @ x, torch.ones(2, 1, dtype=torch.float64), torch.tensor([1e-9]), lambda x: x)
     for _ in range(20):
-        iteration.step()
+        iteration.iterate()
     assert bool(torch.isfinite(iteration.solution()).all())
 
 
@@ -52,7 +52,7 @@ class TestGMRES:
         A, r = columns(30, 30, 2), columns(30, 2, 3)
         iteration = GMRES(lambda x: A @ x, r, torch.zeros(2), lambda x: 0.5 * x)
         for size in range(1, 8):
-            iteration.step()
+            iteration.iterate()
             for k in range(2):
                 powers = [r[:, k] / r[:, k].norm()]
                 for _ in range(size - 1):
@@ -69,7 +69,7 @@ class TestGMRES:
         A, r = general(60, 4), columns(60, 1, 5)
         iteration = GMRES(lambda x: A @ x, r, torch.zeros(1), lambda x: x)
         for _ in range(45):
-            iteration.step()
+            iteration.iterate()
         true = (r - A @ iteration.solution()).norm(dim=0)
         torch.testing.assert_close(iteration.residual_norms, true, rtol=1e-6, atol=1e-12 * float(r.norm()))
 
@@ -79,7 +79,7 @@ class TestGMRES:
         A, r = torch.diag(torch.tensor(eigenvalues, dtype=torch.float64)), torch.ones(4, 1, dtype=torch.float64)
         iteration = GMRES(lambda x: A @ x, r, torch.zeros(1), lambda x: x)
         for _ in range(90):
-            iteration.step()
+            iteration.iterate()
         least = torch.tensor([eigenvalues.count(0.0) ** 0.5], dtype=torch.float64)
         torch.testing.assert_close(iteration.residual_norms, least)
         torch.testing.assert_close((r - A @ iteration.solution()).norm(dim=0), least)
@@ -100,7 +100,7 @@ class TestConjugateGradients:
         iteration = self.start(A, r, 1e-9, library, preconditioned)
         iterations = 0
         while not iteration.converged:
-            iteration.step()
+            iteration.iterate()
             iterations += 1
         x = np.asarray(iteration.solution)
         np.testing.assert_array_equal(x[:, 1], 0.0)
@@ -114,7 +114,7 @@ class TestConjugateGradients:
         P = np.diag(1 / np.diag(A)) if preconditioned else np.eye(12)
         space = P @ b
         for _ in range(6):
-            iteration.step()
+            iteration.iterate()
             basis = np.linalg.qr(space)[0]
             x = basis @ np.linalg.solve(basis.T @ A @ basis, basis.T @ b)
             np.testing.assert_allclose(np.asarray(iteration.solution), x, rtol=1e-8)
@@ -124,9 +124,9 @@ class TestConjugateGradients:
         A = symmetric(np.linspace(-1, 9, 30))
         iteration = self.start(A, np.random.default_rng(3).standard_normal((30, 2)), 1e-12, library, preconditioned)
         for _ in range(60):
-            iteration.step()
+            iteration.iterate()
         p = np.asarray(iteration.negative_curvature)
         assert p @ A @ p < 0
         before = np.asarray(iteration.solution).copy()
-        iteration.step()
+        iteration.iterate()
         np.testing.assert_array_equal(np.asarray(iteration.solution), before)

@@ -268,7 +268,7 @@ def test_blocks_are_found_in_a_plain_matrix():
     assert np.bincount(find_blocks(read_matrix(np.ones((20, 20))))).max() == 8
 
 
-def test_a_pose_graph_takes_fewer_steps_in_blocks():
+def test_a_pose_graph_takes_fewer_iterations_in_blocks():
     A = pose_graph(900)
     b = np.random.default_rng(1).normal(size=A.shape[0])
     scalar = gabp.solve(A, b, blocks=1, method="krylov")
@@ -279,7 +279,7 @@ def test_a_pose_graph_takes_fewer_steps_in_blocks():
 
 
 @pytest.mark.parametrize("poses", [5000, pytest.param(20_000, marks=pytest.mark.slow)])
-def test_the_hierarchy_of_blocks_halves_the_steps_of_the_scalar_one(poses):
+def test_the_hierarchy_of_blocks_halves_the_iterations_of_the_scalar_one(poses):
     A = pose_graph(poses)
     b = np.random.default_rng(1).normal(size=(A.shape[0], 2))
     block = gabp.solve(A, b, blocks="auto", method="hierarchy")
@@ -333,7 +333,7 @@ def test_a_hierarchy_of_blocks_of_many_sizes():
 
 
 @pytest.mark.parametrize("method", ["krylov", "hierarchy"])
-def test_what_is_not_positive_definite_is_told(method):
+def test_indefinite_matrices_are_reported(method):
     A = np.kron(np.eye(3), np.array([[1.0, 2.0], [2.0, 1.0]])) + 0.1 * np.kron(np.ones((3, 3)) - np.eye(3), np.eye(2))
     solution = gabp.solve(sp.block_diag([A] * 200), np.ones(1200), blocks=2, method=method, throw=False)
     assert solution.status is gabp.Status.NOT_POSITIVE_DEFINITE

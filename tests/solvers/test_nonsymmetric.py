@@ -42,7 +42,7 @@ def swept(A):
 
 
 @pytest.mark.parametrize("n", [1, 2, 9])
-def test_the_sweep_is_what_it_says(n):
+def test_the_sweep_is_its_definition(n):
     A = dominant(n, 0, 0.5)
     sweep = DirectedSweep.of(as_system(A))
     assert sweep.apply(torch.eye(n, dtype=torch.float64)).numpy() == pytest.approx(swept(A), rel=1e-12, abs=1e-15)
@@ -96,7 +96,7 @@ def test_convection_diffusion(krylov, peclet):
     assert solution.iterations < (25 if peclet > 100 else 130)
 
 
-def test_plain_messages_do_not_solve_it():
+def test_flooding_alone_does_not_solve_it():
     A = convection_diffusion(60, 10.0)
     solution = gabp.solve(A, np.ones(3600), symmetric=False, method="flooding", maxiter=150, throw=False)
     assert solution.status is gabp.Status.MAX_ITERATIONS
@@ -110,7 +110,7 @@ def test_a_large_nonsymmetric_system_is_chosen_for_the_krylov_method():
     assert np.linalg.norm(b - A @ solution.x) <= 1e-8 * np.linalg.norm(b)
 
 
-def test_a_wind_that_turns_in_a_circle():
+def test_recirculating_convection():
     m, h = 150, 1 / 151
     x = np.arange(1, m + 1) * h
     along, across = np.meshgrid(np.pi * x, np.pi * x, indexing="ij")
@@ -133,7 +133,7 @@ def grid_of_random_numbers(m):
     return A
 
 
-def test_what_is_not_dominant_is_eliminated():
+def test_systems_without_dominance_are_eliminated():
     A = grid_of_random_numbers(145)
     b = np.ones(145**2)
     solution = gabp.solve(A, b, symmetric=False)
@@ -167,7 +167,7 @@ def test_gmres_restarts():
     assert solution.iterations > 40
 
 
-def test_what_the_method_cannot_treat():
+def test_a_zero_diagonal_and_an_unknown_krylov_method():
     A = np.array([[0.0, 1.0], [1.0, 1.0]])
     with pytest.raises(gabp.ConvergenceError) as failure:
         gabp.solve(A, np.ones(2), symmetric=False, method="krylov")

@@ -154,9 +154,9 @@ def test_no_step_of_the_hierarchy_waits(served):
     hierarchy = DeviceHierarchy(make_system(read_matrix(A, DEVICE)))
     b = torch.from_numpy(right_side(A)).to(DEVICE)
     correction = hierarchy.correct(b, torch.zeros(2, dtype=torch.float64).to(DEVICE))
-    correction.step()
+    correction.iterate()
     served.waits.clear()
-    correction.step()
+    correction.iterate()
     assert served.waits == []
     correction.advance(4)
     assert served.waits == ["_to_copy"]  # one look

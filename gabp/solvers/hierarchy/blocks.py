@@ -133,9 +133,9 @@ class BlockHierarchy(RunsOnCPU, Hierarchy):
             return self._descend(depth, r)
         iteration = ConjugateGradients(self.stored[depth].matrix.__matmul__, r, 0.0, partial(self._descend, depth))
         enough = _ENOUGH * iteration.residual_norms
-        iteration.step()
+        iteration.iterate()
         if not (iteration.residual_norms <= enough).all():
-            iteration.step()
+            iteration.iterate()
         return iteration.solution
 
 

@@ -103,7 +103,7 @@ class DeviceHierarchy(Hierarchy):
         """Launches and memory traffic of an iteration for one right-hand side."""
         counter = CycleCost()
         zero = torch.zeros((self.system.n, 1), device=self.system.device)
-        DeviceSolve(self, zero, zero[0], counter).step()
+        DeviceSolve(self, zero, zero[0], counter).iterate()
         return counter.total
 
     def correct(self, r: Tensor, target: Tensor) -> "DeviceSolve":
@@ -168,7 +168,7 @@ class DeviceSolve(SymmetricSolve):
                 break
             count = min(iterations - done, monitor.next_check(1.0))
             for _ in range(count):
-                self._iterate()
+                self._launch()
             monitor.record(count, self._check())
             done += count
         return done, self._failure
@@ -177,16 +177,16 @@ class DeviceSolve(SymmetricSolve):
         y = torch.cat([panel.y for panel in self._panels], 1)[:, : self._columns]
         return self._hierarchy.out_of_rows(y)
 
-    def step(self) -> None:
+    def iterate(self) -> None:
         """One iteration without host synchronisation: its memory and its launches are the same every time."""
         for panel in self._panels:
-            panel.step()
+            panel.iterate()
 
-    def _iterate(self) -> None:
+    def _launch(self) -> None:
         """The first iteration compiles and allocates what is missing; a device may record the second and replay it."""
         if self._replay is None:
-            self.step()
-            self._replay = record(self.step, self._hierarchy.system.device)
+            self.iterate()
+            self._replay = record(self.iterate, self._hierarchy.system.device)
         else:
             self._replay()
 
@@ -230,7 +230,7 @@ class _Panel:
         self._partials = self._r.new_empty((finest.rows.programs, SUMS, width))
         self._unit = hierarchy.units
 
-    def step(self) -> None:
+    def iterate(self) -> None:
         kernels, scalars, partials, h = self._kernels, self.scalars, self._partials, self._hierarchy
         self._cycle.apply(self._b, self._z)
         kernels.overlap(self._z, self._q, partials)

@@ -45,9 +45,9 @@ def test_a_step_moves_what_is_counted(matrix, columns, monkeypatch):
     assert len(hierarchy.levels) > 1
     r, target = torch.ones(A.shape[0], columns), torch.zeros(columns)
     counter = WithoutElimination()
-    DeviceSolve(hierarchy, r, target, counter).step()
+    DeviceSolve(hierarchy, r, target, counter).iterate()
     recorder = Recorder(monkeypatch)
-    DeviceSolve(hierarchy, r, target, cuda.load("multigrid_cycle")).step()
+    DeviceSolve(hierarchy, r, target, cuda.load("multigrid_cycle")).iterate()
     launched = [launch for launch in recorder.launches if launch.accesses]
     assert len(launched) == counter.launches
     moved = sum(_bytes(launch) for launch in launched)
