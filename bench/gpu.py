@@ -290,9 +290,9 @@ but the second-level cache holds it (beliefs of a million nodes in float64 take 
 padding. *Times* are bytes over bandwidth; launch latency is not in them. *Operations* are those of one pass through
 the inner loop of the code for sm_90, a fused multiply-add counting as two; *threads resident* is the share of an SM's
 threads that its registers allow. *Launches* and *waits* (of the host for the device) are those of a call that does 64
-sweeps, per sweep. An iteration on the *hierarchy* keeps its cycle in float32 and the rest in float64; launches are counted by
-going through its motions, times are bytes over bandwidth and 2 µs (assumed) between kernels, as all of it is one CUDA
-graph. The host waits only where it looks at the residual."""
+sweeps, per sweep. An iteration on the *hierarchy* keeps its cycle in float32 and the rest in float64; launches are
+counted by recording an iteration, times are bytes over bandwidth and 2 µs (assumed) between kernels, as all of it is
+one CUDA graph. The host waits only for residual checks."""
 
 
 if __name__ == "__main__":
