@@ -1,9 +1,9 @@
-"""Draw the messages of backpropagation on the factor graph of a small network.
+"""Draw the messages of backpropagation on the factor graph of a small neural network.
 
     python examples/backprop_messages.py [backprop_messages.png]
 
 Circles are tensors, squares are operators. Forward messages are deltas at the values of the program; backward
-messages are derivatives of log-potentials. Where two arrows meet in a circle, their sum is the gradient.
+messages are derivatives of log-potentials, whose sum at an input is the gradient.
 """
 
 import sys
@@ -16,7 +16,7 @@ import torch
 
 import gabp
 
-NAMES = ("x", "W", "b", "v")
+SYMBOLS = {"x0": "x", "x1": "W", "x2": "b", "x3": "v"}  # of the inputs
 
 
 def network(x: torch.Tensor, W: torch.Tensor, b: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -25,7 +25,7 @@ def network(x: torch.Tensor, W: torch.Tensor, b: torch.Tensor, v: torch.Tensor) 
 
 
 def layout(program) -> tuple[dict[str, tuple[float, float]], dict[str, tuple[float, float]]]:
-    """Where variables and factors stand: factors in columns by depth, inputs just before their first use."""
+    """Positions of variables and factors: factors in columns by depth, inputs just before their first use."""
     depth = dict.fromkeys(program.known, 0)
     factors, variables = {}, {}
     for factor in program.factors:
@@ -42,7 +42,7 @@ def layout(program) -> tuple[dict[str, tuple[float, float]], dict[str, tuple[flo
 
 
 def label(value: torch.Tensor) -> str:
-    """The numbers of a small tensor."""
+    """The entries of a small tensor."""
     if value.ndim == 0:
         return f"{float(value):.2f}"
     if value.ndim == 1:
@@ -51,53 +51,23 @@ def label(value: torch.Tensor) -> str:
 
 
 def draw(axes, messages: gabp.MessageTrace, direction: str) -> None:
-    """One panel: the graph, and the messages of one direction along its edges."""
-    program = messages.program
-    variables, factors = layout(program)
-    shown = {"x0": "x", "x1": "W", "x2": "b", "x3": "v"}
-    deltas = {m.variable: m.value for m in messages.forward}
-    deltas |= {program.variables[i].name: value for i, value in program.known.items()}
-    backward = {(m.factor, m.variable): m.value for m in messages.backward}
+    """One panel: the factor graph, with the messages of one direction along its edges."""
+    variables, factors = layout(messages.program)
     colour = "tab:blue" if direction == "forward" else "tab:red"
-    for factor in program.factors:
-        names = [program.variables[i].name for i in factor.parents]
-        for name in names:
-            start, end = variables[name], factors[factor.name]
-            if direction == "forward":
-                arrow(axes, start, end, colour)
-            else:
-                arrow(axes, end, start, colour)
-                note(axes, end, start, label(backward[factor.name, name]), colour)
-        for output in factor.outputs:
-            out = program.variables[output].name
-            ends = (factors[factor.name], variables[out])
-            arrow(axes, *(ends if direction == "forward" else ends[::-1]), colour)
+    draw_edges(axes, messages, direction, colour)
+    if direction == "forward":
+        values = {m.variable: m.value for m in messages.forward}
+        values |= {messages.program.variables[i].name: value for i, value in messages.program.known.items()}
+    else:
+        values = {name: messages.adjoints[name] for name in SYMBOLS}
     for name, (x, y) in variables.items():
         axes.scatter(x, y, s=700, color="white", edgecolor="black", zorder=3)
-        axes.text(x, y, shown.get(name, name), ha="center", va="center", fontsize=9, zorder=4)
-        if direction == "forward":
-            below = -1 if y <= 0 else 1
-            axes.text(
-                x,
-                y + 0.42 * below,
-                label(deltas[name]),
-                ha="center",
-                va="top" if below < 0 else "bottom",
-                fontsize=8,
-                color=colour,
-            )
-        elif name in shown:
-            below = -1 if y <= 0 else 1
-            axes.text(
-                x,
-                y + 0.42 * below,
-                label(messages.adjoints[name]),
-                ha="center",
-                va="top" if below < 0 else "bottom",
-                fontsize=8,
-                weight="bold",
-                color=colour,
-            )
+        axes.text(x, y, SYMBOLS.get(name, name), ha="center", va="center", fontsize=9, zorder=4)
+        if name in values:
+            side, align = (-1, "top") if y <= 0 else (1, "bottom")
+            weight = "normal" if direction == "forward" else "bold"
+            style = {"fontsize": 8, "weight": weight, "color": colour}
+            axes.text(x, y + 0.42 * side, label(values[name]), ha="center", va=align, **style)
     for name, (x, y) in factors.items():
         axes.scatter(x, y, s=700, marker="s", color="0.85", edgecolor="black", zorder=3)
         axes.text(x, y, name, ha="center", va="center", fontsize=8, zorder=4)
@@ -106,8 +76,26 @@ def draw(axes, messages: gabp.MessageTrace, direction: str) -> None:
     axes.axis("off")
 
 
+def draw_edges(axes, messages: gabp.MessageTrace, direction: str, colour: str) -> None:
+    """An arrow for each message; backward messages to parents with their values."""
+    program = messages.program
+    variables, factors = layout(program)
+    backward = {(m.factor, m.variable): m.value for m in messages.backward}
+    for factor in program.factors:
+        square = factors[factor.name]
+        for name in (program.variables[i].name for i in factor.parents):
+            if direction == "forward":
+                arrow(axes, variables[name], square, colour)
+            else:
+                arrow(axes, square, variables[name], colour)
+                note(axes, square, variables[name], label(backward[factor.name, name]), colour)
+        for output in factor.outputs:
+            ends = (square, variables[program.variables[output].name])
+            arrow(axes, *(ends if direction == "forward" else ends[::-1]), colour)
+
+
 def arrow(axes, start, end, colour: str) -> None:
-    """A message's way; a long slanted one is bent below what it passes."""
+    """The arrow of a message; long slanted ones are curved below the nodes between."""
     slanted = abs(end[0] - start[0]) > 2 and start[1] != end[1]
     bend = 0.25 * (1 if end[0] > start[0] else -1) if slanted else 0.0
     style = {"arrowstyle": "-|>", "color": colour, "shrinkA": 14, "shrinkB": 14, "lw": 1.2}
@@ -115,7 +103,7 @@ def arrow(axes, start, end, colour: str) -> None:
 
 
 def note(axes, start, end, text: str, colour: str) -> None:
-    """A message's value beside its arrow."""
+    """The value of a message beside its arrow."""
     x, y = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
     style = {
         "fontsize": 8,
@@ -139,7 +127,7 @@ def main() -> None:
     v = torch.tensor([1.5, -0.7], dtype=torch.float64)
     gradients, messages = gabp.backprop(network, x, W, b, v, schedule="flooding", return_messages=True)
     print(messages)
-    for name, gradient in zip(NAMES, gradients, strict=True):
+    for name, gradient in zip(SYMBOLS.values(), gradients, strict=True):
         print(f"  d/d{name}  {gradient.tolist()}")
     figure, panels = plt.subplots(2, 1, figsize=(11, 8.5), constrained_layout=True)
     for axes, direction in zip(panels, ("forward", "backward"), strict=True):

@@ -1,11 +1,11 @@
-"""Learn the smoothness and the noise of a terrain from a few of its heights, and check the error bars.
+"""Learn smoothness and noise of a terrain from a sample of its heights, and check the error bars.
 
 Prior: heights x of a map with precision ``τ (L + κ I)``, L the Laplacian of the grid. Data: one height in
 twenty, with noise of precision λ. The log marginal likelihood of the data is a difference of two normalisers,
 
     log p(y) = log Z(posterior) - log Z(prior) + ½ m log(λ / 2π) - ½ λ yᵀy ,
 
-and its gradient in (τ, κ, λ) comes from the selected inverse of the same two factors. Run it with
+and its gradient in (τ, κ, λ) comes from the selected inverses of the same two factors. Run it with
 
     python examples/terrain_hyperparameters.py [stride]
 
@@ -21,8 +21,8 @@ from matplotlib.cbook import get_sample_data
 
 import gabp
 
-GIVEN = 0.05  # share of the heights that is known
-STEPS = 25
+GIVEN = 0.05  # fraction of the heights that is observed
+ITERATIONS = 25  # of L-BFGS
 
 
 def load_heights(stride: int) -> np.ndarray:
@@ -32,7 +32,7 @@ def load_heights(stride: int) -> np.ndarray:
 
 
 class Map:
-    """A grid of heights of which some are known, standardised."""
+    """A grid of standardised heights, of which some are observed; matrices are values on one COO pattern."""
 
     def __init__(self, height: np.ndarray, seed: int = 0) -> None:
         self.n = height.size
@@ -52,28 +52,29 @@ class Map:
         self.data = torch.cat([self.mask.double(), torch.zeros(2 * len(i))])
 
     def matrix(self, values: torch.Tensor) -> torch.Tensor:
+        """The sparse matrix of ``values``, shape (n, n)."""
         return torch.sparse_coo_tensor(self.place, values, (self.n, self.n), check_invariants=False)
 
     def models(self, log_parameters: torch.Tensor) -> tuple[gabp.Gaussian, gabp.Gaussian]:
-        """The prior, and the posterior given the known heights."""
-        smoothness, decay, trust = log_parameters.exp()
+        """The prior, and the posterior given the observed heights."""
+        smoothness, decay, precision = log_parameters.exp()
         prior = smoothness * (self.laplacian + decay * self.identity)
-        pull = trust * torch.where(self.mask, self.truth, 0.0)
-        return gabp.Gaussian(self.matrix(prior)), gabp.Gaussian(self.matrix(prior + trust * self.data), pull)
+        potential = precision * torch.where(self.mask, self.truth, 0.0)
+        return gabp.Gaussian(self.matrix(prior)), gabp.Gaussian(self.matrix(prior + precision * self.data), potential)
 
     def log_evidence(self, log_parameters: torch.Tensor) -> torch.Tensor:
-        """``log p(y)``."""
+        """The log marginal likelihood ``log p(y)``."""
         prior, posterior = self.models(log_parameters)
-        trust, y = log_parameters[2].exp(), self.truth[self.mask]
-        likelihood = 0.5 * len(y) * torch.log(trust / (2 * torch.pi)) - 0.5 * trust * (y * y).sum()
+        precision, y = log_parameters[2].exp(), self.truth[self.mask]
+        likelihood = 0.5 * len(y) * torch.log(precision / (2 * torch.pi)) - 0.5 * precision * (y * y).sum()
         return posterior.log_normalizer() - prior.log_normalizer() + likelihood
 
 
 def learn(terrain: Map) -> torch.Tensor:
-    """The logarithms of (τ, κ, λ) by ascent on the log marginal likelihood."""
+    """The logarithms of (τ, κ, λ) that maximise the log marginal likelihood, by L-BFGS."""
     log_parameters = torch.tensor([0.0, -4.0, 4.0], dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS(
-        [log_parameters], max_iter=STEPS, line_search_fn="strong_wolfe", tolerance_change=1e-4
+        [log_parameters], max_iter=ITERATIONS, line_search_fn="strong_wolfe", tolerance_change=1e-4
     )
 
     def closure() -> torch.Tensor:
@@ -87,28 +88,28 @@ def learn(terrain: Map) -> torch.Tensor:
 
 
 def coverage(terrain: Map, log_parameters: torch.Tensor) -> tuple[float, float]:
-    """Root-mean-square error in metres and the share of hidden heights inside their 95 % band."""
+    """Root-mean-square error in metres, and the fraction of held-out heights inside their 95 % interval."""
     _, posterior = terrain.models(log_parameters)
     marginals = posterior.marginals("exact")
-    deviation = (marginals.variance + 1 / log_parameters[2].exp()).sqrt()  # of a height measured like the given ones
-    hidden = ~terrain.mask
-    error = (marginals.mean - terrain.truth)[hidden]
-    inside = float((error.abs() <= 1.959964 * deviation[hidden]).double().mean())
+    deviation = (marginals.variance + 1 / log_parameters[2].exp()).sqrt()  # of a height with measurement noise
+    held_out = ~terrain.mask
+    error = (marginals.mean - terrain.truth)[held_out]
+    inside = float((error.abs() <= 1.959964 * deviation[held_out]).double().mean())
     return float(error.square().mean().sqrt()) * terrain.scale, inside
 
 
 def main() -> None:
     terrain = Map(load_heights(int(sys.argv[1]) if len(sys.argv) > 1 else 2))
-    print(f"{terrain.n} heights, {int(terrain.mask.sum())} of them known")
+    print(f"{terrain.n} heights, {int(terrain.mask.sum())} of them observed")
     for name, parameters in [("before", torch.tensor([0.0, -4.0, 4.0], dtype=torch.float64)), ("learnt", None)]:
-        began = time.perf_counter()
+        start = time.perf_counter()
         parameters = learn(terrain) if parameters is None else parameters
-        smoothness, decay, trust = parameters.exp().tolist()
+        smoothness, decay, precision = parameters.exp().tolist()
         rmse, inside = coverage(terrain, parameters)
         print(
-            f"{name}: smoothness {smoothness:.3g}, decay {decay:.3g}, noise {trust**-0.5 * terrain.scale:.3g} m, "
+            f"{name}: smoothness {smoothness:.3g}, decay {decay:.3g}, noise {precision**-0.5 * terrain.scale:.3g} m, "
             f"log evidence {float(terrain.log_evidence(parameters)):.1f}; error {rmse:.1f} m, "
-            f"{100 * inside:.1f} % of the hidden heights inside their 95 % band ({time.perf_counter() - began:.1f} s)"
+            f"{100 * inside:.1f} % of held-out heights inside their 95 % interval ({time.perf_counter() - start:.1f} s)"
         )
 
 

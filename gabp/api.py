@@ -29,9 +29,9 @@ def solve(
     throw: bool = True,
     **options: Any,
 ) -> Solution:
-    """Solve the sparse system ``A x = b`` by Gaussian belief propagation.
+    """Solve the sparse linear system ``A x = b`` by Gaussian belief propagation.
 
-    Where A is symmetric positive definite, ``x`` is the mean of ``p(x) ∝ exp(-½ xᵀA x + bᵀx)``.
+    For a symmetric positive definite A, ``x`` is the mean of ``p(x) ∝ exp(-½ xᵀA x + bᵀx)``.
 
     Parameters
     ----------
@@ -39,35 +39,35 @@ def solve(
         float32 or float64; integers and booleans are read as float64. Duplicates are summed. Never modified.
     b : numpy array or torch tensor, shape (n,) or (n, k)
     x0 : numpy array or torch tensor, shape of b, optional
-        Starting point; zero by default.
+        Initial iterate; zero by default.
     method : str
-        ``"auto"`` picks from the structure of A and says why in ``Solution.method_reason``. ``"tree"`` is
-        exact on forests, ``"elimination"`` everywhere a factor fits; ``"flooding"`` and ``"sequential"`` are the
-        plain schedules, certain to converge on walk-summable matrices (Malioutov, Johnson and Willsky 2006);
-        ``"double-loop"`` and ``"hierarchy"`` converge for every positive definite A; ``"krylov"``, elimination sweeps
-        inside BiCGSTAB or GMRES, is for general matrices. With ``symmetric=False`` there are all but ``"double-loop"``
-        and ``"hierarchy"``.
+        ``"auto"`` chooses from the structure of A and explains the choice in ``Solution.method_reason``. ``"tree"`` is
+        exact on forests, ``"elimination"`` wherever a sparse factor fits. ``"flooding"`` and ``"sequential"`` are the
+        plain schedules, which converge on walk-summable matrices (Malioutov, Johnson and Willsky 2006).
+        ``"double-loop"`` and ``"hierarchy"`` converge for every positive definite A. ``"krylov"``, elimination sweeps
+        as preconditioner of BiCGSTAB or GMRES, is for general matrices. ``symmetric=False`` excludes
+        ``"double-loop"`` and ``"hierarchy"``.
     rtol, atol : float
         Converged means ``‖b - A x‖₂ <= max(rtol ‖b‖₂, atol)`` in every column, with the true residual of the
         returned x evaluated in float64. ``rtol`` is 1e-8 by default, 1e-5 where x is float32.
     maxiter : int, optional
-        Sweeps, or steps of conjugate gradients, at most (10,000 by default).
+        Largest number of sweeps or conjugate gradient iterations; 10,000 by default.
     symmetric : bool
         ``False`` for a general matrix of any pattern.
     blocks : int, "auto" or integer array of shape (n,), optional
-        Vector-valued nodes: the size of all blocks, or the block of each unknown; ``"auto"`` puts together what has
-        the same neighbours. Messages are then d × d matrices and d-vectors, which converge on more matrices. The
-        methods are all but ``"double-loop"``, and ``"krylov"`` is conjugate gradients for a symmetric A; with
-        ``symmetric=False`` they are ``"flooding"``, ``"sequential"``, ``"krylov"`` and ``"elimination"``.
+        Vector-valued nodes: the size of all blocks, or the block of each unknown; ``"auto"`` makes a block of unknowns
+        with the same neighbours. Messages are then d × d matrices and d-vectors, which converge on more matrices. All
+        methods but ``"double-loop"`` take blocks, and ``"krylov"`` is conjugate gradients for a symmetric A; with
+        ``symmetric=False``: ``"flooding"``, ``"sequential"``, ``"krylov"`` and ``"elimination"``.
     dtype : float32 or float64, optional
-        Of the messages; A's own by default, but float32 in ``"flooding"`` of a float64 system from a million
-        directed edges on: faster, and refined to the same residual. Residuals are always evaluated in float64.
+        Of the messages. A's own by default, except that ``"flooding"`` of a float64 system with a million directed
+        edges or more sends float32 messages, refined to the same residual. Residuals are always evaluated in float64.
     device : "cpu", "cuda" or a torch device of these, optional
-        Where to compute; where A is, by default. `gabp.backends` tells what is there.
+        Device of the computation; that of A by default. See `gabp.backends`.
     callback : callable, optional
-        Called with a `Progress` once per sweep or step; returning True stops the solve.
+        Called with a `Progress` once per sweep or iteration; returning True stops the solve.
     throw : bool
-        Raise `ConvergenceError` where the solve does not converge; ``False`` returns the solution as it is.
+        Raise `ConvergenceError` where the solve does not converge; ``False`` returns the best iterate with its status.
     **options
         Of the method: ``start`` ("zero" or "constant") and ``damping`` of flooding; ``krylov`` ("bicgstab" or
         "gmres") of krylov.
@@ -75,17 +75,17 @@ def solve(
     Returns
     -------
     Solution
-        ``x`` comes back in b's family, device, shape and float dtype.
+        ``x`` has the array library, device, shape and float dtype of b.
 
     Raises
     ------
     TypeError
-        An argument of the wrong kind.
+        An argument is of the wrong kind.
     InvalidSystemError
-        Bad content: not square, shapes that differ, NaN or infinite entries, asymmetry, a nonpositive
-        diagonal where the method needs it positive. The message names the place.
+        Invalid content: A is not square, shapes differ, entries are NaN or infinite, A is not symmetric, or its
+        diagonal is not positive where the method requires it. The message has the index and the value.
     RuntimeError
-        ``device`` is CUDA and cannot be used here.
+        ``device`` is CUDA and not available.
     ConvergenceError
         See ``throw``.
 
@@ -109,24 +109,24 @@ def solve(
 
 
 def check(A: Any, *, blocks: Any = None) -> ConvergenceReport:
-    """Find out whether Gaussian belief propagation converges on ``A``, with proofs where that is possible.
+    """Certify whether Gaussian belief propagation converges on ``A``.
 
     Parameters
     ----------
-    A : as in `solve`
-        Asymmetry, nonpositive diagonals and indefiniteness are reported, not raised.
-    blocks : as in `solve`, optional
-        Vector-valued nodes; the report then has their ``block_walk_radius`` too.
+    A : matrix, shape (n, n)
+        Any kind that `gabp.solve` takes. Asymmetry, nonpositive diagonals and indefiniteness are reported, not raised.
+    blocks : int, "auto" or integer array of shape (n,), optional
+        Vector-valued nodes as in `gabp.solve`; the report then also has their ``block_walk_radius``.
 
     Returns
     -------
     ConvergenceReport
-        Verdicts are YES or NO only where that is proven, rounding included; its repr is readable.
+        Verdicts are YES or NO only where proven, rounding included; else UNDECIDED.
 
     Raises
     ------
     TypeError, InvalidSystemError
-        There is no real, finite, square matrix to look at.
+        ``A`` is not a real, finite, square matrix.
 
     References
     ----------
@@ -136,7 +136,7 @@ def check(A: Any, *, blocks: Any = None) -> ConvergenceReport:
     Examples
     --------
     >>> import numpy as np, gabp
-    >>> r = 0.395  # a 4-cycle with a chord, one sign flipped: not walk-summable, and yet flooding converges
+    >>> r = 0.395  # a 4-cycle with a chord and one negative coupling: not walk-summable, but flooding converges
     >>> A = np.array([[1, r, r, r], [r, 1, r, 0], [r, r, 1, -r], [r, 0, -r, 1]])
     >>> report = gabp.check(A)
     >>> report.walk_summable, report.precision_messages, report.flooding_converges
@@ -154,7 +154,7 @@ def marginals(
     probes: int | None = None,
     seed: int | None = None,
 ) -> Marginals:
-    """Mean and variance of every variable of ``p(x) ∝ exp(-½ xᵀA x + bᵀx)``.
+    """Means and marginal variances of ``p(x) ∝ exp(-½ xᵀA x + bᵀx)``.
 
     Parameters
     ----------
@@ -162,29 +162,33 @@ def marginals(
         Symmetric positive definite; any kind that `gabp.solve` takes.
     b : numpy array or torch tensor, shape (n,)
     variance : {"bethe", "exact", "corrected"}
-        ``"bethe"``: from the messages, cheap; exact on a forest (and then labelled ``"exact"``), an approximation
-        elsewhere. ``"exact"``: ``diag(A⁻¹)`` by the selected inverse of a sparse factor. ``"corrected"``: an
-        unbiased estimate with a standard error, for matrices whose factor does not fit; from samples of the model
-        or, where it cannot be sampled, from coloured probing.
+        ``"bethe"``: from the precision messages; exact on a forest (and then labelled ``"exact"``), an
+        approximation elsewhere. ``"exact"``: ``diag(A⁻¹)`` by the selected inverse of a sparse factor.
+        ``"corrected"``: an unbiased estimate with a standard error, for matrices whose factor does not fit, from
+        samples of the model or, where it cannot be sampled, by coloured probing.
     rtol : float, optional
-        Of ``corrected``: the standard error wanted, relative to the variance, at the worst node; 0.02 by default.
+        Of ``"corrected"``: largest standard error relative to the variance; 0.02 by default. Where it takes more than
+        4096 samples or probes, these are used and a warning is logged.
     probes : int, optional
-        Of ``corrected``: the number of samples or probes to use, whatever the error.
+        Of ``"corrected"``: number of samples or probes, instead of ``rtol``.
     seed : int, optional
-        Of ``corrected``.
+        Of ``"corrected"``. Equal seeds give equal estimates.
 
     Returns
     -------
     Marginals
+        ``mean``, ``variance`` (in its squared units) and ``variance_stderr``, shape (n,) each, and ``variance_kind``.
 
     Raises
     ------
+    TypeError, InvalidSystemError
+        See `gabp.solve`; also where b has more than one column, or an option is invalid.
     NotPositiveDefiniteError (an InvalidSystemError)
-        There is no Gaussian with this precision matrix.
+        A is not positive definite.
     ArithmeticError
         ``"bethe"``: the precision messages have no valid fixed point.
     MemoryError
-        ``"exact"``: the factor would not fit; the message says how large it is.
+        ``"exact"``: the factor does not fit; the message has its size.
 
     References
     ----------
@@ -207,19 +211,35 @@ def marginals(
 
 
 def logdet(A: Any, *, kind: str = "exact") -> Any:
-    """``log det A`` of a symmetric positive definite matrix: a float, or a 0-d tensor for a torch matrix.
+    """The log-determinant ``log det A`` of a symmetric positive definite matrix.
 
     Parameters
     ----------
     A : matrix, shape (n, n)
         Any kind that `gabp.solve` takes. Where it is a tensor that requires grad, so does the result.
     kind : {"exact", "bethe"}
-        From the pivots of a sparse factor, or from the messages: exact on a forest, an approximation elsewhere.
+        ``"exact"``: from the pivots of a sparse factor. ``"bethe"``: from the precision messages,
+        ``Σ_i log J_i + Σ_edges log(P_{k\\i} / J_k)``; exact on a forest, an approximation elsewhere.
+
+    Returns
+    -------
+    float, or Tensor of shape () for a torch matrix
 
     Raises
     ------
-    NotPositiveDefiniteError, ArithmeticError, MemoryError
-        See `gabp.marginals`.
+    TypeError, InvalidSystemError
+        See `gabp.solve`; also where ``kind`` is unknown.
+    NotPositiveDefiniteError (an InvalidSystemError)
+        A is not positive definite.
+    ArithmeticError
+        ``"bethe"``: the precision messages have no valid fixed point.
+    MemoryError
+        ``"exact"``: the factor does not fit; the message has its size.
+
+    References
+    ----------
+    J. S. Yedidia, W. T. Freeman and Y. Weiss, "Constructing free-energy approximations and generalized belief
+    propagation algorithms", IEEE Transactions on Information Theory 51 (2005), for the Bethe approximation.
 
     Examples
     --------
@@ -231,10 +251,10 @@ def logdet(A: Any, *, kind: str = "exact") -> Any:
 
 
 def sample(A: Any, b: Any = None, size: int = 1, *, seed: int | None = None) -> Any:
-    """Independent samples of ``N(A⁻¹b, A⁻¹)``, shape (size, n).
+    """Independent samples of ``N(A⁻¹b, A⁻¹)``.
 
-    Through a sparse factor where it fits; else, for a walk-summable A, by solving for randomly perturbed
-    right-hand sides, which is exact in distribution too.
+    By a sparse factor where it fits; else, for a walk-summable A, by solving for randomly perturbed right-hand
+    sides, which is also exact in distribution up to the tolerance of the solver.
 
     Parameters
     ----------
@@ -243,8 +263,28 @@ def sample(A: Any, b: Any = None, size: int = 1, *, seed: int | None = None) -> 
     b : numpy array or torch tensor, shape (n,), optional
         Zero by default.
     size : int
+        Number of samples.
     seed : int, optional
-        The same seed gives the same samples.
+        Equal seeds give equal samples.
+
+    Returns
+    -------
+    array, shape (size, n)
+        In the array library, device and float dtype of ``b``; of ``A`` where ``b`` is not given. Where A or b requires
+        grad, so do the samples, pathwise (see `gabp.Gaussian`).
+
+    Raises
+    ------
+    TypeError, InvalidSystemError
+        See `gabp.solve`; also where ``size`` is not a positive integer, ``seed`` does not fit in 64 bits, or A is too
+        large for a factor and not certified walk-summable.
+    NotPositiveDefiniteError (an InvalidSystemError)
+        A is not positive definite.
+
+    References
+    ----------
+    H. Rue, "Fast sampling of Gaussian Markov random fields", J. R. Stat. Soc. B 63 (2001). G. Papandreou and
+    A. L. Yuille, "Gaussian sampling by local perturbations", NeurIPS 2010.
 
     Examples
     --------
@@ -258,13 +298,14 @@ def sample(A: Any, b: Any = None, size: int = 1, *, seed: int | None = None) -> 
 
 
 def backends() -> dict[str, str]:
-    """What can run here, and why not where it cannot.
+    """The availability of each backend on this machine.
 
     Returns
     -------
     dict of str to str
-        ``"torch"`` (plain torch, runs everywhere), ``"cpu"`` (compiled kernels) and ``"cuda"``. A sentence that
-        begins with ``"available"``, or the reason why not.
+        For ``"torch"`` (tensor operations, always available), ``"cpu"`` (compiled kernels) and ``"cuda"`` (GPUs, by
+        Triton kernels where Triton is installed): a sentence that begins with ``"available"``, or the reason why it
+        is not.
 
     Examples
     --------

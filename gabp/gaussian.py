@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from gabp.autograd import bethe_gradients, implicit
-from gabp.autograd.entries import Entries, as_tensor
-from gabp.autograd.implicit import SetUp, wants_gradient
+from gabp.autograd.implicit import InverseOperator, requires_gradient
+from gabp.autograd.nonzeros import Nonzeros, as_tensor, edge_indices
 from gabp.conditions import Verdict, certify, search_negative_curvature
 from gabp.marginals import (
     FactorSampler,
@@ -33,6 +33,7 @@ from gabp.system import (
     read_matrix,
     require_positive_diagonal,
 )
+from gabp.system.nodes import read_nodes, read_pairs
 
 _log = logging.getLogger("gabp")
 
@@ -42,30 +43,46 @@ _ROUNDING = 1e-9  # relative, of a sum over a row; generously
 
 
 class Gaussian:
-    """The model ``p(x) ∝ exp(-½ xᵀA x + bᵀx)``: precision A, mean ``A⁻¹ b``, covariance ``A⁻¹``.
+    """The model ``p(x) ∝ exp(-½ xᵀA x + bᵀx)`` with precision A, potential b, mean ``A⁻¹ b`` and covariance ``A⁻¹``.
 
-    Immutable and picklable; the set-up, the factor and the messages are made when first asked for and kept.
-    Where A's values or b are torch tensors that require grad, mean, Bethe and exact variances, covariances,
-    log-determinants, log-density, normaliser and conditioned models carry gradients, once and twice. So do
-    samples, as members of their distribution: ``dx = dμ - ½ A⁻¹ dA (x - μ)``, with which ``E f(x)`` is
-    differentiated without bias.
+    Immutable and picklable; set-up, factor and messages are computed at first use and kept. Where A's values or b
+    are torch tensors that require grad, means, Bethe and exact variances, covariances, log-determinants, densities,
+    normalisers and conditioned models are twice differentiable. So are samples, pathwise:
+    ``dx = dμ - ½ A⁻¹ dA (x - μ)``, which gives unbiased derivatives of expectations ``E f(x)``.
 
     Parameters
     ----------
     A : scipy sparse, torch sparse or dense, or 2-D numpy array, shape (n, n)
-        Symmetric positive definite.
+        Symmetric positive definite. Where x has unit u, A has unit 1/u².
     b : numpy array or torch tensor, shape (n,), optional
-        Zero by default. Results come in b's family, device and float dtype; in A's where b is not given.
+        In units of 1/u; zero by default. Results come in b's array library, device and float dtype; in A's where b is
+        not given.
+
+    Attributes
+    ----------
+    n : int
+    solver : Solver
 
     Raises
     ------
     TypeError, InvalidSystemError
-        See `gabp.solve`.
+        See `gabp.solve`; also where b has more than one column.
     NotPositiveDefiniteError (an InvalidSystemError)
-        From every method, not from the constructor: there is no Gaussian with this precision matrix.
+        By every method, not by the constructor: A is not positive definite.
     ArithmeticError
-        From variances, marginals and log-determinants of kind ``"bethe"``: the precision messages have no valid
-        fixed point, which happens on positive definite models too (`gabp.check` tells).
+        By variances, marginals and log-determinants of kind ``"bethe"``: the precision messages have no valid
+        fixed point, which is possible for positive definite A (see `gabp.check`).
+    MemoryError
+        By exact variances, covariances, log-determinants and densities: the sparse factor does not fit.
+
+    Notes
+    -----
+    Where A is too large for a factor and not certified walk-summable, and a search for negative curvature ends
+    undecided, marginals may be invalid; a warning is logged to ``logging.getLogger("gabp")``.
+
+    References
+    ----------
+    H. Rue and L. Held, "Gaussian Markov Random Fields: Theory and Applications", Chapman & Hall/CRC (2005), chapter 2.
 
     Examples
     --------
@@ -83,9 +100,8 @@ class Gaussian:
     def __init__(self, A: Any, b: Any = None) -> None:
         system = make_system(read_matrix(A))
         require_positive_diagonal(system, "marginals")
-        entries = Entries.of(A, system)
-        pattern = A if b is None else b
-        torch_family = isinstance(pattern, Tensor)
+        nonzeros = Nonzeros.of(A, system)
+        is_torch = isinstance(A if b is None else b, Tensor)
         dtype, device = system.dtype, system.device
         potential = torch.zeros(system.n, dtype=torch.float64, device=device)
         if b is not None:
@@ -93,21 +109,21 @@ class Gaussian:
             if not columns.single:
                 raise InvalidSystemError(f"b has shape {tuple(b.shape)}; a Gaussian has one potential vector (n,)")
             dtype = columns.dtype
-            device = b.device if torch_family else system.device
-            potential = b.to(system.device).double() if wants_gradient(b) else columns.values[:, 0].clone()
-        self._system, self._entries, self._potential = system, entries, potential
-        self._family = (torch_family, dtype, device)
+            device = b.device if is_torch else system.device
+            potential = b.to(system.device).double() if requires_gradient(b) else columns.values[:, 0].clone()
+        self._system, self._nonzeros, self._potential = system, nonzeros, potential
+        self._result_kind = (is_torch, dtype, device)
 
-    # What is prepared once ---------------------------------------------------------------------------------
+    # --- set-up, once per model -----------------------------------------------------------------------------
 
     @property
     def n(self) -> int:
-        """Variables."""
+        """Number of variables."""
         return self._system.n
 
     @cached_property
     def solver(self) -> Solver:
-        """The solver of ``A x = b`` that serves the means, the samples and the backward passes."""
+        """The `Solver` of ``A x = b`` behind means, samples and backward passes."""
         return Solver(as_tensor(self._system))
 
     @cached_property
@@ -116,10 +132,10 @@ class Gaussian:
 
     @cached_property
     def _definite_system(self) -> System:
-        """The system, known to be positive definite by a certificate or by its factor, whichever is cheaper.
+        """The system, proven positive definite by a certificate or by its factor, whichever is cheaper.
 
         A model that is neither certified walk-summable nor small enough for a factor is searched for negative
-        curvature (`gabp.conditions.search_negative_curvature`); where the search does not end, a warning is logged.
+        curvature (`gabp.conditions.search_negative_curvature`); an undecided search is logged as a warning.
 
         Raises
         ------
@@ -134,7 +150,7 @@ class Gaussian:
         if fits_in_memory(system.graph):
             return self._factor.system
         if not search_negative_curvature(system, hierarchy_solve):
-            _log.warning("whether A is positive definite could not be established: its marginals are taken on trust")
+            _log.warning("definiteness of A unverified; marginals may be invalid")
         return system
 
     @cached_property
@@ -143,41 +159,82 @@ class Gaussian:
         return make_sampler(self._factor if cheap else None, self.solver)
 
     @cached_property
-    def _factor_setup(self) -> SetUp:
-        return SetUp(self._system, None, self._factor)
+    def _factor_inverse(self) -> InverseOperator:
+        return InverseOperator(self._system, None, self._factor)
 
     @cached_property
-    def _solver_setup(self) -> SetUp:
-        return SetUp(self._definite_system, self.solver)
+    def _solver_inverse(self) -> InverseOperator:
+        return InverseOperator(self._definite_system, self.solver)
 
     def __getstate__(self) -> dict:
-        entries = Entries(self._entries.diagonal.detach(), self._entries.weight.detach())
         return {
             "_system": self._system,
-            "_entries": entries,
+            "_nonzeros": self._nonzeros.detach(),
             "_potential": self._potential.detach(),
-            "_family": self._family,
+            "_result_kind": self._result_kind,
         }
 
     def __repr__(self) -> str:
         return f"Gaussian: {self.n} variables, {self._system.graph.edges // 2} edges, {self._system.dtype}"
 
-    # What is asked of it -----------------------------------------------------------------------------------
+    # --- queries --------------------------------------------------------------------------------------------
 
     def mean(self, *, rtol: float | None = None) -> Any:
-        """``A⁻¹ b``, shape (n,)."""
-        return self._give(self._mean(rtol))
+        """The mean ``A⁻¹ b``, by the solver.
 
-    def variances(self, kind: VarianceKind = "bethe") -> Any:
-        """``diag(A⁻¹)`` or an approximation of it, shape (n,); `marginals` also says which.
+        Parameters
+        ----------
+        rtol : float, optional
+            Relative tolerance of the residual, as in `gabp.solve`.
+
+        Returns
+        -------
+        array, shape (n,)
 
         Raises
         ------
+        NotPositiveDefiniteError
+        ConvergenceError
+            The solver does not reach the tolerance.
+
+        Examples
+        --------
+        >>> import numpy as np, gabp
+        >>> gabp.Gaussian(np.array([[2.0, -1.0], [-1.0, 2.0]]), np.array([1.0, 1.0])).mean()
+        array([1., 1.])
+        """
+        return self._restore(self._mean(rtol))
+
+    def variances(self, kind: VarianceKind = "bethe") -> Any:
+        """Marginal variances ``diag(A⁻¹)``, in the squared units of the mean.
+
+        Parameters
+        ----------
+        kind : {"bethe", "exact", "corrected"}
+            See `gabp.marginals`. `marginals` also returns the kind and the standard errors.
+
+        Returns
+        -------
+        array, shape (n,)
+
+        Raises
+        ------
+        InvalidSystemError
+            Unknown ``kind``, or ``"corrected"`` variances of a model that requires grad.
+        NotPositiveDefiniteError
         ArithmeticError
             ``"bethe"``: the precision messages have no valid fixed point.
+        MemoryError
+            ``"exact"``: the factor does not fit.
+
+        Examples
+        --------
+        >>> import numpy as np, gabp
+        >>> gabp.Gaussian(np.array([[2.0, -1.0], [-1.0, 2.0]])).variances()
+        array([0.66666667, 0.66666667])
         """
         require_kind(kind, ("bethe", "exact", "corrected"), "variance")
-        return self._give(self._variances(kind, None, None, None)[0])
+        return self._restore(self._variances(kind, None, None, None)[0])
 
     def marginals(
         self,
@@ -187,64 +244,167 @@ class Gaussian:
         probes: int | None = None,
         seed: int | None = None,
     ) -> Marginals:
-        """Means and variances; the arguments are those of `gabp.marginals`."""
+        """Means and variances of all variables.
+
+        Parameters
+        ----------
+        variance : {"bethe", "exact", "corrected"}
+        rtol : float, optional
+        probes : int, optional
+        seed : int, optional
+            See `gabp.marginals`; the last three only concern ``"corrected"``.
+
+        Returns
+        -------
+        Marginals
+
+        Raises
+        ------
+        TypeError, InvalidSystemError, NotPositiveDefiniteError, ArithmeticError, MemoryError
+            See `gabp.marginals`.
+
+        Examples
+        --------
+        >>> import numpy as np, gabp
+        >>> model = gabp.Gaussian(np.array([[2.0, -1.0], [-1.0, 2.0]]), np.array([1.0, 1.0]))
+        >>> model.marginals("exact")
+        Marginals of 2 variables, variances exact
+          mean      1 .. 1
+          variance  0.6667 .. 0.6667
+        """
         require_kind(variance, ("bethe", "exact", "corrected"), "variance")
         _require_positive(rtol, "rtol", (int, float, np.floating))
         _require_positive(probes, "probes", (int, np.integer))
         mean = self._factored_mean() if variance == "exact" else self._mean()
         spread, kind, error = self._variances(variance, rtol, probes, seed)
-        return Marginals(self._give(mean), self._give(spread), kind, None if error is None else self._give(error))
+        return Marginals(
+            self._restore(mean), self._restore(spread), kind, None if error is None else self._restore(error)
+        )
 
     def covariances(self, pairs: Any) -> Any:
-        """Exact ``(A⁻¹)_ij`` for ``pairs`` (p, 2) of nodes, shape (p,).
+        """Exact covariances ``(A⁻¹)_ij`` of pairs of variables.
 
-        Pairs that are equal or share an edge come from the selected inverse, all of them for the price of one
-        factorisation; others take a solve for each different second node.
-        """
-        pairs = _read_nodes(pairs, "pairs", "(p, 2)").to(self._system.device)
-        if pairs.shape == (0,):
-            pairs = pairs.reshape(0, 2)
-        if pairs.ndim != 2 or pairs.shape[1] != 2:
-            raise InvalidSystemError(f"pairs must be integers of shape (p, 2), not {tuple(pairs.shape)}")
-        outside = (pairs < 0) | (pairs >= self.n)
-        if bool(outside.any()):
-            bad = int(pairs[outside][0])
-            raise InvalidSystemError(f"pairs names node {bad}, but the model has the nodes 0 to {self.n - 1}")
-        graph, (i, j) = self._system.graph, pairs.T
-        slots, place = graph.destination * self.n + graph.source.long(), i * self.n + j
-        slot = torch.searchsorted(slots, place).clamp(max=max(graph.edges - 1, 0))
-        on_edge = slots[slot] == place if graph.edges else torch.zeros_like(i, dtype=torch.bool)
-        far = (i != j) & ~on_edge
-        variance, covariance = implicit.selected_inverse(self._entries, self._factor_setup)
-        result = torch.where(i == j, variance[i], covariance[slot] if graph.edges else 0.0)
-        if bool(far.any()):
-            node, column = torch.unique(j[far], return_inverse=True)
-            unit = torch.zeros((self.n, len(node)), dtype=torch.float64, device=self._system.device)
-            unit[node, torch.arange(len(node))] = 1.0
-            columns = implicit.solve(self._entries, unit, self._factor_setup)
-            result = result.masked_scatter(far, columns[i[far], column])
-        return self._give(result)
+        Variances and covariances on A's pattern come from the selected inverse (Takahashi, Fagan and Chen 1973), all
+        for one factorisation; other pairs take a solve for each distinct second node.
 
-    def logdet(self, kind: str = "exact") -> Any:
-        """``log det A``: a float, or a 0-d tensor in the torch family.
+        Parameters
+        ----------
+        pairs : integers, shape (p, 2)
+
+        Returns
+        -------
+        array, shape (p,)
 
         Raises
         ------
+        TypeError, InvalidSystemError
+            ``pairs`` are not integers of shape (p, 2), or not nodes of the model.
+        NotPositiveDefiniteError
+        MemoryError
+            The factor does not fit.
+
+        Examples
+        --------
+        >>> import numpy as np, gabp
+        >>> gabp.Gaussian(np.array([[2.0, -1.0], [-1.0, 2.0]])).covariances([(0, 0), (0, 1)])
+        array([0.66666667, 0.33333333])
+        """
+        i, j = read_pairs(pairs, self.n).to(self._system.device).T
+        variance, covariance = implicit.selected_inverse(self._nonzeros, self._factor_inverse)
+        if self._system.graph.edges:
+            edge, adjacent = edge_indices(self._system, i, j)
+            result = torch.where(i == j, variance[i], covariance[edge])
+        else:
+            adjacent = torch.zeros_like(i, dtype=torch.bool)
+            result = torch.where(i == j, variance[i], 0.0)
+        off_pattern = (i != j) & ~adjacent
+        if bool(off_pattern.any()):
+            node, column = torch.unique(j[off_pattern], return_inverse=True)
+            unit = torch.zeros((self.n, len(node)), dtype=torch.float64, device=self._system.device)
+            unit[node, torch.arange(len(node))] = 1.0
+            columns = implicit.solve(self._nonzeros, unit, self._factor_inverse)
+            result = result.masked_scatter(off_pattern, columns[i[off_pattern], column])
+        return self._restore(result)
+
+    def logdet(self, kind: str = "exact") -> Any:
+        """The log-determinant of the precision, ``log det A``.
+
+        Parameters
+        ----------
+        kind : {"exact", "bethe"}
+            See `gabp.logdet`.
+
+        Returns
+        -------
+        float, or Tensor of shape () where results are torch tensors
+
+        Raises
+        ------
+        TypeError, InvalidSystemError
+            Unknown ``kind``.
+        NotPositiveDefiniteError
         ArithmeticError
             ``"bethe"``: the precision messages have no valid fixed point.
+        MemoryError
+            ``"exact"``: the factor does not fit.
+
+        Examples
+        --------
+        >>> import numpy as np, gabp
+        >>> round(gabp.Gaussian(np.array([[2.0, -1.0], [-1.0, 2.0]])).logdet(), 10)
+        1.0986122887
         """
         require_kind(kind, ("exact", "bethe"), "kind")
-        return self._give_number(self._log_determinant(kind))
+        return self._restore_number(self._log_determinant(kind))
 
     def log_normalizer(self) -> Any:
-        """``log ∫ exp(-½ xᵀA x + bᵀx) dx = ½ bᵀA⁻¹b - ½ log det A + ½ n log 2π``."""
+        """The log-normaliser ``log ∫ exp(-½ xᵀA x + bᵀx) dx = ½ bᵀA⁻¹b - ½ log det A + ½ n log 2π``.
+
+        Returns
+        -------
+        float, or Tensor of shape () where results are torch tensors
+
+        Raises
+        ------
+        NotPositiveDefiniteError
+        MemoryError
+            The factor does not fit.
+
+        Examples
+        --------
+        >>> import numpy as np, gabp
+        >>> round(gabp.Gaussian(2 * np.pi * np.eye(3)).log_normalizer(), 10) + 0.0
+        0.0
+        """
         energy = 0.5 * (self._potential * self._factored_mean()).sum()
-        return self._give_number(energy - 0.5 * self._log_determinant("exact") + 0.5 * self.n * math.log(2 * math.pi))
+        constant = 0.5 * self.n * math.log(2 * math.pi)
+        return self._restore_number(energy - 0.5 * self._log_determinant("exact") + constant)
 
     def log_prob(self, x: Any) -> Any:
-        """``log p(x)`` for ``x`` of shape (n,), or of each row of ``x`` of shape (s, n).
+        """The log-density ``½ log det A - ½ n log 2π - ½ (x - μ)ᵀ A (x - μ)``, in nats.
 
-        Differentiable in x too, where it is a tensor that requires grad.
+        Parameters
+        ----------
+        x : numpy array or torch tensor, shape (n,) or (s, n)
+            One point, or one per row. Differentiable in ``x`` where it requires grad.
+
+        Returns
+        -------
+        float or Tensor of shape (), or array of shape (s,)
+
+        Raises
+        ------
+        TypeError, InvalidSystemError
+            ``x`` is no array, or has another shape.
+        NotPositiveDefiniteError
+        MemoryError
+            The factor does not fit.
+
+        Examples
+        --------
+        >>> import numpy as np, gabp
+        >>> gabp.Gaussian(2 * np.pi * np.eye(2)).log_prob(np.array([[0.0, 0.0], [1.0, 0.0]])).round(4) + 0.0
+        array([ 0.    , -3.1416])
         """
         if not isinstance(x, (np.ndarray, Tensor)):
             raise TypeError(f"x must be a numpy array or a dense torch tensor, not {type(x).__name__}")
@@ -252,23 +412,48 @@ class Gaussian:
             raise InvalidSystemError(f"x has shape {tuple(x.shape)}; expected ({self.n},) or (s, {self.n})")
         single = x.ndim == 1
         points = read_columns(x if single else x.T, self.n, "x", self._system.device).values
-        if isinstance(x, Tensor) and wants_gradient(x):
+        if isinstance(x, Tensor) and requires_gradient(x):
             points = x.to(self._system.device).double().reshape(-1, self.n).T
-        away = points - self._factored_mean()[:, None]
-        graph, entries = self._system.graph, self._entries
-        square = (entries.diagonal[:, None] * away**2).sum(0) + (
-            entries.weight[:, None] * away[graph.destination] * away[graph.source.long()]
+        deviation = points - self._factored_mean()[:, None]
+        graph, nonzeros = self._system.graph, self._nonzeros
+        square = (nonzeros.diagonal[:, None] * deviation**2).sum(0) + (
+            nonzeros.weight[:, None] * deviation[graph.destination] * deviation[graph.source.long()]
         ).sum(0)
         density = 0.5 * (self._log_determinant("exact") - self.n * math.log(2 * math.pi) - square)
-        return self._give_number(density[0]) if single else self._give(density)
+        return self._restore_number(density[0]) if single else self._restore(density)
 
     def sample(self, size: int = 1, seed: int | None = None) -> Any:
-        """Independent samples, shape (size, n); the same ``seed`` gives the same ones.
+        """Independent samples of ``N(A⁻¹b, A⁻¹)``.
+
+        Parameters
+        ----------
+        size : int
+        seed : int, optional
+            Equal seeds give equal samples.
+
+        Returns
+        -------
+        array, shape (size, n)
 
         Raises
         ------
+        TypeError, InvalidSystemError
+            ``size`` is no positive integer, or ``seed`` no integer that fits in 64 bits.
         InvalidSystemError
             A is too large for a factor and not certified walk-summable.
+        NotPositiveDefiniteError
+
+        References
+        ----------
+        H. Rue, "Fast sampling of Gaussian Markov random fields", J. R. Stat. Soc. B 63 (2001). G. Papandreou and
+        A. L. Yuille, "Gaussian sampling by local perturbations", NeurIPS 2010.
+
+        Examples
+        --------
+        >>> import numpy as np, gabp
+        >>> model = gabp.Gaussian(np.array([[2.0, -1.0], [-1.0, 2.0]]))
+        >>> bool((model.sample(3, seed=1) == model.sample(3, seed=1)).all())
+        True
         """
         _require_positive(size, "size", (int, np.integer))
         if self._sampler is None:
@@ -276,117 +461,114 @@ class Gaussian:
                 "A is too large for a factor and not certified walk-summable (see gabp.check), so no exact samples "
                 "can be drawn; a machine with more memory can, and means and variances need no samples"
             )
-        draws = self._sampler.draw(int(size), make_generator(seed)).to(self._system.device)
+        samples = self._sampler.draw(int(size), make_generator(seed)).to(self._system.device)
         if self._differentiable:
-            setup = self._factor_setup if isinstance(self._sampler, FactorSampler) else self._solver_setup
-            draws = implicit.transport(self._entries, draws, setup)
-        return self._give(draws.T + self._mean())
+            inverse = self._factor_inverse if isinstance(self._sampler, FactorSampler) else self._solver_inverse
+            samples = implicit.reparametrise(self._nonzeros, samples, inverse)
+        return self._restore(samples.T + self._mean())
 
     def condition(self, indices: Any, values: Any) -> "Gaussian":
-        """The model of the other variables, in their order, once those at ``indices`` are known to be ``values``.
+        """The conditional model of the other variables R, given ``x_C = values`` at ``indices`` C.
 
         Parameters
         ----------
-        indices : integers, shape (c,), without repeats
-        values : array or list, shape (c,)
+        indices : integers, shape (c,)
+            Distinct; at least one variable must remain.
+        values : array, tensor or list, shape (c,)
+            In the units of the mean.
 
         Returns
         -------
         Gaussian
-            Of ``n - c`` variables: ``A_RR`` and ``b_R - A_RC values``, differentiable in all three.
+            Of the ``n - c`` variables R in their order: precision ``A_RR`` and potential ``b_R - A_RC values``,
+            differentiable in A, b and ``values``.
+
+        Raises
+        ------
+        TypeError, InvalidSystemError
+            ``indices`` or ``values`` are of the wrong kind, shape or content.
+        NotPositiveDefiniteError
+
+        Examples
+        --------
+        >>> import numpy as np, gabp
+        >>> model = gabp.Gaussian(np.array([[2.0, -1.0], [-1.0, 2.0]]), np.array([1.0, 1.0]))
+        >>> model.condition([0], [3.0]).mean()
+        array([2.])
         """
         system = self._definite_system
-        known = _read_nodes(indices, "indices", "(c,)").to(self._system.device).reshape(-1)
+        known = read_nodes(indices, "indices", "(c,)").to(self._system.device).reshape(-1)
         if len(known) == 0 or bool((known < 0).any()) or bool((known >= self.n).any()):
-            raise InvalidSystemError(f"indices must name some of the nodes 0 to {self.n - 1}")
+            raise InvalidSystemError(f"indices must be nodes among 0 to {self.n - 1}, at least one")
         if len(torch.unique(known)) < len(known) or len(known) == self.n:
-            raise InvalidSystemError("indices must not repeat, and must leave a variable to condition")
+            raise InvalidSystemError("indices must be distinct and fewer than the variables")
         values = np.asarray(values) if isinstance(values, (list, tuple)) else values
         value = read_columns(values, len(known), "values", system.device).values
-        if wants_gradient(values):
+        if requires_gradient(values):
             value = values.to(system.device).double().reshape(-1, 1)
         kept = torch.ones(self.n, dtype=torch.bool, device=system.device)
         kept[known] = False
         given = torch.zeros((self.n, 1), dtype=torch.float64, device=system.device).index_put((known,), value)
-        potential = (self._potential - self._entries.multiply(given, system)[:, 0])[kept]
-        conditioned = Gaussian(as_tensor(system, kept, self._entries), potential)
-        conditioned._family = self._family
+        potential = (self._potential - self._nonzeros.multiply(given, system)[:, 0])[kept]
+        conditioned = Gaussian(as_tensor(system, kept, self._nonzeros), potential)
+        conditioned._result_kind = self._result_kind
         return conditioned
 
-    # How ---------------------------------------------------------------------------------------------------
+    # --- computation ----------------------------------------------------------------------------------------
 
     @property
     def _differentiable(self) -> bool:
-        return torch.is_grad_enabled() and (self._entries.requires_grad or self._potential.requires_grad)
+        return torch.is_grad_enabled() and (self._nonzeros.requires_grad or self._potential.requires_grad)
 
     @cached_property
-    def _settled_mean(self) -> Tensor:
+    def _default_mean(self) -> Tensor:
         return self.solver.solve(self._potential.detach()).x
 
     def _mean(self, rtol: float | None = None) -> Tensor:
-        """By the solver, to its tolerance."""
+        """``A⁻¹ b`` by the solver, to its tolerance."""
         system = self._definite_system
         if rtol is None and not self._differentiable:
-            return self._settled_mean
-        setup = self._solver_setup if rtol is None else SetUp(system, self.solver, None, {"rtol": rtol})
-        return implicit.solve(self._entries, self._potential[:, None], setup)[:, 0]
+            return self._default_mean
+        inverse = self._solver_inverse if rtol is None else InverseOperator(system, self.solver, None, {"rtol": rtol})
+        return implicit.solve(self._nonzeros, self._potential[:, None], inverse)[:, 0]
 
     def _factored_mean(self) -> Tensor:
-        """By the factor, where that is made anyway."""
-        return implicit.solve(self._entries, self._potential[:, None], self._factor_setup)[:, 0]
+        """``A⁻¹ b`` by the sparse factor."""
+        return implicit.solve(self._nonzeros, self._potential[:, None], self._factor_inverse)[:, 0]
 
     def _variances(
         self, kind: VarianceKind, rtol: float | None, probes: int | None, seed: int | None
     ) -> tuple[Tensor, VarianceKind, Tensor | None]:
-        """The variances, what they are, and their standard error."""
+        """Variances, their actual kind, and their standard errors if any."""
         if kind == "corrected":
             if self._differentiable:
-                raise InvalidSystemError("corrected variances are estimates and not differentiable; ask for 'exact'")
-            _ = self._definite_system  # or it is no Gaussian
+                raise InvalidSystemError("corrected variances are estimates and not differentiable; choose 'exact'")
+            _ = self._definite_system  # raises if A is indefinite
             spread, error = corrected_variances(
                 self.solver, self._sampler, make_generator(seed), probes=probes, rtol=rtol
             )
             return spread, kind, error
         if kind == "exact" or self._system.graph.is_forest:
-            return implicit.selected_inverse(self._entries, self._factor_setup)[0], "exact", None
-        return bethe_gradients.bethe(self._entries, self._definite_system).variance, kind, None
+            return implicit.selected_inverse(self._nonzeros, self._factor_inverse)[0], "exact", None
+        return bethe_gradients.bethe_approximation(self._nonzeros, self._definite_system).variance, kind, None
 
     def _log_determinant(self, kind: str) -> Tensor:
         if kind == "exact" or self._system.graph.is_forest:
-            return implicit.log_determinant(self._entries, self._factor_setup)
-        return bethe_gradients.bethe(self._entries, self._definite_system).log_determinant
+            return implicit.log_determinant(self._nonzeros, self._factor_inverse)
+        return bethe_gradients.bethe_approximation(self._nonzeros, self._definite_system).log_determinant
 
-    def _give(self, result: Tensor) -> Any:
-        torch_family, dtype, device = self._family
+    def _restore(self, result: Tensor) -> Any:
+        is_torch, dtype, device = self._result_kind
         result = result.to(dtype)
-        return result.to(device) if torch_family else result.detach().cpu().numpy()
+        return result.to(device) if is_torch else result.detach().cpu().numpy()
 
-    def _give_number(self, result: Tensor) -> Any:
-        torch_family, dtype, device = self._family
-        return result.to(device=device, dtype=dtype) if torch_family else float(result)
-
-
-def _read_nodes(nodes: Any, name: str, shape: str) -> Tensor:
-    """Node numbers as int64, from a list, an array or a tensor."""
-    if isinstance(nodes, (list, tuple, range)):
-        try:
-            nodes = np.asarray(nodes) if len(nodes) else np.zeros(0, dtype=np.int64)
-        except ValueError:
-            raise InvalidSystemError(
-                f"{name} must be integers of shape {shape}, not rows of different lengths"
-            ) from None
-    if isinstance(nodes, np.ndarray) and nodes.dtype.kind in "iuf":
-        nodes = torch.from_numpy(nodes.astype(np.float64 if nodes.dtype.kind == "f" else np.int64))
-    if not isinstance(nodes, Tensor) or nodes.dtype == torch.bool or nodes.dtype.is_complex:
-        raise TypeError(
-            f"{name} must be integers of shape {shape}, not {getattr(nodes, 'dtype', type(nodes).__name__)}"
-        )
-    if nodes.dtype.is_floating_point:
-        raise InvalidSystemError(f"{name} must be integers of shape {shape}, not {nodes.dtype}")
-    return nodes.long()
+    def _restore_number(self, result: Tensor) -> Any:
+        is_torch, dtype, device = self._result_kind
+        return result.to(device=device, dtype=dtype) if is_torch else float(result)
 
 
 def _require_positive(value: Any, name: str, kinds: tuple[type, ...]) -> None:
+    """Raise TypeError or InvalidSystemError unless ``value`` is None or a positive number of one of ``kinds``."""
     if value is None:
         return
     if isinstance(value, bool) or not issubclass(type(value), kinds):

@@ -1,5 +1,6 @@
-"""The model object: densities, conditioning, families, pickling."""
+"""The Gaussian object: densities, conditioning, input kinds, pickling."""
 
+import inspect
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
@@ -64,19 +65,19 @@ def test_conditioning(model):
 
 
 @pytest.mark.parametrize("indices", [[], [0, 0], [-1], [CASE.n], list(range(CASE.n))])
-def test_what_cannot_be_conditioned_on(model, indices):
+def test_invalid_indices(model, indices):
     with pytest.raises(gabp.InvalidSystemError, match="indices"):
         model.condition(indices, np.ones(len(indices)))
 
 
 @pytest.mark.parametrize("pairs", [[0, 1], [[0, CASE.n]], [[-1, 0]], [[0.5, 1.0]]])
-def test_pairs_that_are_none(model, pairs):
+def test_invalid_pairs(model, pairs):
     with pytest.raises(gabp.InvalidSystemError, match="pairs"):
         model.covariances(pairs)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_results_come_in_the_callers_kind(dtype):
+def test_results_have_the_array_library_and_dtype_of_b(dtype):
     b = CASE.b.astype(dtype)
     for given, kind in [(b, np.ndarray), (torch.from_numpy(b), torch.Tensor)]:
         model = gabp.Gaussian(CASE.A, given)
@@ -91,12 +92,12 @@ def test_results_come_in_the_callers_kind(dtype):
     assert gabp.logdet(torch.eye(2)).shape == ()
 
 
-def test_float32_matrices_are_treated_in_float64():
+def test_float32_matrices_are_factored_in_float64():
     A = CASE.A.astype(np.float32)
     assert gabp.logdet(A) == pytest.approx(np.linalg.slogdet(A.toarray().astype(float))[1], rel=1e-12)
 
 
-def test_it_survives_pickling_with_its_factor_made(model):
+def test_a_pickled_copy_gives_the_same_results(model):
     before = (model.mean(), model.variances("exact"), model.logdet(), model.sample(2, seed=1))
     copy = pickle.loads(pickle.dumps(model))
     after = (copy.mean(), copy.variances("exact"), copy.logdet(), copy.sample(2, seed=1))
@@ -104,14 +105,14 @@ def test_it_survives_pickling_with_its_factor_made(model):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_threads_share_it(model):
+def test_concurrent_queries_agree(model):
     alone = gabp.Gaussian(CASE.A, CASE.b).variances("exact")
     with ThreadPoolExecutor(4) as pool:
         for variances in pool.map(lambda _: model.variances("exact"), range(8)):
             np.testing.assert_array_equal(variances, alone)
 
 
-def test_the_number_of_threads_changes_no_bit():
+def test_results_are_bitwise_identical_for_any_number_of_threads():
     A = cases.laplacian(10_000, cases.grid_edges(100, 100), 0.01)
     one = gabp.Gaussian(A)
     single = (one.variances("exact"), one.logdet(), one.sample(9, seed=0))
@@ -125,7 +126,7 @@ def test_the_number_of_threads_changes_no_bit():
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_the_callers_numbers_may_change_afterwards():
+def test_later_changes_of_the_arguments_have_no_effect():
     A, b = CASE.A.copy(), CASE.b.copy()
     model = gabp.Gaussian(A, b)
     A.data[:] = np.nan
@@ -134,7 +135,7 @@ def test_the_callers_numbers_may_change_afterwards():
     np.testing.assert_allclose(model.mean(), INVERSE @ CASE.b, rtol=1e-7, atol=1e-9)
 
 
-def test_what_is_no_model():
+def test_invalid_models():
     with pytest.raises(gabp.InvalidSystemError, match="one potential vector"):
         gabp.Gaussian(np.eye(3), np.ones((3, 2)))
     with pytest.raises(gabp.InvalidSystemError, match="positive diagonal"):
@@ -147,16 +148,16 @@ def test_what_is_no_model():
         gabp.logdet(np.eye(3), kind=3)
 
 
-def test_it_shows_what_it_is(model):
+def test_the_repr_has_size_and_kind(model):
     assert repr(model).startswith(f"Gaussian: {CASE.n} variables")
     assert "variances corrected" in repr(model.marginals("corrected", probes=4, seed=0))
 
 
-def test_an_indefinite_matrix_is_no_model_for_any_question():
-    """Its messages settle at positive precisions, and yet its least eigenvalue is -0.02."""
+def test_every_query_refuses_an_indefinite_matrix():
+    """Its precision messages converge to positive values, but its least eigenvalue is -0.02."""
     A = np.eye(4) - 0.34 * (np.ones((4, 4)) - np.eye(4))
     model = gabp.Gaussian(A, np.ones(4))
-    questions = [
+    queries = [
         lambda: gabp.marginals(A, np.ones(4)),
         lambda: gabp.logdet(A, kind="bethe"),
         model.mean,
@@ -165,9 +166,9 @@ def test_an_indefinite_matrix_is_no_model_for_any_question():
         lambda: model.covariances([[0, 1]]),
         lambda: model.condition([0], [1.0]),
     ]
-    for question in questions:
+    for query in queries:
         with pytest.raises(gabp.NotPositiveDefiniteError):
-            question()
+            query()
 
 
 def test_a_dominant_model_is_not_factored():
@@ -186,7 +187,7 @@ def test_bethe_quantities_in_extreme_units(unit):
     assert gabp.logdet(A * unit, kind="bethe") == pytest.approx(expected, rel=1e-14)
 
 
-def test_an_unknown_kind_is_bad_content(model):
+def test_an_unknown_kind_is_refused(model):
     for ask in (model.variances, model.marginals, model.logdet):
         with pytest.raises(gabp.InvalidSystemError, match="zz"):
             ask("zz")
@@ -213,7 +214,7 @@ def test_arguments_of_the_wrong_kind(model):
             ask()
 
 
-def test_points_of_the_wrong_shape_are_shown_as_they_came(model):
+def test_points_of_the_wrong_shape_are_reported_with_their_shape(model):
     with pytest.raises(gabp.InvalidSystemError, match=rf"\({CASE.n}, 2\)"):
         model.log_prob(np.ones((CASE.n, 2)))
 
@@ -221,3 +222,16 @@ def test_points_of_the_wrong_shape_are_shown_as_they_came(model):
 def test_a_ragged_list_of_pairs(model):
     with pytest.raises(gabp.InvalidSystemError, match="pairs"):
         model.covariances([[0, 1], [2]])
+
+
+METHODS = [name for name, _ in inspect.getmembers(gabp.Gaussian, inspect.isfunction) if not name.startswith("_")]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_is_documented(name):
+    method = getattr(gabp.Gaussian, name)
+    documentation = inspect.getdoc(method)
+    for section in ("Returns", "Raises", "Examples"):
+        assert f"{section}\n{'-' * len(section)}" in documentation
+    for parameter in inspect.signature(method).parameters:
+        assert parameter == "self" or f"\n{parameter} : " in documentation

@@ -1,4 +1,4 @@
-"""Figures from the literature, reproduced through the public face."""
+"""Published results, reproduced through the public functions."""
 
 import numpy as np
 import pytest
@@ -18,11 +18,11 @@ def test_sweeps_of_the_three_by_three_example(method, sweeps):
     assert oracles.sweeps_until_settled(schedule(THREE, b), 1e-6) == sweeps
     means = [b / np.diag(THREE)]
 
-    def settled(progress):
+    def converged(progress):
         means.append(progress.x)
         return np.linalg.norm(means[-1] - means[-2]) < 1e-6 * np.linalg.norm(means[-1])
 
-    solution = gabp.solve(THREE, b, method=method, rtol=1e-14, callback=settled)
+    solution = gabp.solve(THREE, b, method=method, rtol=1e-14, callback=converged)
     assert solution.status is gabp.Status.STOPPED_BY_CALLBACK
     assert solution.iterations == sweeps
     np.testing.assert_allclose(solution.x, [0, 3.5, 3.5], atol=1e-5)
@@ -35,8 +35,8 @@ def test_an_indefinite_tree():
 
 
 @pytest.mark.parametrize("method", ["flooding", "sequential"])
-def test_one_cycle_and_positive_definite_is_no_promise(method):
-    """Eigenvalues 0.3, 0.3, 2.4, one cycle; the computation tree is indefinite all the same."""
+def test_a_positive_definite_single_cycle_may_have_no_valid_precisions(method):
+    """Eigenvalues 0.3, 0.3, 2.4, one cycle; but an indefinite computation tree."""
     A = np.full((3, 3), 0.7) + 0.3 * np.eye(3)
     np.testing.assert_allclose(np.linalg.eigvalsh(A), [0.3, 0.3, 2.4])
     assert oracles.first_invalid_sweep(oracles.flooding(A, np.ones(3)), 3) is not None
@@ -73,7 +73,7 @@ def test_the_cycle_with_a_chord_is_solved_up_to_its_threshold(method, r):
 
 
 def test_beyond_walk_summability_one_schedule_may_diverge_where_another_converges():
-    """ρ(M) < 1 is flooding's own condition; only ρ(|M|) < 1 speaks for every schedule."""
+    """ρ(M) < 1 is the condition of flooding, ρ(|M|) < 1 that of every schedule."""
     A, b = cases.cycle_with_chord(0.398), np.array([1.0, 2.0, -1.0, 0.5])
     M = oracles.mean_operator(A.toarray())
     assert oracles.spectral_radius(M) < 1 < oracles.spectral_radius(np.abs(M))
@@ -102,7 +102,7 @@ def test_other_methods_solve_the_cycle_with_a_chord_as_long_as_it_is_definite(r,
 
 
 def test_a_star_divides_by_zero_from_the_constant_start():
-    """Three edges at 0.5: the centre's cavity is 1 - 2·0.5 = 0 in the first sweep, and it recovers or says so."""
+    """Three edges at 0.5: in the first sweep the centre's cavity is 1 - 2·0.5 = 0; it recovers or reports failure."""
     star = cases.from_edges(4, [(0, i, 0.5) for i in (1, 2, 3)], 1.0)
     b = np.array([1.0, -2.0, 0.5, 3.0])
     assert next(iter(oracles.flooding(star.toarray(), b, start="constant"))).belief_precision[0] == -0.5
@@ -126,7 +126,7 @@ def test_sparse_data_on_a_grid(method):
     np.testing.assert_allclose(solution.x, oracles.solve(A.toarray(), b), atol=1e-8)
 
 
-def test_a_radial_feeder_keeps_its_digits():
+def test_the_tree_passes_lose_no_accuracy_on_a_radial_feeder():
     """Where ρ(|R|) is 1 - 5e-6, subtracting messages loses six digits; the tree passes do not subtract."""
     n = 1200
     feeder = cases.laplacian(n, [(i, i + 1, 1.0) for i in range(n - 1)])

@@ -1,15 +1,16 @@
-"""Derivatives by the implicit function theorem: each backward pass is the same kind of solve again.
+"""Derivatives by the implicit function theorem: each backward pass is a linear solve with the same matrix.
 
-Every function takes the entries of A as tensors, ``diagonal`` (n,) and ``weight`` (m,) in the slots of a
-graph, treats them as independent, and is differentiable twice: a backward pass calls the same functions and
-saves only inputs and outputs. With ``Z = A⁻¹``:
+Every function takes the nonzeros of A as tensors, ``diagonal`` (n,) and ``weight`` (m,) in the order of a graph's
+directed edges, treats them as independent, and is twice differentiable: a backward pass calls the same
+functions and saves only inputs and outputs. With ``Z = A⁻¹``:
 
     x = Z b                 dx = Z (db - dA x)
     log det A               d = tr(Z dA)
     Z on A's pattern        dZ = -Z dA Z
-    x ~ N(0, Z)             dx = -½ Z dA x, which moves the distribution as dZ says
+    x ~ N(0, Z)             dx = -½ Z dA x, whose second moment changes by dZ
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -18,20 +19,30 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from gabp.autograd.entries import Entries, as_tensor
-from gabp.autograd.pairs import PairGraph
+from gabp.autograd.inverse_derivative import CoupledCopies
+from gabp.autograd.nonzeros import Nonzeros, as_tensor
 from gabp.kernels import reference
 from gabp.messages import SparseFactor
 from gabp.solvers import Solution, Solver
 from gabp.system import System
 
-_CHUNK = 64  # columns of the inverse held at a time
-_LOOSEST = 1e-3  # relative tolerance of a backward solve, however loose the forward one was
+_COLUMNS = 64  # of the inverse, computed together
+_LARGEST_RTOL = 1e-3  # of a backward solve, whatever the tolerance of the forward one
 
 
 @dataclass(frozen=True, eq=False)
-class SetUp:
-    """Everything that was prepared for the values of A at which derivatives are taken."""
+class InverseOperator:
+    """``A⁻¹`` as an operator, by a solver or by a sparse factor, at the values at which derivatives are taken.
+
+    Attributes
+    ----------
+    system : System
+    solver : Solver or None
+    factor : SparseFactor or None
+        Used where there is no solver.
+    settings : dict
+        Keyword arguments of ``solver.solve``.
+    """
 
     system: System
     solver: Solver | None = None
@@ -39,17 +50,17 @@ class SetUp:
     settings: dict[str, Any] = field(default_factory=dict)
 
     def solve(self, b: Tensor, transposed: bool) -> Tensor:
-        """``A⁻¹ b``, or ``A⁻ᵀ b``, for (n, k)."""
+        """``A⁻¹ b`` or ``A⁻ᵀ b`` for ``b`` of shape (n, k)."""
         if self.solver is None:
             assert self.factor is not None
             x = self.factor.solve(b)
-            return x + self.factor.solve(self.system.residual(x, b))  # refined once, for the last digits
+            return x + self.factor.solve(self.system.residual(x, b))  # one step of iterative refinement
         solver = self._transposed_solver if transposed and not self.system.symmetric else self.solver
         return solver.solve(b.detach().double(), **self.settings).x
 
     @cached_property
-    def pairs(self) -> PairGraph:
-        return PairGraph.of(self.system.graph)
+    def copies(self) -> CoupledCopies:
+        return CoupledCopies.of(self.system.graph)
 
     @cached_property
     def _transposed_solver(self) -> Solver:
@@ -68,26 +79,31 @@ def solve_differentiably(
     atol: float = 0.0,
     maxiter: int | None = None,
 ) -> Solution:
-    """``solution`` with an ``x`` that carries gradients to the values of ``A`` and to ``b``, once and twice.
+    """Attach ``solution.x`` to the autograd graphs of ``A``'s values and of ``b``, twice differentiable.
 
     Parameters
     ----------
     A, b
-        As they were given to the solver. ``b`` is a torch tensor.
+        The arguments of the forward solve. ``b`` is a torch tensor.
     solver : Solver
-        Set up for ``A``; it serves the backward passes too.
+        Set up for ``A``; it also serves the backward passes.
     solution : Solution
-        Of ``solver.solve(b)``.
+        The result of ``solver.solve(b)``.
     rtol, atol, maxiter
-        Of that solve. The backward solves have right-hand sides of other units, so they meet the relative
-        tolerance that the forward one was held to.
+        Of the forward solve. Right-hand sides of backward solves have other units than ``b``, so that they are
+        solved to the relative tolerance that these amount to.
+
+    Returns
+    -------
+    Solution
     """
     system = solver.system
-    entries = Entries.of(A, system)
+    nonzeros = Nonzeros.of(A, system)
     columns = b.to(system.device).double().reshape(system.n, -1)
     settings = {"rtol": _relative_tolerance(rtol, atol, columns, solution), "maxiter": maxiter}
-    given = solution.x.detach().to(system.device).double().reshape(system.n, -1)
-    x = _Solve.apply(entries.diagonal, entries.weight, columns, SetUp(system, solver, None, settings), False, given)
+    inverse = InverseOperator(system, solver, None, settings)
+    computed = solution.x.detach().to(system.device).double().reshape(system.n, -1)
+    x = _Solve.apply(nonzeros.diagonal, nonzeros.weight, columns, inverse, False, computed)
     return replace(solution, x=x.reshape(b.shape).to(device=b.device, dtype=solution.x.dtype))
 
 
@@ -96,137 +112,143 @@ def _relative_tolerance(rtol: float | None, atol: float, columns: Tensor, soluti
         rtol = 1e-5 if solution.x.dtype == torch.float32 else 1e-8
     size = columns.detach().norm(dim=0)
     smallest = float(size[size > 0].min()) if bool((size > 0).any()) else 1.0
-    return max(rtol, min(atol / smallest, _LOOSEST))
+    return max(rtol, min(atol / smallest, _LARGEST_RTOL))
 
 
-def wants_gradient(*tensors: Any) -> bool:
-    """Whether any of them is a tensor that requires grad, where gradients are recorded."""
+def requires_gradient(*tensors: Any) -> bool:
+    """Whether gradients are recorded and any argument is a tensor that requires grad."""
     return torch.is_grad_enabled() and any(isinstance(t, Tensor) and t.requires_grad for t in tensors)
 
 
-def solve(entries: Entries, b: Tensor, setup: SetUp) -> Tensor:
+def solve(nonzeros: Nonzeros, b: Tensor, inverse: InverseOperator) -> Tensor:
     """``A⁻¹ b`` for ``b`` of shape (n, k)."""
-    return _Solve.apply(entries.diagonal, entries.weight, b, setup, False, None)
+    return _Solve.apply(nonzeros.diagonal, nonzeros.weight, b, inverse, False, None)
 
 
-def log_determinant(entries: Entries, setup: SetUp) -> Tensor:
+def log_determinant(nonzeros: Nonzeros, inverse: InverseOperator) -> Tensor:
     """``log det A``, shape ()."""
-    return _LogDeterminant.apply(entries.diagonal, entries.weight, setup)
+    return _LogDeterminant.apply(nonzeros.diagonal, nonzeros.weight, inverse)
 
 
-def selected_inverse(entries: Entries, setup: SetUp) -> tuple[Tensor, Tensor]:
-    """``diag(A⁻¹)`` and ``A⁻¹`` in A's slots."""
-    return _SelectedInverse.apply(entries.diagonal, entries.weight, setup)
+def selected_inverse(nonzeros: Nonzeros, inverse: InverseOperator) -> tuple[Tensor, Tensor]:
+    """``diag(A⁻¹)``, shape (n,), and ``A⁻¹`` on the directed edges, shape (m,)."""
+    return _SelectedInverse.apply(nonzeros.diagonal, nonzeros.weight, inverse)
 
 
-def transport(entries: Entries, samples: Tensor, setup: SetUp) -> Tensor:
-    """``samples`` (n, k) of N(0, A⁻¹), carrying the gradient of their distribution."""
-    return _Transport.apply(entries.diagonal, entries.weight, samples, setup)
+def reparametrise(nonzeros: Nonzeros, samples: Tensor, inverse: InverseOperator) -> Tensor:
+    """``samples`` (n, k) of N(0, A⁻¹) with the pathwise gradient of their distribution."""
+    return _Reparametrised.apply(nonzeros.diagonal, nonzeros.weight, samples, inverse)
 
 
 class _Solve(Function):
     @staticmethod
     def forward(
-        ctx: Any, diagonal: Tensor, weight: Tensor, b: Tensor, setup: SetUp, transposed: bool, given: Tensor | None
+        ctx: Any,
+        diagonal: Tensor,
+        weight: Tensor,
+        b: Tensor,
+        inverse: InverseOperator,
+        transposed: bool,
+        computed: Tensor | None,
     ) -> Tensor:
-        x = setup.solve(b, transposed) if given is None else given.clone()
+        x = inverse.solve(b, transposed) if computed is None else computed.clone()
         ctx.save_for_backward(diagonal, weight, x)
-        ctx.setup, ctx.transposed = setup, transposed
+        ctx.inverse, ctx.transposed = inverse, transposed
         return x
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple:
         diagonal, weight, x = ctx.saved_tensors
-        graph = ctx.setup.system.graph
-        adjoint = _Solve.apply(diagonal, weight, gradient, ctx.setup, not ctx.transposed, None)
+        graph = ctx.inverse.system.graph
+        adjoint = _Solve.apply(diagonal, weight, gradient, ctx.inverse, not ctx.transposed, None)
         source, destination = graph.source.long(), graph.destination
         row, column = (source, destination) if ctx.transposed else (destination, source)
-        along = -(adjoint[row] * x[column]).sum(1)
-        return -(adjoint * x).sum(1), along, adjoint, None, None, None
+        weight_gradient = -(adjoint[row] * x[column]).sum(1)
+        return -(adjoint * x).sum(1), weight_gradient, adjoint, None, None, None
 
 
 class _LogDeterminant(Function):
     @staticmethod
-    def forward(ctx: Any, diagonal: Tensor, weight: Tensor, setup: SetUp) -> Tensor:
+    def forward(ctx: Any, diagonal: Tensor, weight: Tensor, inverse: InverseOperator) -> Tensor:
         ctx.save_for_backward(diagonal, weight)
-        ctx.setup = setup
-        return diagonal.new_tensor(setup.factor.log_determinant)  # type: ignore[union-attr]
+        ctx.inverse = inverse
+        return diagonal.new_tensor(inverse.factor.log_determinant)  # type: ignore[union-attr]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple:
-        variance, covariance = _SelectedInverse.apply(*ctx.saved_tensors, ctx.setup)
+        variance, covariance = _SelectedInverse.apply(*ctx.saved_tensors, ctx.inverse)
         return gradient * variance, gradient * covariance, None
 
 
 class _SelectedInverse(Function):
     @staticmethod
-    def forward(ctx: Any, diagonal: Tensor, weight: Tensor, setup: SetUp) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, diagonal: Tensor, weight: Tensor, inverse: InverseOperator) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(diagonal, weight)
-        ctx.setup = setup
-        variance, covariance = setup.factor.selected_inverse  # type: ignore[union-attr]
+        ctx.inverse = inverse
+        variance, covariance = inverse.factor.selected_inverse  # type: ignore[union-attr]
         return variance.clone(), covariance.clone()
 
     @staticmethod
-    def backward(ctx: Any, on_diagonal: Tensor, on_weight: Tensor) -> tuple:
-        return *_Sandwich.apply(*ctx.saved_tensors, on_diagonal, on_weight, ctx.setup), None
+    def backward(ctx: Any, g_diagonal: Tensor, g_weight: Tensor) -> tuple:
+        return *_InverseDerivative.apply(*ctx.saved_tensors, g_diagonal, g_weight, ctx.inverse), None
 
 
-class _Sandwich(Function):
+class _InverseDerivative(Function):
     """``-Z G Z`` on A's pattern, for G on A's pattern: the derivative of the selected inverse along G."""
 
     @staticmethod
     def forward(
-        ctx: Any, diagonal: Tensor, weight: Tensor, g_diagonal: Tensor, g_weight: Tensor, setup: SetUp
+        ctx: Any, diagonal: Tensor, weight: Tensor, g_diagonal: Tensor, g_weight: Tensor, inverse: InverseOperator
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(diagonal, weight, g_diagonal, g_weight)
-        ctx.setup = setup
-        return setup.pairs.sandwich(setup.system, g_diagonal, g_weight)
+        ctx.inverse = inverse
+        return inverse.copies.inverse_derivative(inverse.system, g_diagonal, g_weight)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, h_diagonal: Tensor, h_weight: Tensor) -> tuple:
         """Takes n solves."""
         _, _, g_diagonal, g_weight = ctx.saved_tensors
-        system = ctx.setup.system
-        Z = ctx.setup.factor.solve
+        system = ctx.inverse.system
+        Z = ctx.inverse.factor.solve
         G = _operator(system, g_diagonal, g_weight[system.graph.reverse])  # transposed
         H = _operator(system, h_diagonal, h_weight)
 
-        def both_ways(unit: Tensor) -> Tensor:
+        def second_derivative(unit: Tensor) -> Tensor:
             column = Z(unit)
             return Z(H(Z(G(column)))) + Z(G(Z(H(column))))
 
-        along_a = _on_pattern(system, both_ways)
-        along_g = ctx.setup.pairs.sandwich(system, h_diagonal, h_weight)
-        return *along_a, *along_g, None
+        gradient_in_a = _on_pattern(system, second_derivative)
+        gradient_in_g = ctx.inverse.copies.inverse_derivative(system, h_diagonal, h_weight)
+        return *gradient_in_a, *gradient_in_g, None
 
 
-class _Transport(Function):
-    """Samples of N(0, A⁻¹) moved along with A: ``dx = -½ A⁻¹ dA x`` gives ``d E[x xᵀ] = -A⁻¹ dA A⁻¹``."""
+class _Reparametrised(Function):
+    """Pathwise derivative of samples of N(0, A⁻¹): ``dx = -½ A⁻¹ dA x`` gives ``d E[x xᵀ] = -A⁻¹ dA A⁻¹``."""
 
     @staticmethod
-    def forward(ctx: Any, diagonal: Tensor, weight: Tensor, samples: Tensor, setup: SetUp) -> Tensor:
+    def forward(ctx: Any, diagonal: Tensor, weight: Tensor, samples: Tensor, inverse: InverseOperator) -> Tensor:
         x = samples.clone()
         ctx.save_for_backward(diagonal, weight, x)
-        ctx.setup = setup
+        ctx.inverse = inverse
         return x
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple:
         diagonal, weight, x = ctx.saved_tensors
-        graph = ctx.setup.system.graph
-        adjoint = _Solve.apply(diagonal, weight, gradient, ctx.setup, False, None)
-        along = (adjoint[graph.destination] * x[graph.source.long()]).sum(1)
-        return -0.5 * (adjoint * x).sum(1), -0.5 * along, None, None
+        graph = ctx.inverse.system.graph
+        adjoint = _Solve.apply(diagonal, weight, gradient, ctx.inverse, False, None)
+        product = (adjoint[graph.destination] * x[graph.source.long()]).sum(1)
+        return -0.5 * (adjoint * x).sum(1), -0.5 * product, None, None
 
 
-def _operator(system: System, diagonal: Tensor, weight: Tensor) -> Any:
+def _operator(system: System, diagonal: Tensor, weight: Tensor) -> Callable[[Tensor], Tensor]:
     source, destination = system.graph.source.long(), system.graph.destination
     return lambda x: reference.multiply(diagonal, weight, source, destination, x)
 
 
-def _on_pattern(system: System, operator: Any) -> tuple[Tensor, Tensor]:
-    """The entries on A's pattern of a matrix known by its product with unit vectors."""
+def _on_pattern(system: System, operator: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Diagonal (n,) and off-diagonal part (m,) on A's pattern of a matrix given as an ``operator`` on (n, k)."""
     graph, n = system.graph, system.n
     source, destination = graph.source.long(), graph.destination
     diagonal = torch.empty(n, dtype=torch.float64, device=system.device)
@@ -234,12 +256,12 @@ def _on_pattern(system: System, operator: Any) -> tuple[Tensor, Tensor]:
     by_source = torch.argsort(source, stable=True)
     bounds = torch.zeros_like(graph.start)
     torch.cumsum(torch.bincount(source, minlength=n), 0, out=bounds[1:])
-    for first in range(0, n, _CHUNK):
-        node = torch.arange(first, min(first + _CHUNK, n), device=system.device)
+    for first in range(0, n, _COLUMNS):
+        node = torch.arange(first, min(first + _COLUMNS, n), device=system.device)
         unit = torch.zeros((n, len(node)), dtype=torch.float64, device=system.device)
         unit[node, node - first] = 1.0
         columns = operator(unit)
         diagonal[node] = columns[node, node - first]
-        slot = by_source[int(bounds[first]) : int(bounds[int(node[-1]) + 1])]
-        weight[slot] = columns[destination[slot], source[slot] - first]
+        edge = by_source[int(bounds[first]) : int(bounds[int(node[-1]) + 1])]
+        weight[edge] = columns[destination[edge], source[edge] - first]
     return diagonal, weight

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gabp import solvers
-from gabp.autograd.implicit import solve_differentiably, wants_gradient
+from gabp.autograd.implicit import requires_gradient, solve_differentiably
 from gabp.solvers import Progress, Solution
 
 
@@ -42,14 +42,14 @@ class Solver(solvers.Solver):
         Where b is a torch tensor and b or A's values require grad, so does ``x``.
         """
         solution = super().solve(b, x0, rtol=rtol, atol=atol, maxiter=maxiter, callback=callback, throw=throw)
-        if isinstance(b, Tensor) and wants_gradient(self._attached, b):
+        if isinstance(b, Tensor) and requires_gradient(self._attached, b):
             return solve_differentiably(self._attached, b, self, solution, rtol=rtol, atol=atol, maxiter=maxiter)
         return solution
 
 
 def _with_values(A: Any, values: Any) -> Any:
     """The matrix that stores ``values`` on A's pattern, as far as gradients need it."""
-    if getattr(values, "ndim", 1) == 2 or not wants_gradient(values):
+    if getattr(values, "ndim", 1) == 2 or not requires_gradient(values):
         return values
     if A.layout == torch.sparse_coo:
         return torch.sparse_coo_tensor(A._indices(), values, A.shape, check_invariants=False)

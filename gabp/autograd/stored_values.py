@@ -1,9 +1,8 @@
 """The stored values of a torch sparse tensor, twice differentiable.
 
-Torch's own path from a sparse tensor to its values ends after one derivative: the backward passes of its
-accessors and constructors detach. Here the accessor is a function whose backward builds the sparse gradient
-from attached values, and the constructor's node, if the caller made the tensor from values of his own, is given
-a hook that hands those values on attached. Neither changes a number.
+Torch differentiates through a sparse tensor's values only once: the backward passes of its accessors and constructors
+detach. Here the accessor is a function whose backward builds the sparse gradient from attached values, and the node of
+the caller's constructor, if there is one, gets a hook that returns these values attached. No value changes.
 """
 
 from typing import Any
@@ -45,7 +44,7 @@ class _StoredValues(Function):
 
 
 def _values_of_gradient(indices: tuple[Tensor, ...]) -> Any:
-    """A hook for a constructor's node: what it passes to the values, but attached to the gradient it got."""
+    """A hook for a constructor's node: the gradient in the values, attached to the gradient in the tensor."""
 
     def attach(to_inputs: tuple[Tensor | None, ...], from_outputs: tuple[Tensor | None, ...]) -> Any:
         gradient = from_outputs[0]

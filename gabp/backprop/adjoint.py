@@ -1,4 +1,4 @@
-"""The gradient of a program as one sparse linear system, ``(I - Jᵀ) λ = g``."""
+"""The adjoints of a program as the solution of one sparse linear system, ``(I - Jᵀ) λ = g``."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from gabp.backprop.factors import LocalFactor
+from gabp.backprop.local_factors import LocalFactor
 from gabp.backprop.program import Program
 from gabp.backprop.tracing import trace
 from gabp.system import InvalidSystemError
@@ -16,18 +16,18 @@ from gabp.system import InvalidSystemError
 
 @dataclass(frozen=True, eq=False)
 class AdjointSystem:
-    """``matrix @ λ = boundary`` for the adjoints of all tensor elements of a program.
+    """The linear system ``matrix @ λ = boundary`` for the adjoints of all tensor elements of a program.
 
     Attributes
     ----------
     matrix : scipy.sparse.csr_array, shape (n, n)
         ``I - Jᵀ`` with ``J[v, u] = ∂v/∂u`` for the elements of a factor's outputs and parents. Without an
-        equilibrium it is a permuted triangle, where ``A_ij A_ji = 0`` makes every precision message vanish
-        and flooding exact in as many sweeps as the program is deep.
+        equilibrium it is a permuted triangular matrix: ``A_ij A_ji = 0``, so that all precision messages vanish
+        and flooding is exact after as many sweeps as the program is deep.
     boundary : ndarray, shape (n,)
         1 at the output, else 0.
     inputs : tuple of (slice, torch.Size)
-        Where the gradient of each input lies in ``λ``, and its shape.
+        The elements of ``λ`` that are the gradient in each input, and its shape.
     """
 
     matrix: scipy.sparse.csr_array
@@ -35,26 +35,46 @@ class AdjointSystem:
     inputs: tuple[tuple[slice, torch.Size], ...]
 
     def gradients(self, adjoint: np.ndarray) -> tuple[Tensor, ...]:
-        """The gradients in the solution ``λ``, one per input."""
+        """The gradients in the inputs.
+
+        Parameters
+        ----------
+        adjoint : ndarray, shape (n,)
+            The solution ``λ``.
+
+        Returns
+        -------
+        tuple of Tensor
+            One per input, of its shape and the dtype of ``adjoint``.
+        """
         return tuple(torch.from_numpy(adjoint[place].copy()).reshape(shape) for place, shape in self.inputs)
 
 
 def adjoint_system(fn: Callable[..., Tensor], *inputs: Tensor) -> AdjointSystem:
     """The linear system of the adjoints of ``fn`` at ``inputs``, for `gabp.solve` with ``symmetric=False``.
 
-    Local derivatives are written out element by element, so it is meant for programs of small tensors.
+    It also has the gradient through equilibria around which messages diverge. Local Jacobians are computed element by
+    element, which suits programs of small tensors. Import it by ``from gabp.backprop import adjoint_system``.
 
     Parameters
     ----------
     fn : callable
-        As for `gabp.backprop`; equilibria are cycles of the system's graph.
+        See `gabp.backprop`; the result is a scalar. Equilibria are cycles of the system's graph.
     *inputs : Tensor
         Real floating point.
+
+    Returns
+    -------
+    AdjointSystem
 
     Raises
     ------
     TypeError, InvalidSystemError
         See `gabp.backprop`.
+
+    References
+    ----------
+    F. Eaton, "Belief propagation generalizes backpropagation", arXiv:2210.00610.
 
     Examples
     --------
@@ -72,7 +92,7 @@ def adjoint_system(fn: Callable[..., Tensor], *inputs: Tensor) -> AdjointSystem:
     program = trace(fn, inputs)
     if program.output_value.numel() != 1:
         raise InvalidSystemError(f"fn must return a scalar, not a tensor of shape {tuple(program.output_value.shape)}")
-    place, total = _places(program)
+    place, total = _element_ranges(program)
     rows, columns, values = [np.arange(total)], [np.arange(total)], [np.ones(total)]
     for row, column, derivative in _local_jacobians(program, place):
         rows.append(row)
@@ -89,21 +109,20 @@ def adjoint_system(fn: Callable[..., Tensor], *inputs: Tensor) -> AdjointSystem:
     )
 
 
-def _places(program: Program) -> tuple[dict[int, slice], int]:
-    """The elements of each variable in the system, in the order in which the variables are computed."""
-    present = {*program.inputs, *(v for f in program.factors for v in (*f.parents, *f.outputs) if v >= 0)}
+def _element_ranges(program: Program) -> tuple[dict[int, slice], int]:
+    """The range of each variable's elements in the system, in order of computation, and the number of unknowns."""
     place, total = {}, 0
-    for variable in sorted(present):
+    for variable in program.active:
         size = program.variables[variable].shape.numel()
         place[variable] = slice(total, total + size)
         total += size
     return place, total
 
 
-def _local_jacobians(program: Program, place: dict[int, slice]) -> "list[tuple[np.ndarray, np.ndarray, np.ndarray]]":
-    """Entries of ``Jᵀ``: row (element of a parent), column (element of an output), derivative."""
+def _local_jacobians(program: Program, place: dict[int, slice]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Nonzeros of ``Jᵀ``: rows (elements of a parent), columns (of an output) and derivatives."""
     values = dict(program.known)
-    entries = []
+    nonzeros = []
     for factor in program.factors:
         local = LocalFactor(factor, [values[parent] for parent in factor.parents])
         for variable, value in local.forward().items():
@@ -115,5 +134,5 @@ def _local_jacobians(program: Program, place: dict[int, slice]) -> "list[tuple[n
                     flat = derivative.double().cpu().flatten().numpy()
                     nonzero = np.flatnonzero(flat)
                     column = np.full(len(nonzero), place[variable].start + element)
-                    entries.append((place[parent].start + nonzero, column, flat[nonzero]))
-    return entries
+                    nonzeros.append((place[parent].start + nonzero, column, flat[nonzero]))
+    return nonzeros

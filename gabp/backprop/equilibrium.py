@@ -1,4 +1,4 @@
-"""Equilibria ``x = f(x)`` inside a function: cycles in its factor graph."""
+"""Equilibria ``x = f(x)`` within a program: cycles of its factor graph."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -9,29 +9,34 @@ from torch import Tensor
 from gabp.backprop.tracing import active_recorder
 from gabp.system import InvalidSystemError
 
-_ROUNDING_OF_A_MAP = 100.0  # in units of rtol: where f itself rounds, its iteration may jitter that much
+_MAP_ROUNDING = 100.0  # in units of rtol: changes that rounding in f may cause at its fixed point
 
 
 def fixed_point(
     f: Callable[[Tensor], Tensor], start: Tensor, *, rtol: float | None = None, limit: int = 10_000
 ) -> Tensor:
-    """The equilibrium ``x = f(x)``, by iteration from ``start``.
+    """The equilibrium ``x = f(x)``, by fixed-point iteration from ``start``.
 
-    Inside a function given to `gabp.backprop`, ``f`` becomes a cycle of the factor graph, and the messages
-    around it converge to the gradient by implicit differentiation: ``(I - Jᵀ) λ = g``. What ``f`` depends on may
-    be anything of the function's, its inputs included; ``start`` has no influence on the gradient.
-    Elsewhere it is an iteration without a gradient.
+    Within a function given to `gabp.backprop`, ``f`` becomes a cycle of the factor graph, whose messages converge
+    to the gradient by implicit differentiation, ``(I - Jᵀ) λ = g`` with ``J = ∂f/∂x``. ``f`` may depend on inputs
+    and intermediate tensors of that function; the gradient does not depend on ``start``. Elsewhere, the result
+    has no gradient. Import it by ``from gabp.backprop import fixed_point``.
 
     Parameters
     ----------
     f : callable
-        A tensor to a tensor of the same shape.
+        Maps a tensor to a tensor of the same shape.
     start : Tensor
-        Where ``f`` does not contract, an equilibrium found by other means may be given here.
+        Initial value. Where ``f`` is not a contraction, an equilibrium found by other means.
     rtol : float, optional
-        Iterate until ``‖f(x) - x‖ <= rtol ‖x‖``; 4 roundings of the dtype by default.
+        Iterate until ``‖f(x) - x‖ <= rtol ‖f(x)‖``; by default 4 roundings of the dtype.
     limit : int
-        Iterations at most.
+        Largest number of iterations.
+
+    Returns
+    -------
+    Tensor
+        Of the shape and dtype of ``start``.
 
     Raises
     ------
@@ -39,6 +44,10 @@ def fixed_point(
         ``f`` does not return a tensor of the shape of its argument.
     ArithmeticError
         The iteration does not converge.
+
+    References
+    ----------
+    F. J. Pineda, "Generalization of back-propagation to recurrent neural networks", Phys. Rev. Lett. 59 (1987).
 
     Examples
     --------
@@ -55,8 +64,8 @@ def fixed_point(
         x = _iterate(f, start.detach().clone(), rtol, limit)
     if recorder is None:
         return x
-    equilibrium = recorder.open(x, "equilibrium")
-    recorder.close(equilibrium, f(equilibrium))
+    equilibrium = recorder.add_known(x, "equilibrium")
+    recorder.close_cycle(equilibrium, f(equilibrium))
     return equilibrium
 
 
@@ -73,7 +82,7 @@ def _iterate(f: Callable[[Tensor], Tensor], x: Tensor, rtol: float, limit: int) 
         change = float(torch.linalg.vector_norm(image - x))
         size = float(torch.linalg.vector_norm(image))
         x = image
-        stalled = change >= previous and change <= _ROUNDING_OF_A_MAP * rtol * size
+        stalled = change >= previous and change <= _MAP_ROUNDING * rtol * size
         if change <= rtol * size or stalled:
             return x
         previous = change

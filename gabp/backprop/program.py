@@ -11,13 +11,13 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Variable:
-    """A tensor that depends on the inputs; used twice, it is one variable in two factors.
+    """A tensor that depends on the inputs, whatever the number of operators that use it.
 
     Attributes
     ----------
     index : int
     name : str
-        ``x0, x1, ...`` for the inputs, else the operator's name, numbered.
+        ``x0, x1, ...`` for the inputs, else the name of the operator, numbered.
     shape : torch.Size
     """
 
@@ -34,11 +34,11 @@ class Factor:
     ----------
     name : str
     evaluate : callable
-        The operator: takes the values of the parents, returns those of the outputs, as flat lists.
+        The operator, from the values of the parents to those of the outputs, as flat lists.
     parents, outputs : tuple of int
-        Variables. An output is -1 where the operator returns something that is no new variable.
+        Indices of variables; an output is -1 where the operator returns no new variable.
     closes_cycle : bool
-        The factor ``δ(x - f(x))`` of an equilibrium: ``x`` is known before its parent is.
+        Whether it is the factor ``δ(x - f(x))`` of an equilibrium, where ``x`` is known before its parent.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Factor:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """The factor graph of a function at given inputs, as far as its output depends on them.
+    """The factor graph of a function at given inputs, restricted to what its output depends on.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Program:
     factors : tuple of Factor
         In an order of evaluation.
     known : dict of int to Tensor
-        Variables whose value does not come from a factor: the inputs, and the equilibria.
+        Values of the inputs and equilibria, which no factor computes.
     inputs : tuple of int
     output : int or None
         None where the output does not depend on the inputs.
@@ -74,12 +74,17 @@ class Program:
 
     @property
     def has_cycle(self) -> bool:
-        """Whether an equilibrium feeds back into itself."""
+        """Whether there is an equilibrium."""
         return any(factor.closes_cycle for factor in self.factors)
+
+    @property
+    def active(self) -> list[int]:
+        """The inputs and all variables of the factors, in order of computation."""
+        return sorted({*self.inputs, *(v for f in self.factors for v in (*f.parents, *f.outputs) if v >= 0)})
 
     @cached_property
     def depth(self) -> int:
-        """Factors on the longest path to the output; a cycle counts once."""
+        """Number of factors on the longest path to the output; a cycle counts once."""
         depth = dict.fromkeys(self.known, 0)
         deepest = 0
         for factor in self.factors:

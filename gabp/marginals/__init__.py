@@ -1,6 +1,6 @@
 """Floor 3: variances, log-determinant and sampling."""
 
-from gabp.marginals.bethe import Bethe, bethe_beliefs, settled_precisions
+from gabp.marginals.bethe import Bethe, bethe_beliefs, precision_fixed_point
 from gabp.marginals.conditionals import Conditionals
 from gabp.marginals.corrected import corrected_variances
 from gabp.marginals.probing import Probing
@@ -20,6 +20,6 @@ __all__ = [
     "corrected_variances",
     "make_generator",
     "make_sampler",
+    "precision_fixed_point",
     "require_kind",
-    "settled_precisions",
 ]

@@ -1,4 +1,4 @@
-"""Every node seen from the rim of a small patch around it, which screens it off from all the others."""
+"""The conditional distribution of every node given the Markov blanket of a small patch around it."""
 
 from dataclasses import dataclass
 
@@ -13,23 +13,23 @@ from gabp.system import NotPositiveDefiniteError, System
 _kernels = cpu.extension if cpu.extension is not None else markov_blankets
 
 _LARGEST_PATCH = 32  # nodes
-_LONGEST_RIM = 48
+_LARGEST_BLANKET = 48
 
 
 @dataclass(frozen=True, eq=False)
 class Conditionals:
-    """Every node given the rim of its patch.
+    """Conditional variances and means of all nodes, each given the Markov blanket S of its patch.
 
-    With S the rim of node i's patch, ``Var(x_i) = Var(x_i | x_S) + Var(E(x_i | x_S))``, or as matrices
-    ``diag(A⁻¹) = variance + diag(W A⁻¹ Wᵀ)`` with ``W = mean``. The first term is a small dense inverse, known
-    exactly; only the second, much smaller, is left to be estimated.
+    By the law of total variance, ``Var(x_i) = Var(x_i | x_S) + Var(E(x_i | x_S))``, or
+    ``diag(A⁻¹) = variance + diag(W A⁻¹ Wᵀ)`` with ``W = mean``. The first term is exact, from a small dense
+    inverse; only the second, much smaller, has to be estimated.
 
     Attributes
     ----------
     variance : Tensor, shape (n,)
         ``Var(x_i | x_S)``.
     mean : scipy.sparse.csr_array, shape (n, n)
-        ``E(x | rims) = mean @ x``.
+        Row i holds the coefficients of ``E(x_i | x_S)``, so that all conditional means are ``mean @ x``.
     """
 
     variance: Tensor
@@ -37,16 +37,23 @@ class Conditionals:
 
     @staticmethod
     def of(system: System) -> "Conditionals":
+        """The conditional distributions of ``system``, symmetric.
+
+        Raises
+        ------
+        NotPositiveDefiniteError
+            The principal submatrix of a patch is not positive definite.
+        """
         graph, n = system.graph, system.n
         model = (graph.start.cpu(), graph.source.cpu(), system.diagonal.double().cpu(), system.weight.double().cpu())
-        limits, threads = (_LARGEST_PATCH, _LONGEST_RIM), torch.get_num_threads()
+        limits, threads = (_LARGEST_PATCH, _LARGEST_BLANKET), torch.get_num_threads()
         variance = torch.empty(n, dtype=torch.float64)
-        rim_start = torch.empty(n + 1, dtype=torch.int64)
-        bad = _kernels.patch_rims(*model, *limits, variance, rim_start, threads)
+        blanket_start = torch.empty(n + 1, dtype=torch.int64)
+        bad = _kernels.patch_rims(*model, *limits, variance, blanket_start, threads)
         if bad >= 0:
             raise NotPositiveDefiniteError(bad)
-        rim = torch.empty(int(rim_start[-1]), dtype=torch.int32)
-        coefficient = torch.empty(len(rim), dtype=torch.float64)
-        _kernels.patch_coefficients(*model, *limits, rim_start, rim, coefficient, threads)
-        mean = scipy.sparse.csr_array((coefficient.numpy(), rim.numpy(), rim_start.numpy()), (n, n))
+        blanket = torch.empty(int(blanket_start[-1]), dtype=torch.int32)
+        coefficient = torch.empty(len(blanket), dtype=torch.float64)
+        _kernels.patch_coefficients(*model, *limits, blanket_start, blanket, coefficient, threads)
+        mean = scipy.sparse.csr_array((coefficient.numpy(), blanket.numpy(), blanket_start.numpy()), (n, n))
         return Conditionals(variance, mean)

@@ -1,11 +1,10 @@
-"""Unbiased variances with a standard error, at sizes where no factor fits.
+"""Unbiased estimates of variances with standard errors, for models whose sparse factor does not fit.
 
-Both ways leave what a patch around each node determines to `Conditionals` (the Rao–Blackwell step of Sidén,
-Lindgren, Bolin and Villani 2018) and estimate the rest, ``diag(W A⁻¹ Wᵀ)``:
+The conditional variances of `Conditionals` are exact (Rao–Blackwellisation; Sidén, Lindgren, Bolin and Villani 2018).
+The variance of the conditional means, ``diag(W A⁻¹ Wᵀ)``, is estimated
 
-- from samples x of the model, as the mean of ``(W x)²``, a mean of squares of Gaussians, whose standard error is
-  ``√(2/N)`` of itself;
-- where the model cannot be sampled, by coloured probing (`gabp.marginals.probing`), which needs solves only.
+- from N samples x of the model, as the mean of ``(W x)²``, with relative standard error ``√(2/N)``;
+- where the model cannot be sampled, by coloured probing (`gabp.marginals.probing`), which only takes solves.
 """
 
 import logging
@@ -22,71 +21,81 @@ from gabp.solvers import Solver
 _log = logging.getLogger("gabp")
 
 _BATCH = 32  # samples drawn together
-_PILOT = 32  # samples or probes from which the number needed is judged
-_MOST = 4096
-_RELATIVE_ERROR = 0.02  # standard error against variance, worst node, where the caller asks for nothing
+_PILOT = 32  # samples or probes from which the necessary number is estimated
+_MOST = 4096  # samples or probes
+_RELATIVE_ERROR = 0.02  # default standard error relative to the variance, at the worst node
 
 
 def corrected_variances(
     solver: Solver, sampler: Sampler | None, generator: torch.Generator, *, probes: int | None, rtol: float | None
 ) -> tuple[Tensor, Tensor]:
-    """Variances and their standard errors, each of shape (n,).
+    """Estimate variances and their standard errors.
 
     Parameters
     ----------
     solver : Solver
     sampler : Sampler or None
-        Of the same matrix, where it can be sampled.
+        Of the same matrix; None where it cannot be sampled.
     generator : torch.Generator
     probes : int, optional
-        Samples or probes. By default as many as ``rtol`` takes, judged from a pilot of 32, at most 4096.
+        Number of samples or probes. By default as many as ``rtol`` takes, from a pilot of 32, at most 4096.
     rtol : float, optional
-        The largest standard error wanted, relative to the variance; 0.02 by default.
+        Largest standard error relative to the variance; 0.02 by default.
+
+    Returns
+    -------
+    variance, standard_error : Tensor, shape (n,), float64
+        On the device of the system.
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        See `Conditionals.of`.
     """
-    given_rim = Conditionals.of(solver.system)
-    wanted = _RELATIVE_ERROR if rtol is None else rtol
+    conditionals = Conditionals.of(solver.system)
+    target = _RELATIVE_ERROR if rtol is None else rtol
     if sampler is None:
-        explained, error = _by_probing(Probing(solver, given_rim), generator, probes, wanted)
+        mean_variance, error = _by_probing(Probing(solver, conditionals), generator, probes, target)
     else:
-        explained, error = _by_sampling(given_rim, sampler, generator, probes, wanted)
+        mean_variance, error = _by_sampling(conditionals, sampler, generator, probes, target)
     device = solver.system.device
-    return (given_rim.variance + explained).to(device), error.to(device)
+    return (conditionals.variance + mean_variance).to(device), error.to(device)
 
 
 def _by_sampling(
-    given_rim: Conditionals, sampler: Sampler, generator: torch.Generator, probes: int | None, rtol: float
+    conditionals: Conditionals, sampler: Sampler, generator: torch.Generator, probes: int | None, rtol: float
 ) -> tuple[Tensor, Tensor]:
-    total = torch.zeros_like(given_rim.variance)
+    total = torch.zeros_like(conditionals.variance)
     drawn = 0
     wanted = _PILOT if probes is None else probes
     while drawn < wanted:
         count = min(_BATCH, wanted - drawn)
         samples = sampler.draw(count, generator).cpu().numpy()
-        total += torch.from_numpy(given_rim.mean @ samples).square().sum(1)
+        total += torch.from_numpy(conditionals.mean @ samples).square().sum(1)
         drawn += count
         if probes is None and drawn == _PILOT:
-            explained = total / drawn
-            share = float((explained / (given_rim.variance + explained)).max())
+            mean_variance = total / drawn
+            share = float((mean_variance / (conditionals.variance + mean_variance)).max())
             needed = 2 * (share / rtol) ** 2
             wanted = max(_PILOT, min(_MOST, math.ceil(needed)))
             if needed > _MOST:
-                _log.warning("a relative error of %s would take %.3g samples; %d are drawn", rtol, needed, _MOST)
-    explained = total / drawn
-    return explained, explained * math.sqrt(2 / drawn)
+                _log.warning("a relative standard error of %s takes %.3g samples; %d are drawn", rtol, needed, _MOST)
+    mean_variance = total / drawn
+    return mean_variance, mean_variance * math.sqrt(2 / drawn)
 
 
 def _by_probing(probing: Probing, generator: torch.Generator, probes: int | None, rtol: float) -> tuple[Tensor, Tensor]:
-    """With ever more probes until the error is met: the gain of colours that are further apart is not foreseen."""
+    """Double the probes until the error is met, as the gain of more distant colours cannot be predicted."""
     if probes is not None:
         return probing.estimate(probes, generator)
     probes = _PILOT
     while True:
-        explained, error = probing.estimate(probes, generator)
-        variance = probing.given_rim.variance + explained
+        mean_variance, error = probing.estimate(probes, generator)
+        variance = probing.conditionals.variance + mean_variance
         if bool((error <= rtol * variance).all()):
-            return explained, error
+            return mean_variance, error
         if probes >= _MOST:
             worst = float((error / variance.abs()).max())
-            _log.warning("the relative error is %.2g after %d probes, not %s", worst, probes, rtol)
-            return explained, error
+            _log.warning("the relative standard error is %.2g after %d probes, above %s", worst, probes, rtol)
+            return mean_variance, error
         probes *= 2

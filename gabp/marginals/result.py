@@ -1,4 +1,4 @@
-"""Marginal distributions, always labelled by how their variances were found."""
+"""Marginal distributions, labelled by the kind of their variances."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,11 +15,12 @@ class Marginals:
     Attributes
     ----------
     mean, variance : array, shape (n,)
-        In the family, device and float dtype of ``b``. ``mean`` is (n, k) where ``b`` is.
+        ``A⁻¹ b`` and the diagonal of ``A⁻¹``, in the array library, device and float dtype of ``b``. The variance is
+        in the squared units of the mean.
     variance_kind : {"exact", "bethe", "corrected"}
-        ``"bethe"`` variances are an approximation; on a forest they are exact, and labelled so.
+        ``"bethe"`` variances are an approximation; on a forest they are exact and labelled ``"exact"``.
     variance_stderr : array, shape (n,), or None
-        The standard error of ``corrected`` variances.
+        Standard error of ``corrected`` variances, in the units of the variance.
     """
 
     mean: Any
@@ -35,12 +36,12 @@ class Marginals:
         ]
         if self.variance_stderr is not None:
             worst = float((self.variance_stderr / self.variance).max())
-            lines.append(f"  standard error of the variance at most {worst:.2g} of it")
+            lines.append(f"  standard error at most {worst:.2g} of the variance")
         return "\n".join(lines)
 
 
 def require_kind(kind: Any, known: tuple[str, ...], name: str) -> None:
-    """Refuse a ``kind`` that is not among the ``known`` ones: TypeError for no string, else InvalidSystemError."""
+    """Raise TypeError if ``kind`` is no string, InvalidSystemError if it is not among ``known``."""
     if not isinstance(kind, str):
         raise TypeError(f"{name} must be a string, not {type(kind).__name__}")
     if kind not in known:

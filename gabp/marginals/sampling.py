@@ -1,4 +1,4 @@
-"""Exact samples of N(0, A⁻¹): through a factor where it fits, by perturb-and-solve where it does not."""
+"""Exact samples of N(0, A⁻¹): by a sparse factor where it fits, else by perturb-and-solve."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,28 +22,28 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class FactorSampler:
-    """``x = Pᵀ L⁻ᵀ z``."""
+    """Samples ``x = Pᵀ L⁻ᵀ z`` with white noise ``z``."""
 
     factor: SparseFactor
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        return self.factor.colour(_white(self.factor.system.n, count, generator))
+        return self.factor.colour(_standard_normal(self.factor.system.n, count, generator))
 
 
 @dataclass(frozen=True, eq=False)
 class PerturbSampler:
-    """Solve for a random right-hand side of covariance A: the solution has covariance A⁻¹.
+    """Samples as solutions for random right-hand sides of covariance A (perturb-and-solve).
 
-    A walk-summable model is a sum of one term per edge and one per node, all positive semidefinite: with
-    ``(D - |O|) d >= 0``, edge (i, j) gives ``|A_ij| (√(d_j/d_i) e_i ± √(d_i/d_j) e_j)(...)ᵀ`` and node i what
-    is left, ``((D - |O|) d)_i / d_i`` (Malioutov, Johnson and Willsky 2006, on pairwise normalisability). Each
-    term is perturbed by its own noise (Papandreou and Yuille 2010).
+    A walk-summable matrix is a sum of positive semidefinite terms, one per edge and one per node (pairwise
+    normalisability; Malioutov, Johnson and Willsky 2006): with ``(D - |O|) d >= 0``, edge (i, j) contributes
+    ``|A_ij| (√(d_j/d_i) e_i ± √(d_i/d_j) e_j)(...)ᵀ`` and node i the remainder ``((D - |O|) d)_i / d_i``. Each term is
+    perturbed by independent noise of its covariance (Papandreou and Yuille 2010).
 
     Parameters
     ----------
     system : System
     scaling : Tensor, shape (n,)
-        The ``d``.
+        ``d``, the scaling that certifies walk-summability.
     solver : Solver
         Of the same matrix.
     """
@@ -56,21 +56,23 @@ class PerturbSampler:
         graph, d = self.system.graph, self.scaling
         weight = self.system.weight.double()
         source, destination = graph.source.long(), graph.destination
-        once = source < destination  # each edge has two slots
+        once = source < destination  # one of the two directed edges
         i, j, w = destination[once], source[once], weight[once]
-        noise = _white(len(w), count, generator).to(w.device) * w.abs().sqrt()[:, None]
+        noise = _standard_normal(len(w), count, generator).to(w.device) * w.abs().sqrt()[:, None]
         ratio = (d[j] / d[i]).sqrt()[:, None]
         slack = self.system.diagonal.double() - torch.zeros_like(d).index_add_(
             0, destination, weight.abs() * d[source] / d[destination]
         )
-        perturbation = _white(self.system.n, count, generator).to(w.device) * slack.clamp_min(0).sqrt()[:, None]
+        perturbation = (
+            _standard_normal(self.system.n, count, generator).to(w.device) * slack.clamp_min(0).sqrt()[:, None]
+        )
         perturbation.index_add_(0, i, ratio * noise)
         perturbation.index_add_(0, j, w.sign()[:, None] * noise / ratio)
         return self.solver.solve(perturbation).x
 
 
 def make_sampler(factor: SparseFactor | None, solver: Solver) -> Sampler | None:
-    """The factor's, if there is one, else perturb-and-solve; None where the model is not certified walk-summable."""
+    """A sampler by ``factor`` if given, else by perturb-and-solve; None if the model is not certified walk-summable."""
     if factor is not None:
         return FactorSampler(factor)
     scaling = certify(solver.system).scaling
@@ -78,7 +80,15 @@ def make_sampler(factor: SparseFactor | None, solver: Solver) -> Sampler | None:
 
 
 def make_generator(seed: int | None) -> torch.Generator:
-    """Seeded by ``seed``, or afresh for None."""
+    """A generator seeded by ``seed``, or from the operating system's entropy if None.
+
+    Raises
+    ------
+    TypeError
+        ``seed`` is neither an integer nor None.
+    InvalidSystemError
+        ``seed`` is negative or does not fit in 64 bits.
+    """
     generator = torch.Generator()
     if seed is None:
         generator.seed()
@@ -91,5 +101,5 @@ def make_generator(seed: int | None) -> torch.Generator:
     return generator
 
 
-def _white(rows: int, count: int, generator: torch.Generator) -> Tensor:
+def _standard_normal(rows: int, count: int, generator: torch.Generator) -> Tensor:
     return torch.randn((rows, count), dtype=torch.float64, generator=generator)

@@ -1,4 +1,4 @@
-"""Gradients of everything that is differentiable, once and twice, against finite differences."""
+"""First and second derivatives of all differentiable results, against finite differences."""
 
 import numpy as np
 import pytest
@@ -65,7 +65,7 @@ def test_solutions_once_and_twice(graph, method):
 
 @pytest.mark.parametrize("layout", ["dense", "coo", "csr", "csc"])
 def test_every_layout_carries_gradients(layout):
-    """One output at a time: torch itself cannot add up the CSC gradients of several uses of one tensor."""
+    """One output at a time: torch cannot accumulate CSC gradients of several uses of one tensor."""
     model = Model("triangles")
 
     def solution(values, b):
@@ -119,15 +119,15 @@ def test_new_values_on_an_old_pattern_carry_gradients(layout):
     assert gradcheck(x, (model.values, model.b), **CHECK)
 
 
-def test_new_values_without_gradient_leave_the_right_hand_side_its_own():
+def test_the_gradient_in_b_uses_updated_values_that_do_not_require_grad():
     solver = gabp.Solver(torch.eye(3, dtype=torch.float64).to_sparse())
     b = torch.ones(3, dtype=torch.float64, requires_grad=True)
     solver.update(torch.full((3,), 4.0, dtype=torch.float64)).solve(b).x.sum().backward()
     np.testing.assert_allclose(b.grad.numpy(), 0.25)
 
 
-def test_an_absolute_tolerance_holds_the_backward_solves_to_its_share_of_b():
-    """With ``rtol=0`` these have no other tolerance; and one in b's units means nothing in the gradient's."""
+def test_backward_solves_take_the_relative_tolerance_that_atol_amounts_to():
+    """With ``rtol=0`` there is no other tolerance, and ``atol`` is in the units of b, not of the gradient."""
     model = Model("grid")
     A = model.matrix(model.values.detach(), "dense")
     x = gabp.solve(A, model.b, method="flooding", rtol=0.0, atol=1e-9).x
@@ -207,7 +207,7 @@ CONDITIONED = {
 
 @every_graph
 @pytest.mark.parametrize("output", CONDITIONED)
-def test_a_conditioned_model_carries_gradients_to_all_it_came_from(graph, output):
+def test_a_conditioned_model_is_differentiable_in_matrix_potential_and_values(graph, output):
     model = Model(graph)
     known = torch.tensor([0.3, -0.7], dtype=torch.float64, requires_grad=True)
 
@@ -241,7 +241,7 @@ def test_expectations_over_samples_are_differentiated_without_bias(monkeypatch, 
 
 
 def test_the_second_derivative_of_a_sampled_expectation():
-    """For precision τ, ``x² = z²/τ`` along the way that samples move, whose second derivative is ``2 x² / τ²``."""
+    """For precision τ, ``x² = z²/τ`` along the pathwise derivative, so that the second derivative is ``2 x² / τ²``."""
     tau = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
     x = gabp.Gaussian(tau * torch.eye(4, dtype=torch.float64)).sample(5, seed=0)
     (first,) = torch.autograd.grad(x.square().sum(), tau, create_graph=True)
@@ -284,7 +284,7 @@ def test_a_dense_matrix_gets_a_dense_gradient_on_its_pattern():
     np.testing.assert_allclose(gradient.numpy(), expected, atol=1e-12)
 
 
-def test_duplicates_each_get_the_gradient_of_their_sum():
+def test_every_duplicate_has_the_gradient_of_the_sum():
     place = torch.tensor([[0, 0, 1, 0, 1], [0, 0, 1, 1, 0]])
     values = torch.tensor([1.0, 1.0, 3.0, -1.0, -1.0], dtype=torch.float64, requires_grad=True)
     A = torch.sparse_coo_tensor(place, values, (2, 2), check_invariants=True)
@@ -292,7 +292,7 @@ def test_duplicates_each_get_the_gradient_of_their_sum():
     np.testing.assert_allclose(values.grad.numpy(), [0.6, 0.6, 0.4, 0.2, 0.2], rtol=1e-14)
 
 
-def test_float32_goes_in_and_comes_out():
+def test_float32_gradients_have_dtype_float32():
     model = Model("grid")
     values, b = model.values.detach().float().requires_grad_(), model.b.detach().float().requires_grad_()
     x = gabp.solve(model.matrix(values), b).x
@@ -303,7 +303,7 @@ def test_float32_goes_in_and_comes_out():
     np.testing.assert_allclose(b.grad.numpy(), np.linalg.solve(dense, np.ones(model.n)), rtol=1e-4)
 
 
-def test_only_what_requires_grad_gets_one():
+def test_x_requires_grad_only_if_an_argument_does():
     model = Model("grid")
     A = model.matrix(model.values.detach())
     x = gabp.solve(A, model.b).x
@@ -313,7 +313,7 @@ def test_only_what_requires_grad_gets_one():
         assert not gabp.solve(A, model.b).x.requires_grad
 
 
-def test_corrected_variances_say_that_they_have_no_gradient():
+def test_corrected_variances_are_refused_where_gradients_are_required():
     model = Model("grid")
     with pytest.raises(gabp.InvalidSystemError, match="not differentiable"):
         gabp.marginals(model.matrix(model.values), model.b, variance="corrected")
@@ -361,7 +361,7 @@ def test_learning_by_gradients_finds_the_maximum_of_the_likelihood():
     assert log_p.exp().item() == pytest.approx(1 / float(x.square().mean()), rel=1e-6)
 
 
-def test_scipy_matrices_are_no_part_of_the_graph():
+def test_b_gets_a_gradient_with_a_scipy_matrix():
     A = sp.csr_array(2 * np.eye(3))
     b = torch.ones(3, dtype=torch.float64, requires_grad=True)
     gabp.solve(A, b).x.sum().backward()

@@ -39,12 +39,19 @@ def test_gradients_are_those_of_autograd(program, schedule):
     assert messages.sweeps <= 2 * messages.depth
 
 
+def test_names_of_the_package_are_importable_beside_the_function():
+    """``gabp.backprop`` is the function, and ``from gabp.backprop import`` still finds the package."""
+    assert callable(gabp.backprop)
+    assert adjoint_system.__module__ == "gabp.backprop.adjoint"
+    assert fixed_point.__module__ == "gabp.backprop.equilibrium"
+
+
 def test_the_example_of_the_scalar_program():
     fn, (x,) = programs.scalar_example()
     assert float(gabp.backprop(fn, x)) == pytest.approx(1.2766774339, abs=5e-11)
 
 
-def test_messages_can_be_looked_at():
+def test_messages_have_the_values_and_sweeps_of_the_program():
     fn, (x,) = programs.scalar_example()
     _, messages = gabp.backprop(fn, x, schedule="flooding", return_messages=True)
     forward = {message.variable: float(message.value) for message in messages.forward}
@@ -61,7 +68,7 @@ def test_messages_can_be_looked_at():
     assert float(messages.adjoints["x0"]) == sum(value for (_, to), (value, _) in backward.items() if to == "x0")
 
 
-def test_flooding_a_chain_takes_its_depth_forth_and_back():
+def test_flooding_a_chain_takes_twice_its_depth_less_one():
     fn, inputs = programs.chain()
     _, messages = gabp.backprop(fn, *inputs, schedule="flooding", return_messages=True)
     assert messages.depth == 1000
@@ -87,7 +94,7 @@ def test_random_operators_repeat_their_draw():
         assert torch.equal(gabp.backprop(fn, x, schedule=schedule), expected)
 
 
-def test_a_constant_counts_as_it_was_when_used():
+def test_a_constant_has_the_value_at_its_use():
     x = programs.random(3)
     scale = torch.ones(3, dtype=torch.float64)
 
@@ -109,7 +116,7 @@ def test_float32(schedule):
 
 
 @pytest.mark.parametrize("program", programs.SCALAR, ids=lambda make: make.__name__)
-def test_the_same_as_a_linear_system(program):
+def test_the_linear_system_has_the_same_gradients(program):
     fn, inputs = program()
     system = adjoint_system(fn, *inputs)
     solution = gabp.solve(system.matrix, system.boundary, symmetric=False, method="flooding", rtol=1e-14)
@@ -153,7 +160,7 @@ def test_an_equilibrium_as_a_linear_system():
         torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-12)
 
 
-def test_where_the_map_expands_the_linear_system_still_has_the_gradient():
+def test_the_linear_system_has_the_gradient_where_the_map_is_no_contraction():
     a = torch.tensor(3.0, dtype=torch.float64)
     root = torch.tensor(3.0, dtype=torch.float64).sqrt()
 
@@ -167,12 +174,12 @@ def test_where_the_map_expands_the_linear_system_still_has_the_gradient():
     assert float(system.gradients(solution.x)[0]) == pytest.approx(float(0.5 / root), rel=1e-9)
 
 
-def test_the_adjoint_system_is_that_of_a_scalar():
+def test_the_adjoint_system_requires_a_scalar():
     with pytest.raises(gabp.InvalidSystemError, match=r"scalar.*\(2,\)"):
         adjoint_system(torch.sin, torch.ones(2))
 
 
-def test_a_fixed_point_that_is_none_is_refused():
+def test_a_divergent_iteration_or_another_shape_is_refused():
     with pytest.raises(ArithmeticError, match="did not converge"):
         fixed_point(lambda x: -x, torch.ones(2), limit=50)
     with pytest.raises(gabp.InvalidSystemError, match="shape"):
@@ -190,7 +197,7 @@ def test_curvature_messages_are_gauss_newton(schedule):
     torch.testing.assert_close(gradient, 2 * J.T @ A @ x.sin())
 
 
-def test_curvature_leaves_a_scalar_functions_gradient_alone():
+def test_curvature_does_not_change_the_gradient_of_a_scalar():
     fn, inputs = programs.mlp()
     plain = gabp.backprop(fn, *inputs)
     gradients, messages = gabp.backprop(fn, *inputs, loss_precision=3.0, return_messages=True)
@@ -228,14 +235,14 @@ def test_arguments_are_checked():
         gabp.backprop(fn, *inputs, loss_precision=1.0)
 
 
-def test_an_in_place_change_that_autograd_does_not_see_is_refused():
+def test_an_in_place_change_under_no_grad_is_refused():
     def fn(x):
         y = x * 2
         with torch.no_grad():
             y.mul_(3)
         return y.sum()
 
-    with pytest.raises(gabp.InvalidSystemError, match="gradients are switched off"):
+    with pytest.raises(gabp.InvalidSystemError, match="gradients are disabled"):
         gabp.backprop(fn, torch.ones(2))
 
 

@@ -1,4 +1,4 @@
-"""Discrete models: exact on trees, and the optimality that Weiss and Freeman prove."""
+"""Discrete models: exactness on trees, and SLT optimality (Weiss and Freeman 2001)."""
 
 import itertools
 from dataclasses import replace
@@ -127,10 +127,10 @@ def test_fixed_points_are_slt_optimal_on_random_graphs():
             assert result.slt_optimal(), seed
         if checked == graphs:
             break
-    assert seed < 1.4 * graphs  # most do: these are no hand-picked few
+    assert seed < 1.4 * graphs  # most converge without ties: the sample is not selected
 
 
-def test_a_tied_fixed_point_promises_nothing():
+def test_a_fixed_point_with_ties_may_not_be_optimal():
     unary, edges, pairwise = random_model(197, 6, 3)
     result = gabp.maxproduct(unary, edges, pairwise, damping=0.3)
     assert result.converged
@@ -138,7 +138,7 @@ def test_a_tied_fixed_point_promises_nothing():
     assert not result.slt_optimal()
 
 
-def test_the_check_finds_what_is_not_optimal():
+def test_a_suboptimal_assignment_is_not_slt_optimal():
     unary, edges, pairwise = np.zeros((3, 2)), np.array([[0, 1], [1, 2]]), np.zeros((2, 2, 2))
     unary[:, 1] = 1.0
     result = gabp.maxproduct(unary, edges, pairwise)
@@ -157,7 +157,7 @@ def test_two_loops_are_outside_the_neighbourhood():
     assert replace(result, assignment=np.zeros(4, dtype=int)).slt_optimal()
 
 
-def test_torch_in_torch_out_and_repeated_edges_add():
+def test_results_of_tensors_are_tensors_and_repeated_edges_are_summed():
     unary, edges, pairwise = (torch.as_tensor(part) for part in random_model(1, 5, 2))
     once = gabp.maxproduct(unary, edges, pairwise, mode="sum", damping=0.2)
     turned = torch.cat([edges, edges.flip(1)]), torch.cat([0.5 * pairwise, 0.5 * pairwise.mT])
@@ -188,7 +188,7 @@ def test_one_node_and_one_value(mode):
 @pytest.mark.parametrize("mode", ["max", "sum"])
 @pytest.mark.parametrize("schedule", ["flooding", "sequential"])
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-def test_no_tolerance_asks_for_more_than_rounding(dtype, schedule, mode):
+def test_a_tolerance_of_zero_means_rounding(dtype, schedule, mode):
     unary, edges, pairwise = random_model(3, 8, 3)
     arguments = (10 * unary).astype(dtype), edges, pairwise.astype(dtype)
     result = gabp.maxproduct(*arguments, mode=mode, schedule=schedule, damping=0.3, tol=0.0)
@@ -200,7 +200,7 @@ def test_no_tolerance_asks_for_more_than_rounding(dtype, schedule, mode):
     )
 
 
-def test_the_sequential_schedule_is_that_of_one_node_after_another():
+def test_the_sequential_schedule_updates_nodes_in_row_order():
     unary, edges, pairwise = random_model(8, 9, 2)
     result = gabp.maxproduct(unary, edges, pairwise, mode="sum", schedule="sequential", maxiter=2)
     message = {(i, j): np.zeros(2) for i, j in [*map(tuple, edges), *map(tuple, edges[:, ::-1])]}
@@ -217,7 +217,7 @@ def test_the_sequential_schedule_is_that_of_one_node_after_another():
 
 
 @pytest.mark.parametrize("mode", ["max", "sum"])
-def test_a_model_without_any_assignment_is_refused(mode):
+def test_a_model_without_an_assignment_is_refused(mode):
     same, apart = np.where(np.eye(2) > 0, 0.0, -np.inf), np.where(np.eye(2) > 0, -np.inf, 0.0)
     given = np.array([[0.0, -np.inf], [0.0, 0.0], [0.0, 0.0]])
     triangle = np.array([[0, 1], [1, 2], [0, 2]])
@@ -272,6 +272,17 @@ def test_limits_are_checked(wrong):
 
 
 @pytest.mark.parametrize("wrong", [{"maxiter": 1.5}, {"tol": "fine"}, {"damping": "a"}], ids=repr)
-def test_limits_are_numbers(wrong):
+def test_limits_of_the_wrong_kind(wrong):
     with pytest.raises(TypeError, match=next(iter(wrong))):
         gabp.maxproduct(np.zeros((3, 2)), np.zeros((0, 2), int), np.zeros((0, 2, 2)), **wrong)
+
+
+def test_no_convergence_is_reported_and_logged(caplog):
+    model = random_model(3, 8, 2)
+    assert gabp.maxproduct(*model, damping=0.3).converged
+    assert not caplog.records
+    result = gabp.maxproduct(*model, maxiter=2)
+    assert not result.converged
+    assert result.iterations == 2
+    assert "did not converge in 2 iterations" in caplog.text
+    assert caplog.records[0].name == "gabp"

@@ -1,4 +1,4 @@
-"""The worked case: hyperparameters learnt by gradients, and error bars that hold."""
+"""The terrain example: hyperparameters learnt by gradients, and calibrated error bars."""
 
 import importlib.util
 from pathlib import Path
@@ -25,15 +25,15 @@ def patch(example):
 
 def test_the_evidence_is_the_density_of_the_data(patch):
     parameters = torch.tensor([0.5, -3.0, 3.0], dtype=torch.float64)
-    smoothness, decay, trust = parameters.exp()
+    smoothness, decay, precision = parameters.exp()
     dense = patch.matrix(smoothness * (patch.laplacian + decay * patch.identity)).to_dense()
-    seen = torch.linalg.inv(dense)[patch.mask][:, patch.mask] + torch.eye(int(patch.mask.sum())) / trust
+    seen = torch.linalg.inv(dense)[patch.mask][:, patch.mask] + torch.eye(int(patch.mask.sum())) / precision
     density = torch.distributions.MultivariateNormal(torch.zeros(len(seen), dtype=torch.float64), seen)
     expected = density.log_prob(patch.truth[patch.mask])
     assert float(patch.log_evidence(parameters)) == pytest.approx(float(expected), rel=1e-8)
 
 
-def test_learning_climbs_and_the_error_bars_hold(example, patch):
+def test_learning_raises_the_evidence_and_the_error_bars_are_calibrated(example, patch):
     start = torch.tensor([0.0, -4.0, 4.0], dtype=torch.float64)
     learnt = example.learn(patch)
     assert patch.log_evidence(learnt) > patch.log_evidence(start) + 1

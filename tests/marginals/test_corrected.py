@@ -1,4 +1,4 @@
-"""Corrected variances: unbiased, with standard errors that mean what they say."""
+"""Corrected variances: unbiased, with calibrated standard errors."""
 
 import sys
 
@@ -34,7 +34,7 @@ def test_z_scores_over_seeds(name):
 
 
 @pytest.mark.parametrize(("shift", "gain"), [(0.0, 2.0), (0.1, 5.0)])
-def test_the_error_beats_hutchinson_by_far(shift, gain):
+def test_the_error_is_a_fraction_of_that_of_hutchinson(shift, gain):
     """64 samples against 64 random sign vectors on Poisson 40², root mean square over nodes and seeds."""
     edges = [(i, j, -w) for i, j, w in cases.grid_edges(40, 40)]
     A = cases.from_edges(1600, edges, 4.0 + shift)
@@ -48,7 +48,7 @@ def test_the_error_beats_hutchinson_by_far(shift, gain):
     assert gain * np.sqrt(np.mean(np.square(ours))) <= np.sqrt(np.mean(np.square(plain)))
 
 
-def test_the_relative_error_asked_for_is_met():
+def test_the_requested_relative_error_is_met():
     case = cases.BY_NAME["grid_2d"]
     model = gabp.Gaussian(case.A)
     for rtol in (0.05, 0.01):
@@ -80,7 +80,7 @@ def no_factor(monkeypatch):
 
 
 @pytest.mark.parametrize("probes", [8, 64])
-def test_z_scores_of_what_can_be_neither_factored_nor_sampled(no_factor, probes):
+def test_z_scores_by_probing(no_factor, probes):
     A = biharmonic(20, 0.3)
     model = gabp.Gaussian(A)
     truth = np.diag(np.linalg.inv(A.toarray()))
@@ -94,7 +94,7 @@ def test_z_scores_of_what_can_be_neither_factored_nor_sampled(no_factor, probes)
     assert abs(scores.mean()) <= 4 * scores.mean(1).std() / np.sqrt(20)  # no bias
 
 
-def test_the_relative_error_asked_for_is_met_by_probing_too(no_factor):
+def test_the_requested_relative_error_is_met_by_probing(no_factor):
     A = biharmonic(20, 1.0)
     estimate = gabp.Gaussian(A).marginals("corrected", rtol=0.01, seed=0)
     assert (estimate.variance_stderr <= 0.01 * estimate.variance).all()
@@ -102,13 +102,13 @@ def test_the_relative_error_asked_for_is_met_by_probing_too(no_factor):
     assert np.abs((estimate.variance - truth) / estimate.variance_stderr).max() < 6
 
 
-def test_enough_probes_for_a_colour_of_its_own_for_every_node_are_exact(no_factor):
+def test_probing_with_one_colour_per_node_is_exact(no_factor):
     A = biharmonic(7, 0.1)
     estimate = gabp.Gaussian(A).marginals("corrected", probes=98, seed=0)
     np.testing.assert_allclose(estimate.variance, np.diag(np.linalg.inv(A.toarray())), rtol=1e-6)
 
 
-def test_an_error_that_is_out_of_reach_is_told(no_factor, monkeypatch, caplog):
+def test_an_unreachable_relative_error_is_logged(no_factor, monkeypatch, caplog):
     monkeypatch.setattr(sys.modules["gabp.marginals.corrected"], "_MOST", 64)
     model = gabp.Gaussian(biharmonic(20, 0.01))
     estimate = model.marginals("corrected", rtol=1e-4, seed=0)
@@ -129,10 +129,10 @@ def test_negative_curvature_is_found_without_a_factor(no_factor, monkeypatch, ex
         assert 0 <= caught.value.node < 400
 
 
-def test_a_search_that_does_not_end_is_told(no_factor, monkeypatch, caplog):
+def test_unverified_definiteness_is_logged(no_factor, monkeypatch, caplog):
     monkeypatch.setattr("gabp.conditions.definiteness._SEARCH_ITERATIONS", 1)
     gabp.Gaussian(biharmonic(20, 0.01), np.ones(400)).mean()
-    assert "taken on trust" in caplog.text
+    assert "definiteness of A unverified" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["grid_2d", "random_sparse", "star", "complete", "isolated_nodes", "disconnected"])
@@ -162,7 +162,7 @@ def test_the_same_seed_gives_the_same_estimate():
 
 @pytest.mark.parametrize("name", ["grid_2d", "random_sparse", "star", "complete", "isolated_nodes", "gram"])
 @pytest.mark.parametrize(("largest", "longest"), [(1, 1), (5, 6), (32, 48)])
-def test_compiled_patches_are_the_literal_ones(name, largest, longest):
+def test_compiled_patches_equal_the_literal_ones(name, largest, longest):
     system = make_system(read_matrix(cases.BY_NAME[name].A))
     model = (system.graph.start, system.graph.source, system.diagonal, system.weight)
     results = []
@@ -170,15 +170,15 @@ def test_compiled_patches_are_the_literal_ones(name, largest, longest):
         variance = torch.full((system.n,), torch.nan, dtype=torch.float64)
         start = torch.empty(system.n + 1, dtype=torch.int64)
         assert kernels.patch_rims(*model, largest, longest, variance, start, 1) == -1
-        rim = torch.empty(int(start[-1]), dtype=torch.int32)
-        coefficient = torch.full((len(rim),), torch.nan, dtype=torch.float64)
-        kernels.patch_coefficients(*model, largest, longest, start, rim, coefficient, 1)
-        results.append((variance, start, rim, coefficient))
+        blanket = torch.empty(int(start[-1]), dtype=torch.int32)
+        coefficient = torch.full((len(blanket),), torch.nan, dtype=torch.float64)
+        kernels.patch_coefficients(*model, largest, longest, start, blanket, coefficient, 1)
+        results.append((variance, start, blanket, coefficient))
     for ours, literal in zip(*results, strict=True):
         torch.testing.assert_close(ours, literal, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("argument", [{"probes": 0}, {"rtol": -1.0}, {"variance": "guessed"}])
-def test_arguments_that_make_no_sense(argument):
+def test_invalid_arguments(argument):
     with pytest.raises(ValueError, match=next(iter(argument))):
         gabp.marginals(np.eye(2), np.ones(2), **{"variance": "corrected", **argument})

@@ -63,7 +63,7 @@ every_system = pytest.mark.parametrize("case", PROPER + HARD + MESHES, ids=lambd
 
 
 def tolerance(A: np.ndarray) -> float:
-    """What the conditioning of the matrix, equilibrated, leaves to be had."""
+    """The accuracy that the condition number of the equilibrated matrix admits."""
     scale = 1 / np.sqrt(np.diag(A))
     return max(1e-9, 1e3 * np.linalg.cond(scale[:, None] * A * scale) * UNIT)
 
@@ -83,7 +83,7 @@ def test_variances_and_covariances_on_the_pattern(case):
     assert (error <= tolerance(A) * size).all()
 
 
-def test_the_systems_are_many_and_hard():
+def test_the_systems_include_ill_conditioned_ones():
     systems = PROPER + HARD + MESHES
     scaled = [case.A.toarray() / np.sqrt(np.outer(case.A.diagonal(), case.A.diagonal())) for case in systems]
     assert len(systems) >= 40
@@ -107,8 +107,8 @@ def test_a_covariance_off_the_pattern():
     np.testing.assert_allclose(gabp.Gaussian(case.A).covariances(pairs), inverse[tuple(pairs.T)], rtol=1e-10)
 
 
-def test_fill_is_no_pattern_of_the_caller():
-    """A stored zero is no edge, and asking for its covariance still gives it."""
+def test_a_stored_zero_is_no_edge():
+    """Its covariance is computed all the same."""
     A = sp.csr_array(([2.0, 0.0, -1.0, 0.0, 2.0, -1.0, -1.0, -1.0, 2.0], [0, 1, 2, 0, 1, 2, 0, 1, 2], [0, 3, 6, 9]))
     A[2, 2] = 4.0
     np.testing.assert_allclose(gabp.Gaussian(A).covariances([[0, 1]]), np.linalg.inv(A.toarray())[0, 1])
@@ -128,7 +128,7 @@ def test_what_is_not_positive_definite_is_refused(name):
         gabp.sample(case.A)
 
 
-def test_the_place_where_definiteness_ends_is_named():
+def test_the_node_of_a_nonpositive_pivot_is_reported():
     A = sp.diags_array([1.0, 2.0, 3.0, 4.0]).tolil()
     A[1, 2] = A[2, 1] = 5.0
     with pytest.raises(gabp.NotPositiveDefiniteError, match=r"node [12]") as caught:
@@ -166,7 +166,7 @@ def test_the_bethe_log_determinant_is_that_of_the_scaled_matrix():
     assert gabp.logdet(A, kind="bethe") == pytest.approx(np.log(J).sum() - np.log(1 - g**2).sum(), rel=1e-12)
 
 
-def test_no_bethe_approximation_is_said_so():
+def test_without_a_fixed_point_there_is_no_bethe_approximation():
     case = cases.BY_NAME["gram"]
     with pytest.raises(ArithmeticError, match="no valid fixed point"):
         gabp.marginals(case.A, case.b)

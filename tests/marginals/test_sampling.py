@@ -1,4 +1,4 @@
-"""Samples have the mean and the covariance of the model, whichever way they are drawn."""
+"""Samples by factor and by perturb-and-solve have the mean and the covariance of the model."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_mean_and_covariance_by_perturb_and_solve(name):
     assert_distributed(samples, np.zeros(case.n), np.linalg.inv(A))
 
 
-def test_the_factor_is_preferred_and_perturbation_needs_a_certificate(monkeypatch):
+def test_a_factor_is_preferred_and_perturbation_requires_a_certificate(monkeypatch):
     walk_summable, frustrated = cases.BY_NAME["grid_2d"], cases.BY_NAME["gram"]
     solver = gabp.Solver(walk_summable.A)
     factor = SparseFactor(solver.system)
@@ -58,7 +58,7 @@ def test_the_factor_is_preferred_and_perturbation_needs_a_certificate(monkeypatc
         gabp.sample(frustrated.A)
 
 
-def test_a_seed_repeats_and_none_does_not():
+def test_equal_seeds_give_equal_samples_and_none_does_not():
     case = cases.BY_NAME["grid_2d"]
     model = gabp.Gaussian(case.A, case.b)
     np.testing.assert_array_equal(model.sample(3, seed=5), gabp.sample(case.A, case.b, 3, seed=5))
@@ -67,7 +67,7 @@ def test_a_seed_repeats_and_none_does_not():
 
 
 @pytest.mark.parametrize(("size", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError), (True, TypeError)])
-def test_sizes_that_make_no_sense(size, error):
+def test_invalid_sizes(size, error):
     with pytest.raises(error):
         gabp.sample(np.eye(2), size=size)
 

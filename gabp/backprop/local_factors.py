@@ -1,4 +1,4 @@
-"""The two messages of a deterministic factor: a delta forward, a derivative of the log-potential backward."""
+"""Local factors of a program: a delta message forward, the derivative of a log-potential backward."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,13 @@ from gabp.backprop.program import Factor
 
 
 class LocalFactor:
-    """One operator at the values of its parents, with its own vector–Jacobian product and no one else's.
+    """One operator, linearised at the values of its parents: a vector–Jacobian product of this operator alone.
 
     Parameters
     ----------
     factor : Factor
     values : sequence of Tensor
-        Where the deltas of the parents sit.
+        The points of the parents' delta messages.
     """
 
     def __init__(self, factor: Factor, values: Sequence[Tensor]) -> None:
@@ -27,7 +27,7 @@ class LocalFactor:
             self._results = factor.evaluate(self._parents)
 
     def forward(self) -> dict[int, Tensor]:
-        """By output variable, the point at which the delta message to it sits: ``f(x_parents)``."""
+        """The point ``f(x_parents)`` of the delta message to each output variable."""
         return {
             variable: result.detach()
             for variable, result in zip(self.factor.outputs, self._results, strict=True)
@@ -35,27 +35,32 @@ class LocalFactor:
         }
 
     def backward(self, adjoints: dict[int, Tensor]) -> dict[int, Tensor]:
-        """By parent variable, the log-derivative ``Σ_out (∂f_out/∂x_parent)ᵀ λ_out`` of the message to it.
+        """The log-derivative ``Σ_out (∂f_out/∂x_parent)ᵀ λ_out`` of the message to each parent variable.
 
         Parameters
         ----------
         adjoints : dict of int to Tensor
-            ``λ`` of those outputs that have one; a parent that none of them depends on gets no message.
+            ``λ`` of the outputs that have one.
+
+        Returns
+        -------
+        dict of int to Tensor
+            Without the parents on which none of these outputs depends.
         """
-        reached = [
+        outgoing = [
             (result, adjoints[variable])
             for variable, result in zip(self.factor.outputs, self._results, strict=True)
             if variable in adjoints and result.requires_grad
         ]
-        wanted = [(i, leaf) for i, leaf in enumerate(self._parents) if leaf.requires_grad]
-        if not reached or not wanted:
+        leaves = [(i, leaf) for i, leaf in enumerate(self._parents) if leaf.requires_grad]
+        if not outgoing or not leaves:
             return {}
-        outputs, incoming = zip(*reached, strict=True)
+        outputs, incoming = zip(*outgoing, strict=True)
         derivatives = torch.autograd.grad(
-            outputs, [leaf for _, leaf in wanted], incoming, retain_graph=True, allow_unused=True
+            outputs, [leaf for _, leaf in leaves], incoming, retain_graph=True, allow_unused=True
         )
         return {
             self.factor.parents[i]: derivative.detach()
-            for (i, _), derivative in zip(wanted, derivatives, strict=True)
+            for (i, _), derivative in zip(leaves, derivatives, strict=True)
             if derivative is not None
         }

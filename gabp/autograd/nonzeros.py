@@ -1,4 +1,4 @@
-"""The entries of a matrix as torch sees them: the path on which gradients flow back to the caller's A."""
+"""The nonzeros of a matrix as torch tensors on the autograd graph: where gradients reach the caller's A."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +12,14 @@ from gabp.system import System
 
 
 @dataclass(frozen=True, eq=False)
-class Entries:
-    """A matrix in the slots of its graph, attached to the autograd graph of the tensor it was read from.
+class Nonzeros:
+    """Diagonal and off-diagonal nonzeros of a matrix, attached to the tensor from which they were read.
 
     Attributes
     ----------
     diagonal : Tensor, shape (n,), float64
     weight : Tensor, shape (m,), float64
+        One per directed edge, in the order of the system's graph.
     """
 
     diagonal: Tensor
@@ -28,20 +29,24 @@ class Entries:
     def requires_grad(self) -> bool:
         return self.diagonal.requires_grad or self.weight.requires_grad
 
+    def detach(self) -> "Nonzeros":
+        """The same values without an autograd graph."""
+        return Nonzeros(self.diagonal.detach(), self.weight.detach())
+
     def multiply(self, x: Tensor, system: System) -> Tensor:
         """``A x`` for ``x`` of shape (n, k), differentiable in both."""
         graph = system.graph
         return reference.multiply(self.diagonal, self.weight, graph.source.long(), graph.destination, x)
 
     @staticmethod
-    def of(A: Any, system: System) -> "Entries":
-        """The entries of ``A``, whose working form is ``system``.
+    def of(A: Any, system: System) -> "Nonzeros":
+        """Read the nonzeros of ``A``, from which ``system`` was made.
 
-        A symmetric system is symmetrised, so each of two mirrored entries gets half of the gradient of both.
+        A symmetric system is symmetrised: each of two mirrored nonzeros receives half the sum of both gradients.
         """
         if not (isinstance(A, Tensor) and A.requires_grad and torch.is_grad_enabled()):
-            return Entries(system.diagonal.double(), system.weight.double())
-        row, column, value = _attached(A)
+            return Nonzeros(system.diagonal.double(), system.weight.double())
+        row, column, value = _coordinates(A)
         row, column, value = row.to(system.device), column.to(system.device), value.to(system.device).double()
         graph, n = system.graph, system.n
         on_diagonal = row == column
@@ -49,27 +54,38 @@ class Entries:
         diagonal = diagonal.index_add(0, row[on_diagonal], value[on_diagonal])
         weight = torch.zeros(graph.edges, dtype=torch.float64, device=system.device)
         if graph.edges:
-            place = row * n + column
-            slots = graph.destination * n + graph.source.long()
-            slot = torch.searchsorted(slots, place).clamp(max=graph.edges - 1)
-            known = slots[slot] == place  # stored zeros are no edges
-            weight = weight.index_add(0, slot[known], value[known])
+            edge, exists = edge_indices(system, row, column)  # stored zeros are no edges
+            weight = weight.index_add(0, edge[exists], value[exists])
             if system.symmetric:
                 weight = (weight + weight[graph.reverse]) / 2
-        return Entries(diagonal, weight)
+        return Nonzeros(diagonal, weight)
 
 
-def as_tensor(system: System, kept: Tensor | None = None, entries: Entries | None = None) -> Tensor:
-    """The matrix of ``system`` as a torch COO tensor; of the ``kept`` nodes (n,) only, renumbered in their order.
+def edge_indices(system: System, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
+    """The directed edges ``column → row`` of a graph with edges, shape (e,), and whether each exists, shape (e,)."""
+    graph, n = system.graph, system.n
+    key, edge_keys = row * n + column, graph.destination * n + graph.source.long()
+    edge = torch.searchsorted(edge_keys, key).clamp(max=graph.edges - 1)
+    return edge, edge_keys[edge] == key
 
-    Its values are attached to the autograd graph of ``entries``, where these are given.
+
+def as_tensor(system: System, kept: Tensor | None = None, nonzeros: Nonzeros | None = None) -> Tensor:
+    """The matrix of ``system``, or its principal submatrix of the ``kept`` nodes, as a torch COO tensor.
+
+    Parameters
+    ----------
+    system : System
+    kept : Tensor, shape (n,), bool, optional
+        Nodes of the submatrix, renumbered in their order.
+    nonzeros : Nonzeros, optional
+        Values that are attached to an autograd graph; those of ``system`` by default.
     """
     graph = system.graph
     node = torch.arange(system.n, device=system.device)
     place = torch.stack([torch.cat([node, graph.destination]), torch.cat([node, graph.source.long()])])
     value = torch.cat([system.diagonal, system.weight])
-    if entries is not None:
-        value = torch.cat([entries.diagonal, entries.weight]).to(value.dtype)
+    if nonzeros is not None:
+        value = torch.cat([nonzeros.diagonal, nonzeros.weight]).to(value.dtype)
     size = system.n
     if kept is not None:
         inside = kept[place].all(0)
@@ -78,8 +94,8 @@ def as_tensor(system: System, kept: Tensor | None = None, entries: Entries | Non
     return torch.sparse_coo_tensor(place, value, (size, size), check_invariants=False)
 
 
-def _attached(A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Row, column and value of every stored entry; the values belong to the autograd graph of ``A``."""
+def _coordinates(A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Row, column and value of every stored nonzero; the values belong to the autograd graph of ``A``."""
     if A.layout == torch.strided:
         row, column = A.detach().nonzero(as_tuple=True)
         return row, column, A[row, column]
