@@ -23,7 +23,7 @@ class LevelSummary:
     edges : int
         Directed edges.
     groups : int
-        Of rows that one elimination sweep takes one by one or together: see `Hierarchy.groups`.
+        Parts of the rows by which the smoother goes: see `Hierarchy.groups`.
     loaded : int
         Rows whose precision pivot fell too low and was raised.
     exact : bool
@@ -43,7 +43,8 @@ class Hierarchy(MethodSetup):
     Attributes
     ----------
     groups : str
-        What the smoother divides the rows of a level into.
+        What the smoother divides the rows of a level into: row blocks are swept independently of each other, colours
+        and nodes one after another.
     """
 
     symmetric_only = True

@@ -46,8 +46,8 @@ class Cycle:
         """``x ≈ A⁻¹ b`` on the finest level, shape (n, k) in the order of its rows."""
         self._run(0, b, x)
 
-    def _run(self, l: int, b: Tensor, x: Tensor) -> None:  # noqa: E741
-        level, kernels = self._levels[l], self._kernels
+    def _run(self, depth: int, b: Tensor, x: Tensor) -> None:
+        level, kernels = self._levels[depth], self._kernels
         if level.inverse is not None:
             kernels.eliminate(level.inverse, b, x)
             return
@@ -57,21 +57,21 @@ class Cycle:
             for first, last in reversed(level.colours[:-1]):
                 kernels.relax(level, SUBSTITUTE, first, last, b, x)
             return
-        coarse = self._vectors[l]
+        coarse = self._vectors[depth]
         kernels.restrict(level.restriction, x, coarse.b)
-        self._run(l + 1, coarse.b, coarse.first)
+        self._run(depth + 1, coarse.b, coarse.first)
         if coarse.second is not None:
-            self._accelerate(l + 1, coarse, coarse.second)
+            self._accelerate(depth + 1, coarse, coarse.second)
         kernels.prolong(level.cluster, coarse.first, coarse.second, coarse.scalars, x)
         for first, last in reversed(level.colours):
             kernels.relax(level, BACKWARD, first, last, b, x)
 
-    def _accelerate(self, l: int, v: _Vectors, second: Tensor) -> None:  # noqa: E741
-        level, kernels = self._levels[l], self._kernels
+    def _accelerate(self, depth: int, v: _Vectors, second: Tensor) -> None:
+        level, kernels = self._levels[depth], self._kernels
         kernels.image(level, v.first, v.image, v.b, None, v.partials)
         kernels.finish_first(v.partials, v.scalars)
         kernels.subtract(v.b, v.image, v.scalars)
-        self._run(l, v.b, second)
+        self._run(depth, v.b, second)
         kernels.image(level, second, None, v.b, v.image, v.partials)
         kernels.finish_second(v.partials, v.scalars)
 
