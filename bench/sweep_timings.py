@@ -13,7 +13,7 @@ import torch
 
 from bench import textbook
 from gabp.compare.comparison import Problem
-from gabp.kernels.dispatch import choose
+from gabp.kernels import dispatch
 from gabp.system import System
 
 __all__ = ["COLUMNS", "YARDSTICK", "Timing", "kernel_timings", "one_core_busy", "torch_csr", "triad_bandwidth"]
@@ -110,7 +110,7 @@ class Kernels:
     def __init__(self, system: System, b: torch.Tensor, dtype: torch.dtype) -> None:
         graph = system.graph
         self.dtype, self.b = dtype, b.to(dtype)
-        self.of = choose("cpu", dtype)
+        self.of = dispatch.backend("cpu", dtype).messages
         self.layout = self.of.layout(graph.start, graph.source, system.weight.to(dtype), system.diagonal.to(dtype))
         self.fixed = self.of.precision_fixed_point(self.layout, limit=10_000)
 

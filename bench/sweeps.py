@@ -34,7 +34,7 @@ from gabp.compare.figure import save_comparison_figure
 from gabp.compare.machine import describe_commit, describe_machine
 from gabp.compare.peers import PEERS
 from gabp.compare.table import markdown_table, seconds
-from gabp.messages import settle_precisions
+from gabp.messages import solve_precision_fixed_point
 from gabp.system import make_system, read_matrix
 
 RESULTS = Path(__file__).with_name("results")
@@ -123,11 +123,11 @@ def _setup_figures(problem: Problem, product: float, repeats: int = 3) -> dict[s
         read = perf_counter()
         _ = system.layout
         laid_out = perf_counter()
-        settle_precisions(system)
+        solve_precision_fixed_point(system)
         fixed_point = perf_counter()
         rounded = system.astype(torch.float32)
         rounding = perf_counter()
-        settle_precisions(rounded)
+        solve_precision_fixed_point(rounded)
         samples.append((read - began, laid_out - began, fixed_point - laid_out, perf_counter() - rounding))
     names = (
         "reading, symmetry test, edge graph",

@@ -1,57 +1,85 @@
-"""Which backend runs: by device and dtype, nothing else."""
+"""The backend for a device and a dtype, and why a backend is missing."""
 
 import functools
 import warnings
-from typing import Any, cast
+from dataclasses import replace
+from typing import cast
 
 import torch
 
-from gabp.kernels import cpu, cuda
+from gabp.kernels import cpu, cuda, reference
 from gabp.kernels.cpu import bounds as compiled_bounds
+from gabp.kernels.cpu import markov_blankets as compiled_markov_blankets
 from gabp.kernels.cpu import messages as compiled_messages
 from gabp.kernels.cpu import rows as compiled_rows
-from gabp.kernels.torch import bounds, factor, messages, multigrid_cycle, rows
-from gabp.kernels.types import Kernels
+from gabp.kernels.torch import bounds, distance_colouring, factor, markov_blankets, messages, multigrid_cycle, rows
+from gabp.kernels.types import Backend, MessageKernels
+
+_TORCH = Backend(
+    name="torch",
+    messages=cast(MessageKernels, messages),
+    sequential=reference,
+    coloured=None,
+    rows=rows,
+    bounds=bounds,
+    factor=factor,
+    hierarchy=None,
+    multigrid_cycle=multigrid_cycle,
+    markov_blankets=markov_blankets,
+    distance_colouring=distance_colouring,
+)
 
 
-def choose(device: torch.device | str, dtype: torch.dtype) -> Kernels:
-    """The fastest backend for tensors of ``dtype`` on ``device``."""
+def backend(device: torch.device | str, dtype: torch.dtype = torch.float64) -> Backend:
+    """The fastest backend for tensors of ``dtype`` on ``device``.
+
+    What runs on the host wherever the system is (``sequential``, ``bounds``, ``factor``, ``hierarchy``,
+    ``markov_blankets`` and ``distance_colouring``) takes tensors of the CPU, and is asked of its backend.
+    """
     where = torch.device(device).type
     if dtype in (torch.float32, torch.float64):
-        if where == "cuda" and triton_is_there():
-            return cast(Kernels, cuda.load("messages"))
         if where == "cpu":
             if cpu.extension is not None:
-                return cast(Kernels, compiled_messages)
+                return _compiled()
             _warn_missing_extension()
-    return cast(Kernels, messages)
+        elif where == "cuda":
+            if cuda.triton_missing_because() is None:
+                return _fused()
+            _warn_missing_triton()
+    return _TORCH
 
 
-def choose_coloured(device: torch.device | str) -> Any:
-    """The sequential schedule in the order of colours, fused; None where it cannot be."""
-    return cuda.load("coloured") if torch.device(device).type == "cuda" and triton_is_there() else None
-
-
-def choose_rows(device: torch.device | str) -> Any:
-    """The functions of `gabp.kernels.torch.rows`, compiled where they can be."""
-    return compiled_rows if torch.device(device).type == "cpu" and cpu.extension is not None else rows
-
-
-def choose_bounds() -> Any:
-    """The functions of `gabp.kernels.torch.bounds`, compiled where they can be."""
-    return compiled_bounds if cpu.extension is not None else bounds
-
-
-def choose_factor() -> Any:
-    """What has ``Symbolic`` and ``Factor``: sparse and compiled, or dense where the extension is missing."""
-    return cpu.extension if cpu.extension is not None else factor
-
-
-def choose_cycle(device: torch.device | str) -> Any:
-    """The functions of `gabp.kernels.torch.multigrid_cycle`, fused where they can be."""
-    return (
-        cuda.load("multigrid_cycle") if torch.device(device).type == "cuda" and triton_is_there() else multigrid_cycle
+@functools.cache
+def _compiled() -> Backend:
+    assert cpu.extension is not None
+    return replace(
+        _TORCH,
+        name="cpu",
+        messages=cast(MessageKernels, compiled_messages),
+        sequential=cpu.extension,
+        rows=compiled_rows,
+        bounds=compiled_bounds,
+        factor=cpu.extension,
+        hierarchy=cpu.extension,
+        markov_blankets=compiled_markov_blankets,
+        distance_colouring=cpu.extension,
     )
+
+
+@functools.cache
+def _fused() -> Backend:
+    return replace(
+        _TORCH,
+        name="cuda",
+        messages=cast(MessageKernels, cuda.load("messages")),
+        coloured=cuda.load("coloured"),
+        multigrid_cycle=cuda.load("multigrid_cycle"),
+    )
+
+
+def extension_missing_because() -> str | None:
+    """Why there are no compiled kernels for the CPU; None where there are."""
+    return cpu.missing_because
 
 
 def cuda_missing_because() -> str | None:
@@ -77,14 +105,6 @@ def backends() -> dict[str, str]:
         )
         on_cuda = f"available: {names}; {kernels}"
     return {"torch": f"available: torch {torch.__version__}", "cpu": compiled, "cuda": on_cuda}
-
-
-def triton_is_there() -> bool:
-    """Whether kernels for CUDA can be compiled here; a warning says once where they cannot."""
-    if cuda.triton_missing_because() is None:
-        return True
-    _warn_missing_triton()
-    return False
 
 
 @functools.cache

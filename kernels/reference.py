@@ -1,10 +1,19 @@
 """The message equations, literally, in torch: ground truth on any device.
 
-A model is held as *slots*: one per directed edge, sorted by destination. Slot ``e`` belongs to the
-message that ``destination[e]`` hears from ``source[e]``; ``weight[e] = A[destination[e], source[e]]``;
-``reverse[e]`` is the slot of the message that flows the other way. The slots of node ``i`` are
-``start[i]:start[i + 1]``. Precision messages are ``(m,)``, potential messages ``(m, k)`` for ``k``
-right-hand sides. ``A`` may be nonsymmetric (on a symmetric pattern): only the products
+A model of ``n`` nodes and ``m`` directed edges, two for each pair of neighbours, is given by arrays in *edge order*:
+sorted by destination, then by source. This is the off-diagonal part of ``A`` in compressed rows.
+
+===============  ==========  ================================================================
+``start``        (n + 1,)    int64, the edges into node ``i`` are ``start[i]:start[i + 1]``
+``source``       (m,)        int32, the node that edge ``e`` leaves
+``destination``  (m,)        int64, the node that it enters
+``reverse``      (m,)        int64, the edge from ``destination[e]`` to ``source[e]``
+``weight``       (m,)        ``A[destination[e], source[e]]``
+``diagonal``     (n,)        ``A_ii``
+===============  ==========  ================================================================
+
+Every edge carries one message, from its source to its destination: precisions ``(m,)``, potentials ``(m, k)`` for
+``k`` right-hand sides. ``A`` may be nonsymmetric (on a symmetric pattern): only the products
 ``weight[e] * weight[reverse[e]]`` enter the precisions (Fanaskov 2019, arXiv:1904.04093).
 """
 
@@ -15,7 +24,7 @@ from torch import Tensor
 
 
 def gather_messages(messages: Tensor, destination: Tensor, n: int) -> Tensor:
-    """Sum over the slots of each node: ``(m, ...) -> (n, ...)``."""
+    """Sum over the edges into each node: ``(m, ...) -> (n, ...)``."""
     total = messages.new_zeros((n, *messages.shape[1:]))
     return total.index_add_(0, destination, messages)
 
@@ -31,7 +40,7 @@ def flood_precisions(
 ) -> tuple[Tensor, Tensor]:
     """One synchronous sweep of the precision messages.
 
-    Returns the new messages ``P_{k->i} = -A_ik A_ki / P_{k\\i}`` and the cavities ``P_{k\\i}`` they came from.
+    Returns the new messages ``P_{k->i} = -A_ik A_ki / P_{k\\i}`` and the cavities ``P_{k\\i}``.
     """
     belief = diagonal + gather_messages(precision, destination, len(diagonal))
     cavity = belief[source] - precision[reverse]
@@ -57,14 +66,14 @@ def sequential_potentials(
 ) -> None:
     """In-place sweeps of the potential messages in row order; ``potential`` is overwritten.
 
-    ``ratio[e] = A_ki / P_{i\\k}`` for the slot ``e`` of ``k`` in row ``i``: each node sends to all its
-    neighbours from the newest messages.
+    ``ratio[e] = A_ki / P_{i\\k}`` for the edge ``e`` from ``k`` to ``i``. Each node updates the messages to all its
+    neighbours from the newest ones.
     """
     bounds = start.tolist()
     for _ in range(sweeps):
         for i, (first, last) in enumerate(pairwise(bounds)):
-            heard = potential[first:last]
-            cavity = b[i] + heard.sum(0) - heard
+            incoming = potential[first:last]
+            cavity = b[i] + incoming.sum(0) - incoming
             potential[reverse[first:last]] = -ratio[first:last, None] * cavity
 
 
@@ -77,18 +86,18 @@ def coloured_potentials(
     potential: Tensor,
     sweeps: int,
 ) -> None:
-    """As `sequential_potentials`, but colour by colour: the nodes of one colour send at once.
+    """As `sequential_potentials`, but colour by colour: the nodes of one colour at once.
 
-    ``colours`` holds the slots in the rows of each colour's nodes, no two of which are neighbours.
+    ``colours`` holds the edges into the nodes of each colour, no two of which are neighbours.
     """
     for _ in range(sweeps):
-        for slots in colours:
+        for edges in colours:
             belief = b + gather_messages(potential, destination, len(b))
-            cavity = belief[destination[slots]] - potential[slots]
-            potential[reverse[slots]] = -ratio[slots, None] * cavity
+            cavity = belief[destination[edges]] - potential[edges]
+            potential[reverse[edges]] = -ratio[edges, None] * cavity
 
 
-_BUNCH_ALPHA = (5**0.5 - 1) / 2  # Bunch 1974: the bound on element growth is smallest here
+_BUNCH_ALPHA = (5**0.5 - 1) / 2  # Bunch 1974: minimises the bound on element growth
 
 
 def tree_factor(parent: Tensor, up: Tensor, down: Tensor, scale: float, pivot: Tensor, partner: Tensor) -> int:
@@ -96,8 +105,8 @@ def tree_factor(parent: Tensor, up: Tensor, down: Tensor, scale: float, pivot: T
 
     Nodes are in an order with parents before children, ``up[i] = A[parent, i]``, ``down[i] = A[i, parent]``,
     ``pivot`` holds the diagonal on entry and ``scale`` is the largest ``|A|``. A node whose pivot is too
-    small for its link to the parent is eliminated together with it (a 2×2 pivot; Bunch 1974). Returns the
-    first node at which the matrix is found singular, else -1.
+    small beside its coupling to the parent is eliminated together with it (a 2×2 pivot; Bunch 1974). Returns
+    the first node with a zero pivot, at which the matrix is singular, else -1.
     """
     above, to_parent, from_parent = parent.tolist(), up.tolist(), down.tolist()
     J, joined = pivot.tolist(), [-1] * len(parent)
@@ -113,18 +122,18 @@ def tree_factor(parent: Tensor, up: Tensor, down: Tensor, scale: float, pivot: T
                 J[p] -= to_parent[i] * from_parent[i] * (J[c] / determinant)
             continue
         coupling = to_parent[i] * from_parent[i] if p >= 0 else 0.0
-        alone = i
+        eliminated = i
         if coupling != 0.0 and scale * abs(J[i]) < _BUNCH_ALPHA * abs(coupling):
             if joined[p] < 0:
                 joined[p] = i
                 continue
             if abs(J[i]) < abs(J[joined[p]]):
-                alone, joined[p] = joined[p], i
-        if J[alone] == 0.0:
-            singular = alone
+                eliminated, joined[p] = joined[p], i
+        if J[eliminated] == 0.0:
+            singular = eliminated
             break
         if p >= 0:
-            J[p] -= to_parent[alone] * from_parent[alone] / J[alone]
+            J[p] -= to_parent[eliminated] * from_parent[eliminated] / J[eliminated]
     pivot[:] = torch.tensor(J, dtype=pivot.dtype)
     partner[:] = torch.tensor(joined, dtype=partner.dtype)
     return singular
@@ -155,13 +164,13 @@ def tree_solve(parent: Tensor, up: Tensor, down: Tensor, pivot: Tensor, partner:
             b[i], b[joined[i]] = pair(i, joined[i])
 
 
-_SMALL_PIVOT = 0.05  # of the diagonal; a smaller one would blow up what it divides
+_SMALL_PIVOT = 0.05  # of the diagonal; dividing by a smaller one would make elements grow
 
 
 def directed_pivots(
     diagonal: Tensor, weight: Tensor, start: Tensor, source: Tensor, reverse: Tensor, pivot: Tensor
 ) -> int:
-    """``J_i = A_ii - Σ_{k<i} A_ik A_ki / J_k``, what a sequential pass leaves of the diagonal, written to ``pivot``.
+    """Pivots ``J_i = A_ii - Σ_{k<i} A_ik A_ki / J_k`` of a sequential pass, written to ``pivot``.
 
     A pivot below a small share of the diagonal, or of the other sign, is replaced by the diagonal. Returns the first
     node whose diagonal is zero, else -1.
@@ -184,8 +193,8 @@ def directed_elimination_sweep(
 ) -> None:
     """``y = ((J + L) J⁻¹ (J + U))⁻¹ r`` for ``r`` of shape ``(n, k)``; ``y`` is overwritten.
 
-    ``L`` and ``U`` are the triangles of A off the diagonal. Forward, each node uses what its earlier neighbours sent;
-    backward, it substitutes.
+    ``L`` and ``U`` are the strict triangles of A. The forward half passes messages to later neighbours, the backward
+    half substitutes.
     """
     bounds, neighbour = start.tolist(), source.tolist()
     n = len(pivot)
@@ -197,7 +206,7 @@ def directed_elimination_sweep(
         y[i] -= sum((weight[e] * y[neighbour[e]] for e in later), torch.zeros_like(r[i])) / pivot[i]
 
 
-_LEAST_SHARE = 0.0025  # of the diagonal that elimination must leave in a block; less would blow up what it divides
+_LEAST_SHARE = 0.0025  # of the diagonal, below which a pivot of a block counts as not positive definite
 _LARGEST_GROWTH = 20.0  # of the inverse of a general pivot over that of the diagonal block
 
 
@@ -208,30 +217,30 @@ def block_pivots(
 
     ``diagonal`` is ``(N, d, d)`` and ``weight`` ``(m, d, d)``. A pivot that is not positive definite, or of a general
     matrix one whose inverse is much larger than that of the diagonal block, is replaced by the diagonal block. Returns
-    the first node whose diagonal block will not do either, else -1.
+    the first node whose diagonal block is no pivot either, else -1.
     """
-    settle = _settled_symmetric if symmetric else _settled_general
+    invert = _invert_symmetric if symmetric else _invert_general
     bounds, before = start.tolist(), source.tolist()
     for i, (first, last) in enumerate(pairwise(bounds)):
         pivot = diagonal[i].clone()
         for e in range(first, last):
             if before[e] < i:
                 pivot -= weight[e] @ inverse[before[e]] @ weight[reverse[e]]
-        found = settle(pivot, diagonal[i])
+        found = invert(pivot, diagonal[i])
         if found is None:
             return i
         inverse[i] = found
     return -1
 
 
-def _settled_symmetric(pivot: Tensor, own: Tensor) -> Tensor | None:
+def _invert_symmetric(pivot: Tensor, own: Tensor) -> Tensor | None:
     factor, failed = torch.linalg.cholesky_ex((pivot + pivot.T) / 2)
     if failed or bool((factor.diagonal() ** 2 < _LEAST_SHARE * own.diagonal()).any()):
         factor, failed = torch.linalg.cholesky_ex(own)
     return None if failed else torch.cholesky_inverse(factor)
 
 
-def _settled_general(pivot: Tensor, own: Tensor) -> Tensor | None:
+def _invert_general(pivot: Tensor, own: Tensor) -> Tensor | None:
     plain, singular = torch.linalg.inv_ex(own)
     inverse, failed = torch.linalg.inv_ex(pivot)
     largest = torch.inf if singular else _LARGEST_GROWTH * float(torch.linalg.matrix_norm(plain, torch.inf))
@@ -246,11 +255,11 @@ def block_elimination_sweep(
     """``y = ((J + L) J⁻¹ (J + Lᵀ))⁻¹ r`` in d × d blocks, for ``r`` of shape ``(N, d, k)``; ``y`` is overwritten."""
     bounds, neighbour = start.tolist(), source.tolist()
     for i, (first, last) in enumerate(pairwise(bounds)):
-        heard = [weight[e] @ y[neighbour[e]] for e in range(first, last) if neighbour[e] < i]
-        y[i] = inverse[i] @ (r[i] - sum(heard, torch.zeros_like(r[i])))
+        incoming = [weight[e] @ y[neighbour[e]] for e in range(first, last) if neighbour[e] < i]
+        y[i] = inverse[i] @ (r[i] - sum(incoming, torch.zeros_like(r[i])))
     for i in reversed(range(len(inverse))):
-        heard = [weight[e] @ y[neighbour[e]] for e in range(bounds[i], bounds[i + 1]) if neighbour[e] > i]
-        y[i] -= inverse[i] @ sum(heard, torch.zeros_like(r[i]))
+        incoming = [weight[e] @ y[neighbour[e]] for e in range(bounds[i], bounds[i + 1]) if neighbour[e] > i]
+        y[i] -= inverse[i] @ sum(incoming, torch.zeros_like(r[i]))
 
 
 def block_sequential_potentials(
@@ -259,6 +268,6 @@ def block_sequential_potentials(
     """`sequential_potentials` in blocks: ``ratio`` ``(m, d, d)``, ``b`` ``(N, d, k)``, ``potential`` ``(m, d, k)``."""
     for _ in range(sweeps):
         for i, (first, last) in enumerate(pairwise(start.tolist())):
-            heard = potential[first:last]
-            cavity = b[i] + heard.sum(0) - heard
+            incoming = potential[first:last]
+            cavity = b[i] + incoming.sum(0) - incoming
             potential[reverse[first:last]] = -ratio[first:last] @ cavity

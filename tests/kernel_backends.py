@@ -21,7 +21,7 @@ needs_triton = pytest.mark.skipif(
 
 @dataclass(frozen=True, eq=False)
 class Backend:
-    """A backend, where its tensors live here, and graphs of a size that it can bear."""
+    """A backend, the device of its tensors in the tests, and graphs of a feasible size."""
 
     name: str
     device: str

@@ -1,4 +1,4 @@
-"""Small models, as slots, that make kernels stumble."""
+"""Small models, by their directed edges, of graphs that are hard for kernels."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 
-class Slots(NamedTuple):
+class Model(NamedTuple):
     start: Tensor
     source: Tensor
     weight: Tensor
     diagonal: Tensor
 
-    def to(self, device: str) -> "Slots":
-        return Slots(*(tensor.to(device) for tensor in self))
+    def to(self, device: str) -> "Model":
+        return Model(*(tensor.to(device) for tensor in self))
 
     @property
     def matrix(self) -> sp.csr_array:
@@ -26,7 +26,9 @@ class Slots(NamedTuple):
         return sp.csr_array(off_diagonal + sp.diags_array(self.diagonal.double().numpy()))
 
 
-def slots(n: int, edges: np.ndarray, seed: int = 0, margin: float = 0.3, dtype: torch.dtype = torch.float64) -> Slots:
+def random_model(
+    n: int, edges: np.ndarray, seed: int = 0, margin: float = 0.3, dtype: torch.dtype = torch.float64
+) -> Model:
     """A walk-summable model: random weights of both signs on ``edges`` (e, 2), rows dominant by ``margin``."""
     rng = np.random.default_rng(seed)
     i, j = edges.reshape(-1, 2).T
@@ -35,7 +37,7 @@ def slots(n: int, edges: np.ndarray, seed: int = 0, margin: float = 0.3, dtype: 
     A = sp.csr_array(upper + upper.T)
     A.sort_indices()
     diagonal = abs(A).sum(axis=1) * (1 + margin) + rng.uniform(0.5, 1.0, n)
-    return Slots(
+    return Model(
         torch.from_numpy(A.indptr.astype(np.int64)),
         torch.from_numpy(A.indices.astype(np.int32)),
         torch.from_numpy(A.data).to(dtype),
@@ -62,7 +64,7 @@ def star(leaves: int, centre: int = 0) -> tuple[int, np.ndarray]:
 
 
 def hubs(n: int) -> tuple[int, np.ndarray]:
-    """A few nodes of every degree up to n among many of degree one or two: rows that want no common slice."""
+    """A few nodes of every degree up to n among many of degree one or two: rows that fit no common slice."""
     pairs = [(h, k) for h in range(5) for k in range(5, n, h + 1)]
     return n, np.array(pairs)
 
@@ -91,7 +93,7 @@ GRAPHS: dict[str, Callable[[], tuple[int, np.ndarray]]] = {
     "random wide": lambda: random_graph(5001, 30000, 3),
 }
 
-# What a kernel that takes milliseconds for each block of rows can bear: the same troubles, in a block or two.
+# For kernels that take milliseconds for each block of rows: the same difficulties, in a block or two.
 SMALL_GRAPHS: dict[str, Callable[[], tuple[int, np.ndarray]]] = {
     "one node": lambda: (1, NONE),
     "no edges": lambda: (13, NONE),

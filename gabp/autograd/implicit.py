@@ -22,6 +22,7 @@ from torch.autograd import Function
 from gabp.autograd.inverse_derivative import CoupledCopies
 from gabp.autograd.nonzeros import Nonzeros, as_tensor
 from gabp.kernels import reference
+from gabp.kernels.torch.offsets import row_offsets
 from gabp.messages import SparseFactor
 from gabp.solvers import Solution, Solver
 from gabp.system import System
@@ -254,8 +255,7 @@ def _on_pattern(system: System, operator: Callable[[Tensor], Tensor]) -> tuple[T
     diagonal = torch.empty(n, dtype=torch.float64, device=system.device)
     weight = torch.empty(graph.edges, dtype=torch.float64, device=system.device)
     by_source = torch.argsort(source, stable=True)
-    bounds = torch.zeros_like(graph.start)
-    torch.cumsum(torch.bincount(source, minlength=n), 0, out=bounds[1:])
+    bounds = row_offsets(source, n)
     for first in range(0, n, _COLUMNS):
         node = torch.arange(first, min(first + _COLUMNS, n), device=system.device)
         unit = torch.zeros((n, len(node)), dtype=torch.float64, device=system.device)

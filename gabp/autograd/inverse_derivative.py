@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gabp.kernels.torch.offsets import row_offsets
 from gabp.messages import SparseFactor
 from gabp.system import EdgeGraph, System
 
@@ -43,8 +44,7 @@ class CoupledCopies:
         rows = torch.cat([row, row, row + 1, row + 1, node, node + 1])
         columns = torch.cat([column, column + 1, column, column + 1, node + 1, node])
         order = torch.argsort(rows * 2 * n + columns)
-        start = torch.zeros(2 * n + 1, dtype=torch.int64, device=device)
-        torch.cumsum(torch.bincount(rows, minlength=2 * n), 0, out=start[1:])
+        start = row_offsets(rows, 2 * n)
         return CoupledCopies(EdgeGraph(2 * n, start, columns[order].to(torch.int32)), order)
 
     def inverse_derivative(self, system: System, g_diagonal: Tensor, g_weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -87,7 +87,7 @@ class Slots:
 
     @cached_property
     def _balance(self) -> tuple[NDArray[np.int32], Vector | None]:
-        return self.kernels.balance(self.start, self.source, self.weight)
+        return self.kernels.components_and_signs(self.start, self.source, self.weight)
 
     @property
     def labels(self) -> NDArray[np.int32]:
@@ -137,7 +137,7 @@ class Slots:
     @property
     def kernels(self) -> Any:
         """The functions of `gabp.kernels.torch.bounds`."""
-        return dispatch.choose_bounds()
+        return dispatch.backend("cpu").bounds
 
     @cached_property
     def magnitude(self) -> Vector:

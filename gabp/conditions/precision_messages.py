@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from gabp.conditions.host_edges import ROUNDOFF, Slots, Vector
-from gabp.messages import GeneralPrecisions, Precisions, settle_general_precisions, settle_precisions
+from gabp.messages import GeneralPrecisions, Precisions, solve_general_fixed_point, solve_precision_fixed_point
 
 Outcome = Literal["converged", "invalid", "not converged"]
 
@@ -71,7 +71,7 @@ def settle(slots: Slots, scaling: Vector | None = None) -> PrecisionMessages:
     limit = int(np.clip(_WORK / max(slots.edges, 1), _FEWEST, _MOST))
     if not slots.symmetric:
         return _settle_general(slots, limit)
-    settled = settle_precisions(slots.system, limit=limit)
+    settled = solve_precision_fixed_point(slots.system, limit=limit)
     belief = settled.belief.cpu().numpy()
     if settled.invalid_node is not None:
         outcome: Outcome = "converged" if scaling is not None else "not converged"
@@ -80,18 +80,18 @@ def settle(slots: Slots, scaling: Vector | None = None) -> PrecisionMessages:
         return PrecisionMessages(outcome, settled, False, np.empty(0), belief, None)
     message, cavity = settled.message.cpu().numpy(), settled.cavity.cpu().numpy()
     floor = _close_floor(slots, message, cavity)
-    if floor is None and not settled.settled:
+    if floor is None and not settled.converged:
         floor = _extrapolated_floor(slots, message)
     if floor is None and scaling is not None:
         ahead = scaling[slots.source] / np.repeat(scaling, slots.degree)
         floor = _floor_cavity(slots, -slots.magnitude * ahead)
-    proven = settled.settled or floor is not None or scaling is not None
+    proven = settled.converged or floor is not None or scaling is not None
     return PrecisionMessages("converged" if proven else "not converged", settled, True, cavity, belief, floor)
 
 
 def _settle_general(slots: Slots, limit: int) -> PrecisionMessages:
-    settled = settle_general_precisions(slots.system, limit)
-    outcome: Outcome = "converged" if settled.settled else "not converged"
+    settled = solve_general_fixed_point(slots.system, limit)
+    outcome: Outcome = "converged" if settled.converged else "not converged"
     valid = settled.invalid_node is None
     if not valid:
         outcome = "invalid"

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gabp.kernels.torch.offsets import row_offsets
 from gabp.system import EdgeGraph, InvalidSystemError
 
 
@@ -91,8 +92,7 @@ def _directed(n: int, unary: Tensor, pairs: Tensor, tables: Tensor) -> DiscreteM
     both = torch.cat([tables, tables.mT])
     key, edge = torch.unique(destination * n + source, return_inverse=True)
     table = both.new_zeros((len(key), *both.shape[1:])).index_add_(0, edge, both)
-    start = torch.zeros(n + 1, dtype=torch.int64, device=unary.device)
-    torch.cumsum(torch.bincount(key // n, minlength=n), 0, out=start[1:])
+    start = row_offsets(key // n, n)
     return DiscreteModel(EdgeGraph(n, start, (key % n).int()), unary, table)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gabp.messages import Precisions, settle_precisions
+from gabp.messages import Precisions, solve_precision_fixed_point
 from gabp.system import EdgeGraph, System
 
 
@@ -35,8 +35,8 @@ def precision_fixed_point(system: System) -> Precisions:
     ArithmeticError
         A precision becomes nonpositive, or the messages do not converge: there is no Bethe approximation.
     """
-    precisions = settle_precisions(system.astype(torch.float64))
-    if precisions.settled:
+    precisions = solve_precision_fixed_point(system.astype(torch.float64))
+    if precisions.converged:
         return precisions
     place = "" if precisions.invalid_node is None else f" at node {precisions.invalid_node}"
     raise ArithmeticError(

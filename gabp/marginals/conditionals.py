@@ -6,11 +6,9 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from gabp.kernels import cpu
-from gabp.kernels.torch import markov_blankets
+from gabp.kernels import dispatch
+from gabp.kernels.torch.markov_blankets import Limits, Model
 from gabp.system import NotPositiveDefiniteError, System
-
-_kernels = cpu.extension if cpu.extension is not None else markov_blankets
 
 _LARGEST_PATCH = 32  # nodes
 _LARGEST_BLANKET = 48
@@ -45,15 +43,18 @@ class Conditionals:
             The principal submatrix of a patch is not positive definite.
         """
         graph, n = system.graph, system.n
-        model = (graph.start.cpu(), graph.source.cpu(), system.diagonal.double().cpu(), system.weight.double().cpu())
-        limits, threads = (_LARGEST_PATCH, _LARGEST_BLANKET), torch.get_num_threads()
+        kernels = dispatch.backend("cpu").markov_blankets
+        model = Model(
+            graph.start.cpu(), graph.source.cpu(), system.diagonal.double().cpu(), system.weight.double().cpu()
+        )
+        limits, threads = Limits(_LARGEST_PATCH, _LARGEST_BLANKET), torch.get_num_threads()
         variance = torch.empty(n, dtype=torch.float64)
         blanket_start = torch.empty(n + 1, dtype=torch.int64)
-        bad = _kernels.patch_rims(*model, *limits, variance, blanket_start, threads)
+        bad = kernels.conditional_variances(model, limits, variance, blanket_start, threads)
         if bad >= 0:
             raise NotPositiveDefiniteError(bad)
         blanket = torch.empty(int(blanket_start[-1]), dtype=torch.int32)
         coefficient = torch.empty(len(blanket), dtype=torch.float64)
-        _kernels.patch_coefficients(*model, *limits, blanket_start, blanket, coefficient, threads)
+        kernels.conditional_means(model, limits, blanket_start, blanket, coefficient, threads)
         mean = scipy.sparse.csr_array((coefficient.numpy(), blanket.numpy(), blanket_start.numpy()), (n, n))
         return Conditionals(variance, mean)

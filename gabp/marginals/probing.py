@@ -12,12 +12,9 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from gabp.kernels import cpu, reference
-from gabp.kernels.torch import distance_colouring
+from gabp.kernels import dispatch, reference
 from gabp.marginals.conditionals import Conditionals
 from gabp.solvers import Solver
-
-_kernels = cpu.extension if cpu.extension is not None else distance_colouring
 
 _BATCH = 32  # probes solved for together
 _SMOOTHINGS = 3  # averages over neighbours, which pool the few repetitions of each node
@@ -63,7 +60,7 @@ class Probing:
         best, colours, distance = torch.zeros(graph.n, dtype=torch.int32), 1, 1
         while colours < enough:
             colour = torch.empty_like(best)
-            found = _kernels.colour_apart(start, source, distance, most, colour)
+            found = dispatch.backend("cpu").distance_colouring.colour_apart(start, source, distance, most, colour)
             if found == 0:
                 break
             best, colours = colour, found

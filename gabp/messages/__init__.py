@@ -1,9 +1,9 @@
-"""Floor 2: Gaussian belief propagation itself. Precision and potential messages, schedules, the tree pass."""
+"""Floor 2: Gaussian belief propagation itself. Precision and potential messages, schedules, exact elimination."""
 
 from gabp.messages.flooding import FloodingSweeps, JointFloodingSweeps
 from gabp.messages.junction_tree import SparseFactor, fits_in_memory
-from gabp.messages.nonsymmetric import GeneralFloodingSweeps, GeneralPrecisions, settle_general_precisions
-from gabp.messages.precision import STARTS, Precisions, Start, bethe_variances, settle_precisions
+from gabp.messages.nonsymmetric import GeneralFloodingSweeps, GeneralPrecisions, solve_general_fixed_point
+from gabp.messages.precision import STARTS, Precisions, Start, bethe_variances, solve_precision_fixed_point
 from gabp.messages.sequential import sequential_sweeps
 from gabp.messages.tree import TreeFactor
 
@@ -20,6 +20,6 @@ __all__ = [
     "bethe_variances",
     "fits_in_memory",
     "sequential_sweeps",
-    "settle_general_precisions",
-    "settle_precisions",
+    "solve_general_fixed_point",
+    "solve_precision_fixed_point",
 ]

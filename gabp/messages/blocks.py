@@ -5,30 +5,27 @@ theorems for vectors). It can converge where the scalar form does not: a block i
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from gabp.kernels import cpu, reference
+from gabp.kernels import dispatch
 from gabp.system import Forest
 from gabp.system.blocks import BlockSystem
-
-_kernels: Any = reference if cpu.extension is None else cpu.extension
 
 
 @dataclass(frozen=True, eq=False)
 class BlockPrecisions:
-    """Settled precision messages.
+    """The fixed point of the precision messages, or the last iterate where there is none.
 
     Attributes
     ----------
     ratio : Tensor, shape (m, d, d)
-        ``A_ik P_{k\\i}⁻¹``: what the sender's cavity potential is multiplied by.
+        ``A_ik P_{k\\i}⁻¹``, the factor of the cavity potential in the message ``k → i``.
     belief : Tensor, shape (N, d, d)
         ``J_i``; ``J_i⁻¹`` is the Bethe covariance of the node.
     sweeps : int
-    settled : bool
+    converged : bool
     invalid_node : int or None
         A node whose cavity or belief is not positive definite (or, nonsymmetric, is singular).
     """
@@ -36,40 +33,40 @@ class BlockPrecisions:
     ratio: Tensor
     belief: Tensor
     sweeps: int
-    settled: bool
+    converged: bool
     invalid_node: int | None
 
 
-def settle_block_precisions(system: BlockSystem, limit: int = 2000) -> BlockPrecisions:
+def solve_block_fixed_point(system: BlockSystem, limit: int = 2000) -> BlockPrecisions:
     """Flood the precision messages from zero to their fixed point."""
     graph = system.graph
     source, destination, reverse = graph.source.long(), graph.destination, graph.reverse
     back = system.weight[reverse]
     message = torch.zeros_like(system.weight)
-    still = 16 * torch.finfo(message.dtype).eps
-    settled, invalid, sweeps = graph.edges == 0, None, 0
+    tolerance = 16 * torch.finfo(message.dtype).eps
+    converged, invalid, sweeps = graph.edges == 0, None, 0
     ratio = torch.zeros_like(message)
     while True:
         belief = system.diagonal.index_add(0, destination, message)
         invalid = _first_invalid(belief, system.symmetric)
-        if settled or invalid is not None or sweeps == limit:
+        if converged or invalid is not None or sweeps == limit:
             break
         cavity = belief[source] - message[reverse]
-        place = _first_invalid(cavity, system.symmetric)
-        if place is not None:
-            invalid = int(source[place])
+        edge = _first_invalid(cavity, system.symmetric)
+        if edge is not None:
+            invalid = int(source[edge])
             break
         ratio = torch.linalg.solve(cavity, system.weight, left=False)
         new = -ratio @ back
         sweeps += 1
         change = (new - message).abs().amax((1, 2))
-        settled = bool((change <= still * new.abs().amax((1, 2))).all())
+        converged = bool((change <= tolerance * new.abs().amax((1, 2))).all())
         message = new
-    return BlockPrecisions(ratio, belief, sweeps, settled and invalid is None, invalid)
+    return BlockPrecisions(ratio, belief, sweeps, converged and invalid is None, invalid)
 
 
 class _BlockSweeps:
-    """Potential messages at settled precisions for ``b`` of shape (n, k)."""
+    """Potential messages at the precision fixed point for ``b`` of shape (n, k)."""
 
     def __init__(self, system: BlockSystem, precisions: BlockPrecisions, b: Tensor) -> None:
         self.system, self.precisions = system, precisions
@@ -79,15 +76,15 @@ class _BlockSweeps:
 
     def mean(self) -> Tensor:
         """The belief means ``J_i⁻¹ h_i``, shape (n, k)."""
-        mean = torch.linalg.solve(self.precisions.belief, self._heard())
+        mean = torch.linalg.solve(self.precisions.belief, self._potentials())
         return self.system.partition.scatter(mean).to(self.device)
 
-    def _heard(self) -> Tensor:
+    def _potentials(self) -> Tensor:
         return self.b.index_add(0, self.system.graph.destination, self.potential)
 
 
 class BlockFloodingSweeps(_BlockSweeps):
-    """All nodes send at once; ``damping`` is the share of the old message that is kept."""
+    """The synchronous schedule; ``damping`` is the share of the old message that is kept."""
 
     def __init__(self, system: BlockSystem, precisions: BlockPrecisions, b: Tensor, damping: float = 0.0) -> None:
         super().__init__(system, precisions, b)
@@ -98,13 +95,13 @@ class BlockFloodingSweeps(_BlockSweeps):
         graph = self.system.graph
         source = graph.source.long()
         for _ in range(count):
-            cavity = self._heard()[source] - self.potential[graph.reverse]
+            cavity = self._potentials()[source] - self.potential[graph.reverse]
             new = -self.precisions.ratio @ cavity
             self.potential = torch.lerp(new, self.potential, self.damping) if self.damping else new
 
 
 class BlockSequentialSweeps(_BlockSweeps):
-    """Nodes send in order, each from the newest messages: about half the sweeps of flooding."""
+    """The sequential schedule in the order of the blocks: about half the sweeps of flooding."""
 
     def __init__(self, system: BlockSystem, precisions: BlockPrecisions, b: Tensor) -> None:
         super().__init__(system, precisions, b)
@@ -113,12 +110,13 @@ class BlockSequentialSweeps(_BlockSweeps):
     def sweep(self, count: int) -> None:
         """Do ``count`` sweeps."""
         graph = self.system.graph
-        _kernels.block_sequential_potentials(graph.start, graph.reverse, self._ratio, self.b, self.potential, count)
+        kernels = dispatch.backend("cpu").sequential
+        kernels.block_sequential_potentials(graph.start, graph.reverse, self._ratio, self.b, self.potential, count)
 
 
 @dataclass(frozen=True, eq=False)
 class BlockSweep:
-    """The elimination sweep ``((J + L) J⁻¹ (J + U))⁻¹`` of a model in blocks; symmetric, it is positive definite.
+    """The elimination sweep ``((J + L) J⁻¹ (J + U))⁻¹`` of a model in blocks; positive definite where A is symmetric.
 
     Exact on a forest whose children come before their parents.
 
@@ -140,7 +138,7 @@ class BlockSweep:
         """Set up for one matrix."""
         graph = system.graph
         inverse = torch.zeros_like(system.diagonal)
-        bad = _kernels.block_pivots(
+        bad = dispatch.backend("cpu").sequential.block_pivots(
             system.diagonal, system.weight, graph.start, graph.source, graph.reverse, system.symmetric, inverse
         )
         return BlockSweep(system, inverse, None if bad < 0 else bad)
@@ -150,7 +148,8 @@ class BlockSweep:
         graph, partition = self.system.graph, self.system.partition
         y = torch.empty((partition.blocks, partition.size, r.shape[1]), dtype=torch.float64)
         blocks = partition.gather(r.double().cpu())
-        _kernels.block_elimination_sweep(self.system.weight, graph.start, graph.source, self.inverse, blocks, y)
+        kernels = dispatch.backend("cpu").sequential
+        kernels.block_elimination_sweep(self.system.weight, graph.start, graph.source, self.inverse, blocks, y)
         return partition.scatter(y).to(r.device)
 
 

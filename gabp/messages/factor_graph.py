@@ -6,14 +6,16 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-_VAGUE = 1e-8  # of a variable's information; where nothing else is known, messages have to start somewhere
+from gabp.kernels.torch.offsets import offsets
+
+_VAGUE = 1e-8  # of a variable's information: a positive start where there is no prior
 _DAMPINGS = (0.0, 0.3, 0.5, 0.7, 0.9)
-_TRIAL = 40  # sweeps to measure the rate of each damping
+_TRIAL = 40  # sweeps that measure the convergence rate of each damping
 
 
 @dataclass(frozen=True, eq=False)
 class FactorGraph:
-    """Factors ``N(Σ_i F_ai x_i; y_a, v_a)`` and unary precisions, with their settled precision messages.
+    """Factors ``N(Σ_i F_ai x_i; y_a, v_a)`` and unary precisions, with the fixed point of their messages.
 
     Edges are the nonzeros of F in row order.
 
@@ -25,12 +27,12 @@ class FactorGraph:
     prior : Tensor, shape (n,)
         With a vague part added, of 1e-8 of the variable's information.
     cavity : Tensor, shape (m,)
-        ``P_{i→a}``, the precision that variable ``i`` tells factor ``a``.
+        ``P_{i→a}``, the precision of the message from variable ``i`` to factor ``a``.
     uncertainty : Tensor, shape (m,)
         ``v_a + Σ_{j≠i} F_aj² / P_{j→a}``, the variance of a factor's prediction for ``i``.
     belief : Tensor, shape (n,)
     damping : float
-        Share of the old mean message that is kept, of a few tried the one with the fastest means.
+        Share of the old mean message that is kept: of a few, the one of fastest convergence.
     """
 
     row: Tensor
@@ -44,25 +46,25 @@ class FactorGraph:
     damping: float
 
     @staticmethod
-    def settled(
+    def at_fixed_point(
         row: Tensor, column: Tensor, coefficient: Tensor, variance: Tensor, prior: Tensor, limit: int = 500
     ) -> "FactorGraph":
-        """Send the precision messages, from vague beginnings, until they no longer change.
+        """Flood the precision messages from vague ones to their fixed point.
 
-        They grow monotonically. Where ``limit`` comes first, the means are those of a nearby model.
+        They grow monotonically. Where ``limit`` sweeps do not suffice, the means are those of a nearby model.
         """
         squared = coefficient**2
         information = torch.zeros_like(prior).index_add_(0, column, squared / variance[row])
         prior = prior + _VAGUE * (information + prior)
         by_row, by_column = _Segments.of(row), _Segments.of(column)
-        still = 4 * torch.finfo(prior.dtype).eps
+        tolerance = 4 * torch.finfo(prior.dtype).eps
         cavity = prior[column]
         for _ in range(limit):
             uncertainty = variance[row] + by_row.sum_of_others(squared / cavity)
             new = prior[column] + by_column.sum_of_others(squared / uncertainty)
-            settled = bool(((new - cavity).abs() <= still * new).all())
+            converged = bool(((new - cavity).abs() <= tolerance * new).all())
             cavity = new
-            if settled:
+            if converged:
                 break
         uncertainty = variance[row] + by_row.sum_of_others(squared / cavity)
         belief = prior.index_add(0, column, squared / uncertainty)
@@ -82,7 +84,7 @@ class FactorGraph:
         return len(self.variance)
 
     def _rate(self, damping: float) -> float:
-        """By how much the change of the means shrinks per sweep, in the second half of a trial."""
+        """The ratio of the changes of the means in the two halves of a trial."""
         sweeps = FactorSweeps(self, torch.ones((self.n, 1), dtype=self.prior.dtype, device=self.prior.device), damping)
         change = []
         for half in (_TRIAL // 2, _TRIAL - _TRIAL // 2):
@@ -107,8 +109,8 @@ class FactorSweeps:
         graph = self.graph
         coefficient = graph.coefficient[:, None]
         for _ in range(count):
-            heard = self._heard()[graph.column] - self.potential
-            predicted = coefficient * heard / graph.cavity[:, None]
+            incoming = self._potentials()[graph.column] - self.potential
+            predicted = coefficient * incoming / graph.cavity[:, None]
             total = predicted.new_zeros((graph.rows, predicted.shape[1])).index_add_(0, graph.row, predicted)
             missing = predicted - total[graph.row]
             new = coefficient * missing / graph.uncertainty[:, None]
@@ -116,15 +118,15 @@ class FactorSweeps:
 
     def mean(self) -> Tensor:
         """The belief means, shape (n, k)."""
-        return self._heard() / self.graph.belief[:, None]
+        return self._potentials() / self.graph.belief[:, None]
 
-    def _heard(self) -> Tensor:
+    def _potentials(self) -> Tensor:
         return self.r.index_add(0, self.graph.column, self.potential)
 
 
 @dataclass(frozen=True, eq=False)
 class _Segments:
-    """Entries grouped by a key, for sums that leave out one entry without ever subtracting it.
+    """Edges grouped by one of their ends, for sums that leave out one edge without ever subtracting it.
 
     A vague variable makes one term of a sum so large that subtracting it would leave nothing of the others.
     """
@@ -139,7 +141,7 @@ class _Segments:
     def of(key: Tensor) -> "_Segments":
         order = torch.argsort(key, stable=True)
         counts = torch.bincount(key)
-        first = torch.cumsum(counts, 0) - counts
+        first = offsets(counts)[:-1]
         inverse = torch.empty_like(order)
         inverse[order] = torch.arange(len(key), device=key.device)
         ordered = key[order]
@@ -147,14 +149,14 @@ class _Segments:
         return _Segments(order, inverse, position, counts[ordered], int(counts.max()) if len(key) else 0)
 
     def sum_of_others(self, values: Tensor) -> Tensor:
-        """For each entry, the sum of the others with the same key: of those before and of those after it."""
+        """For each edge, the sum over the others with the same key: of those before and of those after it."""
         values = values[self.order]
         before = self._exclusive(values, self.position)
         after = self._exclusive(values.flip(0), (self.length - 1 - self.position).flip(0)).flip(0)
         return (before + after)[self.inverse]
 
     def _exclusive(self, values: Tensor, position: Tensor) -> Tensor:
-        """Sums of the entries before each one of its segment, by doubling."""
+        """Exclusive prefix sums within each segment, by doubling."""
         total = torch.where(position >= 1, values.roll(1), 0.0)
         reach = 1
         while reach < self.longest - 1:

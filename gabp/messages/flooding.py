@@ -1,4 +1,4 @@
-"""Flooding a symmetric model: the synchronous sweeps that move the means."""
+"""Flooding a symmetric model: synchronous sweeps, of potential messages alone or of both kinds."""
 
 from torch import Tensor
 
@@ -8,7 +8,7 @@ from gabp.system import System
 
 
 class FloodingSweeps:
-    """All nodes send at once (the synchronous schedule), at settled precisions.
+    """The synchronous schedule of the potential messages at the precision fixed point.
 
     Parameters
     ----------
@@ -24,6 +24,7 @@ class FloodingSweeps:
         self._damping = damping
 
     def sweep(self, count: int) -> None:
+        """Do ``count`` sweeps."""
         self._kernels.mean_sweeps(self._state, count, self._damping)
 
     def mean(self) -> Tensor:
@@ -32,15 +33,15 @@ class FloodingSweeps:
 
 
 class JointFloodingSweeps:
-    """Flooding as the literature states it: precisions and potentials move together from their start."""
+    """The synchronous schedule of precision and potential messages together, as the literature states it."""
 
     def __init__(self, system: System, b: Tensor, start: Start = "zero", scaling: Tensor | None = None) -> None:
-        self._kernels = dispatch.choose(system.device, system.dtype)
+        self._kernels = dispatch.backend(system.device, system.dtype).messages
         self._state = self._kernels.joint_state(system.layout, b, starting_scale(system, start, scaling))
         self._must_be_positive = start == "zero" or scaling is not None
 
     def sweep(self, count: int) -> tuple[int, int | None]:
-        """The sweeps done of ``count``, and the node whose belief is no positive precision, if one stopped them."""
+        """The sweeps done, at most ``count``, and the node of a nonpositive belief precision, if one stopped them."""
         done, invalid = self._kernels.joint_sweeps(self._state, count, self._must_be_positive)
         return done, invalid if self._must_be_positive else None
 

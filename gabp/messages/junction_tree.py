@@ -12,8 +12,8 @@ from torch import Tensor
 from gabp.kernels import dispatch
 from gabp.system import EdgeGraph, NotPositiveDefiniteError, System
 
-_SHARE_OF_MEMORY = 0.8  # that a factor may claim of what the machine has to give
-_WORTH_THREADS = 3e8  # operations: below, a second thread gains nothing, and loses where it has to share its core
+_SHARE_OF_MEMORY = 0.8  # of the available memory, that a factor may take
+_WORTH_THREADS = 3e8  # operations: fewer are not faster with a second thread, and slower where it shares a core
 
 
 def fits_in_memory(graph: EdgeGraph) -> bool:
@@ -29,7 +29,7 @@ class SparseFactor:
     ------
     NotPositiveDefiniteError
     MemoryError
-        The factor would not fit; the figures are given before anything is allocated.
+        The factor would not fit; raised before anything is allocated.
     """
 
     system: System
@@ -38,7 +38,7 @@ class SparseFactor:
     def __post_init__(self) -> None:
         _require_memory(self.system.graph)
         graph, system = self.system.graph, self.system
-        factor = dispatch.choose_factor().Factor.of(
+        factor = dispatch.backend("cpu").factor.Factor.of(
             self.system.graph.symbolic,
             graph.start.cpu(),
             graph.source.cpu(),
@@ -68,7 +68,7 @@ class SparseFactor:
 
     @cached_property
     def selected_inverse(self) -> tuple[Tensor, Tensor]:
-        """``diag(A⁻¹)``, shape (n,), and ``A⁻¹`` in A's slots, shape (m,) (Takahashi, Fagan and Chen 1973)."""
+        """``diag(A⁻¹)``, shape (n,), and ``A⁻¹`` on A's edges, shape (m,) (Takahashi, Fagan and Chen 1973)."""
         graph = self.system.graph
         diagonal = torch.empty(graph.n, dtype=torch.float64)
         weight = torch.empty(graph.edges, dtype=torch.float64)
@@ -90,13 +90,13 @@ def _require_memory(graph: EdgeGraph) -> None:
         return
     raise MemoryError(
         f"the factor of this matrix has {graph.symbolic.entries:.3g} entries and its selected inverse needs about "
-        f"{graph.symbolic.peak_bytes / 2**30:.1f} GiB, of which {available_bytes() / 2**30:.1f} GiB are there; "
+        f"{graph.symbolic.peak_bytes / 2**30:.1f} GiB, and {available_bytes() / 2**30:.1f} GiB are available; "
         "ask for variance='corrected' or kind='bethe', which need no factor, or solve by method='hierarchy'"
     )
 
 
 def available_bytes() -> float:
-    """Memory that can be had without pushing others out."""
+    """Memory that can be allocated without swapping."""
     information = Path("/proc/meminfo")
     if information.exists():
         for line in information.read_text(encoding="ascii").splitlines():

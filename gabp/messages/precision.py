@@ -1,14 +1,14 @@
-"""Precision messages: they depend on A alone, so they are settled once and serve every right-hand side."""
+"""The fixed point of the precision messages, which depends on A alone: solved once for every right-hand side."""
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from gabp.kernels import dispatch
-from gabp.kernels.types import FixedPoint, Kernels
+from gabp.kernels.types import FixedPoint, MessageKernels
 from gabp.system import System
 
 Start = Literal["zero", "constant"]
@@ -17,7 +17,7 @@ STARTS = ("zero", "constant")
 
 @dataclass(frozen=True, eq=False)
 class Precisions:
-    """The outcome of the precision iteration on a symmetric model.
+    """The fixed point of the precision messages of a symmetric model, or the last iterate where there is none.
 
     Attributes
     ----------
@@ -30,8 +30,8 @@ class Precisions:
     fixed: FixedPoint
 
     @property
-    def kernels(self) -> Kernels:
-        return dispatch.choose(self.system.device, self.system.dtype)
+    def kernels(self) -> MessageKernels:
+        return dispatch.backend(self.system.device, self.system.dtype).messages
 
     @property
     def belief(self) -> Tensor:
@@ -43,28 +43,28 @@ class Precisions:
         return self.fixed.sweeps
 
     @property
-    def settled(self) -> bool:
-        """Whether the messages stopped changing to rounding, at valid precisions."""
+    def converged(self) -> bool:
+        """Whether the beliefs are positive and have stopped changing to rounding."""
         return self.fixed.converged
 
     @property
     def invalid_node(self) -> int | None:
-        """A node whose belief is not a positive precision: the iteration has failed there."""
+        """The smallest node whose belief precision is not positive."""
         return self.fixed.invalid_node
 
     @cached_property
     def message(self) -> Tensor:
-        """``P_{k→i}`` in the slot of the message that ``i`` hears from ``k``, shape (m,)."""
+        """``P_{k→i}`` of each edge, shape (m,)."""
         return self.kernels.precision_messages(self.system.layout, self.fixed)
 
     @cached_property
     def cavity(self) -> Tensor:
-        """``P_{k\\i}``, the precision of each message's sender without the receiver's own message, shape (m,)."""
+        """``P_{k\\i}`` of each edge ``k → i``, shape (m,)."""
         graph = self.system.graph
         return self.belief[graph.source.long()] - self.message[graph.reverse]
 
 
-def settle_precisions(
+def solve_precision_fixed_point(
     system: System, *, start: Start = "zero", scaling: Tensor | None = None, limit: int = 100_000
 ) -> Precisions:
     """Flood the precision messages to their fixed point.
@@ -76,15 +76,14 @@ def settle_precisions(
     start : {"zero", "constant"}
         ``P = 0``, from which the messages decrease monotonically and a nonpositive belief is a definite
         failure; or the constant-message start ``P_{i→j} = -|A_ij|`` of Weiss and Freeman (Neural Computation
-        2001), which may pass through nonpositive cavities and recover.
+        2001), which may meet nonpositive cavities on the way to positive ones.
     scaling : Tensor, shape (n,), optional
         A ``d > 0`` with ``(D - |O|) d > 0``: the constant start becomes ``-|A_ij| d_i / d_j``, which keeps
         every cavity positive.
     limit : int
-        Sweeps to spend at most.
+        The most sweeps to do.
     """
-    kernels: Any = dispatch.choose(system.device, system.dtype)
-    fixed = kernels.precision_fixed_point(
+    fixed = dispatch.backend(system.device, system.dtype).messages.precision_fixed_point(
         system.layout,
         starting_scale(system, start, scaling),
         limit=limit,
@@ -106,10 +105,10 @@ def bethe_variances(system: System) -> Tensor:
     Raises
     ------
     ArithmeticError
-        The precision messages are invalid, or did not settle: the model has no Bethe variances.
+        The precision messages are invalid, or do not converge: the model has no Bethe variances.
     """
-    precisions = settle_precisions(system)
-    if not precisions.settled:
+    precisions = solve_precision_fixed_point(system)
+    if not precisions.converged:
         place = "" if precisions.invalid_node is None else f" at node {precisions.invalid_node}"
         raise ArithmeticError(f"the precision messages have no valid fixed point{place} (see gabp.check)")
     return 1 / precisions.belief

@@ -1,39 +1,41 @@
-"""The sequential schedule: nodes send in turn, each from the newest messages.
+"""The sequential schedule: nodes are updated one after another, each from the newest messages.
 
-On the CPU the turns are those of the rows. Elsewhere nodes of one colour take their turn together: no two of them are
-neighbours, so it is the sequential schedule in another order.
+On the CPU in the order of the rows, elsewhere colour by colour: no two nodes of one colour are neighbours, so updating
+them at once is the sequential schedule in another order.
 """
 
-from typing import Any, Protocol
+from types import ModuleType
+from typing import Protocol
 
 from torch import Tensor
 
-from gabp.kernels import cpu, dispatch, reference
+from gabp.kernels import dispatch, reference
 from gabp.messages.nonsymmetric import GeneralPrecisions
+from gabp.messages.potentials import PotentialMessages
 from gabp.messages.precision import Precisions
 
 
-class Turns(Protocol):
-    """In-place sweeps at settled precisions: about half as many as flooding needs."""
+class InPlaceSweeps(Protocol):
+    """In-place sweeps at the precision fixed point: about half as many as flooding needs."""
 
     def sweep(self, count: int) -> None:
-        """``count`` times, every node sends once."""
+        """Do ``count`` sweeps."""
 
     def mean(self) -> Tensor:
         """The belief means ``h_i / J_i``, shape (n, k), float64."""
 
 
-def sequential_sweeps(precisions: Precisions | GeneralPrecisions, b: Tensor) -> Turns:
-    """Start from zero messages for the right-hand sides ``b`` (n, k), on the device they are on."""
+def sequential_sweeps(precisions: Precisions | GeneralPrecisions, b: Tensor) -> InPlaceSweeps:
+    """Sweeps from zero messages for the right-hand sides ``b`` (n, k), on their device."""
     if b.device.type == "cpu":
         return SequentialSweeps(precisions, b)
-    fused = dispatch.choose_coloured(b.device)
+    fused = dispatch.backend(b.device).coloured
     if fused is not None and isinstance(precisions, Precisions):
         return FusedSweeps(fused, precisions, b)
     return ColouredSweeps(precisions, b)
 
 
-class SequentialSweeps:
+class SequentialSweeps(PotentialMessages):
     """Node by node in row order.
 
     Parameters
@@ -44,20 +46,13 @@ class SequentialSweeps:
 
     def __init__(self, precisions: Precisions | GeneralPrecisions, b: Tensor) -> None:
         system = precisions.system
-        self._graph = system.graph
-        self._belief = precisions.belief
-        self._b = b
-        self._potential = b.new_zeros((system.graph.edges, b.shape[1]))
+        super().__init__(system, precisions.belief, b)
         self._ratio = (system.weight / precisions.cavity)[system.graph.reverse]
 
     def sweep(self, count: int) -> None:
         graph = self._graph
-        kernels = reference if cpu.extension is None else cpu.extension
+        kernels = dispatch.backend("cpu").sequential
         kernels.sequential_potentials(graph.start, graph.reverse, self._ratio, self._b, self._potential, count)
-
-    def mean(self) -> Tensor:
-        belief = self._b + reference.gather_messages(self._potential, self._graph.destination, self._graph.n)
-        return (belief / self._belief[:, None]).double()
 
 
 class ColouredSweeps(SequentialSweeps):
@@ -66,20 +61,20 @@ class ColouredSweeps(SequentialSweeps):
     def __init__(self, precisions: Precisions | GeneralPrecisions, b: Tensor) -> None:
         super().__init__(precisions, b)
         colours = self._graph.colours
-        of_slot = colours[self._graph.destination]
-        self._slots = [(of_slot == colour).nonzero().flatten() for colour in range(int(colours.max()) + 1)]
+        of_edge = colours[self._graph.destination]
+        self._edges = [(of_edge == colour).nonzero().flatten() for colour in range(int(colours.max()) + 1)]
 
     def sweep(self, count: int) -> None:
         graph = self._graph
         reference.coloured_potentials(
-            self._slots, graph.destination, graph.reverse, self._ratio, self._b, self._potential, count
+            self._edges, graph.destination, graph.reverse, self._ratio, self._b, self._potential, count
         )
 
 
 class FusedSweeps:
     """Colour by colour, one kernel for each; see ``kernels/cuda/coloured.py``."""
 
-    def __init__(self, kernels: Any, precisions: Precisions, b: Tensor) -> None:
+    def __init__(self, kernels: ModuleType, precisions: Precisions, b: Tensor) -> None:
         graph = precisions.system.graph
         layout = kernels.coloured_layout(
             graph.start, graph.source, precisions.system.weight, precisions.belief, precisions.message, graph.colours

@@ -11,7 +11,7 @@ from gabp.messages.blocks import (
     BlockSequentialSweeps,
     BlockSweep,
     leaves_first,
-    settle_block_precisions,
+    solve_block_fixed_point,
 )
 from gabp.solvers.auto import Choice, factor_is_quicker, little_fill, nonsymmetric_choices
 from gabp.solvers.conjugate_gradients import PreconditionedSolve
@@ -46,7 +46,7 @@ class BlockFlooding(RunsOnCPU):
 
     def __post_init__(self) -> None:
         require_damping(self.damping)
-        object.__setattr__(self, "precisions", settle_block_precisions(self.blocks))
+        object.__setattr__(self, "precisions", solve_block_fixed_point(self.blocks))
 
     @property
     def failure(self) -> Status | None:
@@ -67,7 +67,7 @@ class BlockSequential(RunsOnCPU):
     stops_itself = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "precisions", settle_block_precisions(self.blocks))
+        object.__setattr__(self, "precisions", solve_block_fixed_point(self.blocks))
 
     @property
     def failure(self) -> Status | None:

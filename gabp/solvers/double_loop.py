@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from gabp.messages import FloodingSweeps, Precisions, settle_precisions
+from gabp.messages import FloodingSweeps, Precisions, solve_precision_fixed_point
 from gabp.solvers.conjugate_gradients import PreconditionedSolve
 from gabp.solvers.protocol import InnerSolve, MethodSetup
 from gabp.solvers.solution import Status
@@ -36,7 +36,7 @@ class DoubleLoop(MethodSetup):
         require_positive_diagonal(self.system, "double-loop")
         loaded = self.system.loaded(walk_summable_loading(self.system))
         object.__setattr__(self, "loaded", loaded)
-        object.__setattr__(self, "precisions", settle_precisions(loaded))
+        object.__setattr__(self, "precisions", solve_precision_fixed_point(loaded))
 
     @property
     def failure(self) -> Status | None:

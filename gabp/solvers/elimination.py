@@ -8,7 +8,7 @@ import scipy.sparse.linalg
 import torch
 from torch import Tensor
 
-from gabp.kernels import cpu
+from gabp.kernels import dispatch
 from gabp.messages import SparseFactor
 from gabp.solvers.device_factorization import Solve, factor_where_it_is
 from gabp.solvers.protocol import InnerSolve, MethodSetup
@@ -68,7 +68,7 @@ class Elimination(MethodSetup):
 
 def _cholesky(system: System) -> tuple[SparseFactor | None, str]:
     """The factor of a positive definite matrix, or why there is none."""
-    if not system.symmetric or not bool((system.diagonal > 0).all()) or cpu.extension is None:
+    if not system.symmetric or not bool((system.diagonal > 0).all()) or not dispatch.backend("cpu").compiled:
         return None, ""
     try:
         return SparseFactor(system), ""

@@ -184,7 +184,7 @@ def _factor_solver(
 ) -> Solver:
     began = time.perf_counter()
     entries = rows.tocoo()
-    graph = FactorGraph.settled(
+    graph = FactorGraph.at_fixed_point(
         torch.from_numpy(entries.row.astype(np.int64)),
         torch.from_numpy(entries.col.astype(np.int64)),
         torch.from_numpy(entries.data),

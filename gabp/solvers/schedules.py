@@ -15,8 +15,8 @@ from gabp.messages import (
     Start,
     TreeFactor,
     sequential_sweeps,
-    settle_general_precisions,
-    settle_precisions,
+    solve_general_fixed_point,
+    solve_precision_fixed_point,
 )
 from gabp.solvers.device_factorization import RunsOnCPU
 from gabp.solvers.protocol import InnerSolve, MethodSetup
@@ -61,7 +61,7 @@ class JointCorrection:
 
 
 def _settle(system: System, start: Start = "zero") -> Precisions | GeneralPrecisions:
-    return settle_precisions(system, start=start) if system.symmetric else settle_general_precisions(system)
+    return solve_precision_fixed_point(system, start=start) if system.symmetric else solve_general_fixed_point(system)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ class Flooding(MethodSetup):
     system : System
         In the dtype that the messages shall have.
     start : {"zero", "constant"}
-        Where the precision iteration starts; see `gabp.messages.settle_precisions`.
+        Where the precision iteration starts; see `gabp.messages.solve_precision_fixed_point`.
     damping : float in [0, 1)
         Share of the old potential message that is kept.
     settle : bool

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gabp.kernels.torch.offsets import row_offsets
 from gabp.system.errors import InvalidSystemError
 from gabp.system.graph import EdgeGraph
 from gabp.system.matrix import SparseMatrix
@@ -127,8 +128,7 @@ class BlockSystem:
         key, slot = torch.unique(above[outside] * count + beside[outside], return_inverse=True)
         weight = torch.zeros((len(key), d, d), dtype=torch.float64)
         weight[slot, within[row[outside]], within[column[outside]]] = value[outside]
-        start = torch.zeros(count + 1, dtype=torch.int64)
-        torch.cumsum(torch.bincount(key // count, minlength=count), 0, out=start[1:])
+        start = row_offsets(key // count, count)
         return BlockSystem(partition, EdgeGraph(count, start, (key % count).int()), diagonal, weight, system.symmetric)
 
     def reordered(self, order: Tensor) -> "BlockSystem":
@@ -138,11 +138,9 @@ class BlockSystem:
         rank[order] = torch.arange(count)
         row, column = rank[self.graph.destination], rank[self.graph.source.long()]
         by_place = torch.argsort(row * count + column)
-        start = torch.zeros(count + 1, dtype=torch.int64)
-        torch.cumsum(torch.bincount(row, minlength=count), 0, out=start[1:])
         return BlockSystem(
             Partition(self.partition.member[order], self.partition.n),
-            EdgeGraph(count, start, column[by_place].int()),
+            EdgeGraph(count, row_offsets(row, count), column[by_place].int()),
             self.diagonal[order],
             self.weight[by_place],
             self.symmetric,

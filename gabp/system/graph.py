@@ -47,7 +47,7 @@ class EdgeGraph:
     @cached_property
     def reverse(self) -> Tensor:
         """The slot of the message that flows the other way, shape (m,), int64."""
-        return dispatch.choose_rows(self.start.device).reverse_slots(self.start, self.source)
+        return dispatch.backend(self.start.device).rows.reverse_edges(self.start, self.source)
 
     @cached_property
     def colours(self) -> Tensor:
@@ -58,7 +58,7 @@ class EdgeGraph:
     def labels(self) -> np.ndarray:
         """The connected component of each node, shape (n,), int32."""
         start, source = self.start.cpu().numpy(), self.source.cpu().numpy()
-        return dispatch.choose_bounds().balance(start, source, np.zeros(self.edges))[0]
+        return dispatch.backend("cpu").bounds.components_and_signs(start, source, np.zeros(self.edges))[0]
 
     @cached_property
     def components(self) -> int:
@@ -76,7 +76,7 @@ class EdgeGraph:
 
         ``entries`` of the factor, ``flops`` to compute it and ``peak_bytes`` to invert by it are for all to read.
         """
-        return dispatch.choose_factor().Symbolic.of(self.start.cpu(), self.source.cpu())
+        return dispatch.backend("cpu").factor.Symbolic.of(self.start.cpu(), self.source.cpu())
 
     def symbolic_within(self, flops: float) -> Any:
         """`symbolic`, or None where the factor takes more operations than ``flops``.
@@ -84,7 +84,7 @@ class EdgeGraph:
         The ordering stops where it has exceeded them: little is spent on what is not worth factoring.
         """
         if "symbolic" not in self.__dict__:
-            found = dispatch.choose_factor().Symbolic.of(self.start.cpu(), self.source.cpu(), flops)
+            found = dispatch.backend("cpu").factor.Symbolic.of(self.start.cpu(), self.source.cpu(), flops)
             if found is None:
                 return None
             self.__dict__["symbolic"] = found  # where `cached_property` keeps it

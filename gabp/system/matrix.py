@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gabp.kernels import dispatch
+from gabp.kernels.torch.offsets import row_offsets
 from gabp.system.device import read_device
 from gabp.system.errors import InvalidSystemError
 from gabp.system.scalars import as_numbers, converted, require_number_kind, shared
@@ -129,15 +130,13 @@ def _from_triplets(n: int, row: Tensor, column: Tensor, value: Tensor, device: A
     if bool(((row < 0) | (row >= n)).any()):
         raise InvalidSystemError(f"A has an entry in a row outside 0…{n - 1}")
     by_row = torch.argsort(row, stable=True)
-    start = torch.zeros(n + 1, dtype=torch.int64, device=value.device)
-    torch.cumsum(torch.bincount(row, minlength=n), 0, out=start[1:])
-    return _from_rows(start, column[by_row], value[by_row], device)
+    return _from_rows(row_offsets(row, n), column[by_row], value[by_row], device)
 
 
 def _from_rows(start: Tensor, column: Tensor, value: Tensor, device: Any) -> SparseMatrix:
     """Compressed rows as they come: checked, put in order on ``device``, duplicates summed."""
     n = len(start) - 1
-    rows = dispatch.choose_rows(value.device)
+    rows = dispatch.backend(value.device).rows
     infinite, outside, in_order = rows.inspect_rows(start, column, value)
     if outside >= 0:
         raise InvalidSystemError(f"A has an entry in column {int(column[outside])}, outside 0…{n - 1}")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gabp.kernels import dispatch
-from gabp.kernels.types import Kernels
+from gabp.kernels.types import MessageKernels
 from gabp.system.errors import InvalidSystemError
 from gabp.system.graph import EdgeGraph
 from gabp.system.matrix import SparseMatrix
@@ -81,33 +81,33 @@ class System:
 
     @cached_property
     def layout(self) -> Any:
-        """The slots as this device's kernels want them; opaque to all but `gabp.kernels`."""
+        """The directed edges as arranged by the backend; opaque to all but `gabp.kernels`."""
         return self._kernels.layout(self.graph.start, self.graph.source, self.weight, self.diagonal)
 
     @property
-    def _kernels(self) -> Kernels:
-        return dispatch.choose(self.device, self.dtype)
+    def _kernels(self) -> MessageKernels:
+        return dispatch.backend(self.device, self.dtype).messages
 
     @property
     def backend(self) -> str:
         """The name of the kernels that work on this system."""
-        return self._kernels.name
+        return dispatch.backend(self.device, self.dtype).name
 
     def residual(self, x: Tensor, b: Tensor) -> Tensor:
         """``b - A @ x`` in float64 for ``x`` and ``b`` of shape (n, k)."""
         if self.device.type != "cpu":
             return self._kernels.residual(self.layout, x, b)[0]
-        rows, graph = dispatch.choose_rows(self.device), self.graph  # needs no layout, which may not be there
+        rows, graph = dispatch.backend(self.device).rows, self.graph  # needs no layout, which may not be there
         return rows.residual(graph.start, graph.source, self.weight, self.diagonal, x, b)
 
     def careful_residual(self, x: Tensor, b: Tensor) -> Tensor:
         """``b - A @ x`` as if computed in twice the precision of float64, for ``x`` and ``b`` of shape (n, k)."""
-        rows, graph = dispatch.choose_rows(self.device), self.graph
-        return rows.careful_residual(graph.start, graph.source, self.weight, self.diagonal, x, b)
+        rows, graph = dispatch.backend(self.device).rows, self.graph
+        return rows.extended_precision_residual(graph.start, graph.source, self.weight, self.diagonal, x, b)
 
     def term_sizes(self, x: Tensor, b: Tensor) -> Tensor:
         """``|A| |x| + |b|``: what the terms of the residual's entries amount to, shape (n, k)."""
-        rows, graph = dispatch.choose_rows(self.device), self.graph
+        rows, graph = dispatch.backend(self.device).rows, self.graph
         return -rows.residual(graph.start, graph.source, self.weight.abs(), self.diagonal.abs(), x.abs(), -b.abs())
 
     def multiply(self, x: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ class System:
 
     @cached_property
     def _summary(self) -> tuple[float, float, float]:
-        rows = dispatch.choose_rows(self.device)
+        rows = dispatch.backend(self.device).rows
         return rows.summarize_rows(self.graph.start, self.weight.detach(), self.diagonal.detach())
 
 
@@ -161,7 +161,7 @@ def make_system(matrix: SparseMatrix, symmetric: bool = True) -> System:
                 f"A[{j}, {i}] = {back:.17g}; pass symmetric=False for a general system"
                 + (", or store both triangles" if _is_triangular(matrix) else "")
             )
-    rows = dispatch.choose_rows(matrix.value.device)
+    rows = dispatch.backend(matrix.value.device).rows
     start, source, weight, diagonal = rows.split_rows(
         matrix.start, matrix.column, matrix.value, exact=exact, average=symmetric
     )
@@ -182,7 +182,7 @@ def require_positive_diagonal(system: System, method: str) -> None:
 def _compare(matrix: SparseMatrix) -> tuple[bool, tuple[int, int, float, float] | None]:
     """Whether every entry equals its mirror, and the worst asymmetry beyond rounding."""
     tolerance = ASYMMETRY_TOLERANCE * torch.finfo(matrix.value.dtype).eps
-    rows = dispatch.choose_rows(matrix.value.device)
+    rows = dispatch.backend(matrix.value.device).rows
     exact, i, entry, mirror = rows.compare_mirrors(matrix.start, matrix.column, matrix.value, tolerance)
     if i < 0:
         return exact, None

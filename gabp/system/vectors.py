@@ -71,12 +71,12 @@ def times_power_of_two(x: Tensor, exponent: Tensor) -> Tensor:
 
 def largest_entries(x: Tensor) -> Tensor:
     """The largest magnitude in each column of ``x``, shape (n, k): (k,); NaN where there is one."""
-    return dispatch.choose_rows(x.device).largest_entries(x)
+    return dispatch.backend(x.device).rows.largest_entries(x)
 
 
 def column_norms(x: Tensor) -> Tensor:
     """The Euclidean norm of each column of ``x``, shape (n, k): (k,)."""
-    return dispatch.choose_rows(x.device).column_norms(x)
+    return dispatch.backend(x.device).rows.column_norms(x)
 
 
 def read_columns(b: Any, n: int, name: str = "b", device: Any = "cpu") -> Columns:

@@ -1,4 +1,4 @@
-"""The passes of convergence proofs, compiled; `gabp.kernels.torch.bounds` states the meaning of each."""
+"""The passes of convergence proofs, compiled: see `gabp.kernels.torch.bounds`."""
 
 from typing import Any
 
@@ -78,8 +78,8 @@ def peel_leaves(start: Offsets, source: Nodes) -> NDArray[np.bool_]:
     return kept.view(np.bool_)
 
 
-def balance(start: Offsets, source: Nodes, weight: Numbers) -> tuple[NDArray[np.int32], Numbers | None]:
-    """See `gabp.kernels.torch.bounds.balance`."""
+def components_and_signs(start: Offsets, source: Nodes, weight: Numbers) -> tuple[NDArray[np.int32], Numbers | None]:
+    """See `gabp.kernels.torch.bounds.components_and_signs`."""
     label, sign = np.empty(len(start) - 1, dtype=np.int32), np.empty(len(start) - 1)
     balanced = _cpu.balance(start, source, weight, label, sign)
     return label, sign if balanced else None

@@ -1,6 +1,6 @@
-"""The compiled CPU backend: sweeps over a sliced-ELL layout in edge-local form (see ``sliced.hpp``).
+"""The flooding schedule, compiled: sweeps over a sliced-ELL layout in edge-local form (see ``sliced.hpp``).
 
-Every result has the same bits for any number of threads; `torch.get_num_threads` says how many work.
+Every result is bitwise identical for any number of threads, of which there are `torch.get_num_threads`.
 """
 
 from collections.abc import Iterator
@@ -11,11 +11,16 @@ import torch
 from torch import Tensor
 
 from gabp.kernels.cpu import extension
+from gabp.kernels.fixed_point import (
+    Progress,
+    StoppingRule,
+    default_tolerance,
+    find_fixed_point,
+    start_from_zero,
+)
 from gabp.kernels.types import FixedPoint
 
-name = "cpu"
-
-# Looked at only when a kernel is called: the module can be imported where the extension is missing.
+# Read only when a kernel is called: the module can be imported where the extension is missing.
 _cpu: Any = extension
 
 _PANELS = (8, 4, 2, 1)
@@ -66,7 +71,7 @@ class MeanState:
     columns: int
     panels: list[Panel]
     sweep: int = 0
-    heard: int | None = None  # which half of the messages is heard, once damping has paired the halves
+    received: int | None = None  # which half of the messages was received, once damping has paired the halves
 
 
 @dataclass
@@ -81,20 +86,20 @@ class JointState:
 
 
 def layout(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor) -> Layout:
-    """Arrange a symmetric model, given as slots, for sweeping."""
+    """See `gabp.kernels.types.MessageKernels`."""
     threads = torch.get_num_threads()
     node, slice_start, chunk, segment, segment_row, row_segment = _cpu.plan_layout(start, threads)
-    slots = int(segment[-1])
+    padded_edges = int(segment[-1])
     plan = Layout(
         start=start,
         node=node,
         slice_start=slice_start,
-        column=torch.empty(slots, dtype=torch.int32),
+        column=torch.empty(padded_edges, dtype=torch.int32),
         chunk=chunk,
         segment=segment,
         segment_row=segment_row,
         row_segment=row_segment,
-        weight=weight.new_empty(slots),
+        weight=weight.new_empty(padded_edges),
         diagonal=diagonal,
     )
     _cpu.fill_layout(plan.arrays, node, start, source, weight, plan.column, plan.weight, threads)
@@ -103,12 +108,12 @@ def layout(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor) -> L
 
 
 def in_dtype(layout: Layout, dtype: torch.dtype) -> Layout:
-    """The same arrangement with its numbers rounded to ``dtype``."""
+    """See `gabp.kernels.types.MessageKernels`."""
     return replace(layout, weight=layout.weight.to(dtype), diagonal=layout.diagonal.to(dtype))
 
 
 def residual(layout: Layout, x: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """``b - A x`` and the norms of its columns, in float64."""
+    """See `gabp.kernels.types.MessageKernels`."""
     x, b = x.double().contiguous(), b.double().contiguous()
     if len(layout.node):
         x = _to_positions(layout, x, 0, x.shape[1], torch.float64)
@@ -126,47 +131,50 @@ def precision_fixed_point(
     tolerance: float | None = None,
     must_be_positive: bool = True,
 ) -> FixedPoint:
-    """Flood the precision messages until they rest; see `gabp.kernels.types.Kernels`."""
-    threads = torch.get_num_threads()
-    dtype = layout.weight.dtype
+    """See `gabp.kernels.types.MessageKernels`."""
     if tolerance is None:
-        tolerance = 8 * torch.finfo(dtype).eps
-    panel, invalid = _start_precisions(layout, scale)
-    sweep, change = 0, float("inf")
-    if invalid < 0 or not must_be_positive:
-        sweep, change, invalid = _cpu.precision_sweeps(
+        tolerance = default_tolerance(layout.weight.dtype)
+    flooding = _Flooding(layout, *_start_precisions(layout, scale))
+    return find_fixed_point(flooding, StoppingRule(limit, tolerance, must_be_positive))
+
+
+@dataclass(frozen=True)
+class _Flooding:
+    """See `gabp.kernels.fixed_point.Flooding`."""
+
+    layout: Layout
+    panel: Panel
+    invalid_at_start: int | None
+
+    def advance(self, progress: Progress, rule: StoppingRule) -> Progress:
+        layout, panel = self.layout, self.panel
+        sweeps, change, invalid = _cpu.precision_sweeps(
             layout.arrays,
             layout.node,
             layout.weight,
             layout.diagonal,
             panel.belief,
             panel.message,
-            sweep,
-            limit,
-            tolerance,
-            must_be_positive,
-            threads,
+            progress.sweeps,
+            *rule,
+            torch.get_num_threads(),
         )
-    belief = panel.belief[sweep % 2]
-    converged = invalid < 0 and change <= tolerance
-    root = coefficient = belief.new_empty(0)
-    if invalid < 0:
-        root = belief.sqrt()
-        coefficient = torch.empty_like(panel.message[0])
-        _cpu.coefficients(layout.arrays, layout.weight, root, panel.message[sweep % 2], coefficient, threads)
-    return FixedPoint(
-        converged=converged,
-        sweeps=sweep,
-        change=change,
-        invalid_node=invalid if invalid >= 0 else None,
-        belief=_to_nodes(layout, [(0, belief.view(-1, 1))], 1).view(-1).to(dtype),
-        coefficient=coefficient,
-        root=root,
-    )
+        return Progress(sweeps, change, invalid if invalid >= 0 else None)
+
+    def beliefs(self, sweeps: int) -> Tensor:
+        belief = self.panel.belief[sweeps % 2]
+        return _to_nodes(self.layout, [(0, belief.view(-1, 1))], 1).view(-1).to(belief.dtype)
+
+    def coefficients(self, sweeps: int) -> tuple[Tensor, Tensor]:
+        layout, message = self.layout, self.panel.message[sweeps % 2]
+        root = self.panel.belief[sweeps % 2].sqrt()
+        coefficient = torch.empty_like(message)
+        _cpu.coefficients(layout.arrays, layout.weight, root, message, coefficient, torch.get_num_threads())
+        return coefficient, root
 
 
 def precision_messages(layout: Layout, fixed: FixedPoint) -> Tensor:
-    """The messages ``P = -J g^2 / (1 - g^2)`` at the fixed point, in slot order."""
+    """``P = -J g^2 / (1 - g^2)``; see `gabp.kernels.types.MessageKernels`."""
     g = fixed.coefficient.new_empty(int(layout.start[-1]))
     _cpu.to_row_slots(layout.arrays, layout.node, layout.start, fixed.coefficient, g, torch.get_num_threads())
     square = g.square_()
@@ -175,7 +183,7 @@ def precision_messages(layout: Layout, fixed: FixedPoint) -> Tensor:
 
 
 def mean_state(layout: Layout, fixed: FixedPoint, b: Tensor, dtype: torch.dtype | None = None) -> MeanState:
-    """Zero potential messages for the right-hand sides ``b``, kept in ``dtype`` (default: the layout's)."""
+    """See `gabp.kernels.types.MessageKernels`."""
     coefficient = fixed.coefficient.to(dtype or layout.weight.dtype)
     root = fixed.root.to(coefficient.dtype)
     panels = [
@@ -186,13 +194,13 @@ def mean_state(layout: Layout, fixed: FixedPoint, b: Tensor, dtype: torch.dtype 
 
 
 def mean_sweeps(state: MeanState, count: int, damping: float = 0.0) -> None:
-    """``count`` flooding sweeps of the potential messages at the precision fixed point."""
+    """See `gabp.kernels.types.MessageKernels`."""
     threads = torch.get_num_threads()
     arrays, g, t = state.layout.arrays, state.coefficient, state.sweep
-    if damping != 0.0 and state.heard is None:
+    if damping != 0.0 and state.received is None:
         _pair(state, threads)
     for panel in state.panels:
-        if state.heard is None:
+        if state.received is None:
             _cpu.mean_sweeps(arrays, g, panel.unary, panel.belief, panel.message, t, count, threads)
         else:
             _cpu.damped_sweeps(
@@ -201,7 +209,7 @@ def mean_sweeps(state: MeanState, count: int, damping: float = 0.0) -> None:
                 panel.unary,
                 panel.belief,
                 panel.message,
-                state.heard,
+                state.received,
                 t,
                 count,
                 damping,
@@ -211,26 +219,26 @@ def mean_sweeps(state: MeanState, count: int, damping: float = 0.0) -> None:
 
 
 def mean_estimate(state: MeanState) -> Tensor:
-    """The means so far, ``(n, k)`` float64."""
+    """See `gabp.kernels.types.MessageKernels`."""
     half = state.sweep % 2
     parts = [(panel.offset, panel.belief[half].view(-1, panel.width)) for panel in state.panels]
     return _to_nodes(state.layout, parts, state.columns, divisor=state.root)
 
 
 def joint_state(layout: Layout, b: Tensor, scale: Tensor | None = None) -> JointState:
-    """Precision messages at their start and zero potential messages for the right-hand sides ``b``."""
+    """See `gabp.kernels.types.MessageKernels`."""
     panels = []
-    invalid = -1
+    invalid = None
     for offset, width in _split(b.shape[1]):
         precision, invalid = _start_precisions(layout, scale)
         potential = _panel(layout, _to_positions(layout, b, offset, width, layout.weight.dtype), offset)
         potential.message.zero_()
         panels.append((precision, potential))
-    return JointState(layout, b.shape[1], panels, invalid if invalid >= 0 else None)
+    return JointState(layout, b.shape[1], panels, invalid)
 
 
 def joint_sweeps(state: JointState, count: int, must_be_positive: bool = True) -> tuple[int, int | None]:
-    """``count`` flooding sweeps of precision and potential messages; stops at an invalid belief if asked to."""
+    """See `gabp.kernels.types.MessageKernels`."""
     if must_be_positive and state.invalid_node is not None:
         return 0, state.invalid_node
     threads = torch.get_num_threads()
@@ -259,7 +267,7 @@ def joint_sweeps(state: JointState, count: int, must_be_positive: bool = True) -
 
 
 def joint_estimate(state: JointState) -> tuple[Tensor, Tensor]:
-    """Means ``(n, k)`` and belief precisions ``(n,)`` so far, float64."""
+    """See `gabp.kernels.types.MessageKernels`."""
     half = state.sweep % 2
     parts = [(h.offset, h.belief[half].view(-1, h.width)) for _, h in state.panels]
     belief = state.panels[0][0].belief[half]
@@ -283,23 +291,19 @@ def _panel(layout: Layout, unary: Tensor, offset: int) -> Panel:
     return Panel(offset, width, unary, belief, message)
 
 
-def _start_precisions(layout: Layout, scale: Tensor | None) -> tuple[Panel, int]:
-    """Half 0 holds the messages at the start; half 1 is such that they are also what was sent then."""
+def _start_precisions(layout: Layout, scale: Tensor | None) -> tuple[Panel, int | None]:
+    """The precision messages at their start, and the smallest node whose belief is not positive there."""
     diagonal = layout.diagonal
-    belief = torch.stack((diagonal, torch.zeros_like(diagonal)))
-    message = diagonal.new_empty((2, len(layout.column)))
+    belief, message = start_from_zero(diagonal, len(layout.column))
     panel = Panel(0, 1, diagonal, belief, message)
     if scale is None:
-        message[0] = 0.0
-        message[1] = -torch.inf  # an infinite cavity sends zero
-        positive = bool((diagonal > 0).all())
-        return panel, -1 if positive else _first_nonpositive(layout)
+        return panel, None if bool((diagonal > 0).all()) else _first_nonpositive(layout)
     d = _to_positions(layout, scale[:, None], 0, 1, diagonal.dtype, filler=1.0).view(-1)
     invalid = _cpu.start_precisions(
         layout.arrays, layout.node, layout.weight, diagonal, d, belief, message, torch.get_num_threads()
     )
     belief[1] = 0.0
-    return panel, invalid
+    return panel, invalid if invalid >= 0 else None
 
 
 def _first_nonpositive(layout: Layout) -> int:
@@ -308,7 +312,7 @@ def _first_nonpositive(layout: Layout) -> int:
 
 
 def _pair(state: MeanState, threads: int) -> None:
-    """From two sweeps of heard messages to the messages heard and sent now, which damping needs."""
+    """From the messages received in two sweeps to those received and sent in the last one, which damping needs."""
     t = state.sweep
     for panel in state.panels:
         if t == 0:
@@ -319,7 +323,7 @@ def _pair(state: MeanState, threads: int) -> None:
         _cpu.reverse_messages(
             state.layout.arrays, state.coefficient, panel.belief, panel.message, t, panel.width, threads
         )
-    state.heard = t % 2
+    state.received = t % 2
 
 
 def _to_positions(

@@ -1,4 +1,4 @@
-"""From compressed rows to slots, compiled: `gabp.kernels.torch.rows` is the same in torch and states the meaning."""
+"""Compressed rows and directed edges, compiled: see `gabp.kernels.torch.rows`."""
 
 from typing import Any
 
@@ -37,8 +37,8 @@ def summarize_rows(start: Tensor, weight: Tensor, diagonal: Tensor) -> tuple[flo
     return _cpu.summarize_rows(start, weight, diagonal, torch.get_num_threads())
 
 
-def reverse_slots(start: Tensor, source: Tensor) -> Tensor:
-    """See `gabp.kernels.torch.rows.reverse_slots`."""
+def reverse_edges(start: Tensor, source: Tensor) -> Tensor:
+    """See `gabp.kernels.torch.rows.reverse_edges`."""
     reverse = torch.empty(len(source), dtype=torch.int64)
     _cpu.reverse_slots(start, source, reverse, torch.get_num_threads())
     return reverse
@@ -46,20 +46,22 @@ def reverse_slots(start: Tensor, source: Tensor) -> Tensor:
 
 def residual(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, x: Tensor, b: Tensor) -> Tensor:
     """See `gabp.kernels.torch.rows.residual`."""
-    return _residual(start, source, weight, diagonal, x, b, carefully=False)
+    return _residual(start, source, weight, diagonal, x, b, extended=False)
 
 
-def careful_residual(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, x: Tensor, b: Tensor) -> Tensor:
-    """See `gabp.kernels.torch.rows.careful_residual`."""
-    return _residual(start, source, weight, diagonal, x, b, carefully=True)
+def extended_precision_residual(
+    start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, x: Tensor, b: Tensor
+) -> Tensor:
+    """See `gabp.kernels.torch.rows.extended_precision_residual`."""
+    return _residual(start, source, weight, diagonal, x, b, extended=True)
 
 
 def _residual(
-    start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, x: Tensor, b: Tensor, carefully: bool
+    start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, x: Tensor, b: Tensor, extended: bool
 ) -> Tensor:
     x, b = x.double().contiguous(), b.double().contiguous()
     r = torch.empty_like(b)
-    _cpu.slot_residual(start, source, weight, diagonal, x, b, r, carefully, torch.get_num_threads())
+    _cpu.slot_residual(start, source, weight, diagonal, x, b, r, extended, torch.get_num_threads())
     return r
 
 

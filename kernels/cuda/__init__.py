@@ -1,6 +1,6 @@
 """Triton kernels: the sweeps of the CPU on a GPU, in the same edge-local form.
 
-Triton takes as long to import as torch, so nothing here does before a CUDA device is used.
+Importing Triton takes as long as importing torch, so nothing here imports it before a CUDA device is used.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""Work recorded once as a CUDA graph and replayed: what takes a thousand launches takes one."""
+"""Work captured once as a CUDA graph and replayed: one launch in place of a thousand."""
 
 import logging
 from collections.abc import Callable
@@ -9,20 +9,20 @@ _log = logging.getLogger("gabp")
 
 
 def record(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
-    """``step`` as one launch; where the device cannot record it, ``step`` itself.
+    """``step`` as one launch, or ``step`` itself where the device cannot capture it.
 
     Parameters
     ----------
     step : callable
-        Works on the same memory every time, waits for nothing, and has run before, so that all is compiled.
+        Uses the same memory every time, never waits for the device, and has run before, so that all is compiled.
     device : torch.device
-        Where it works. Only CUDA records.
+        Where it runs. Only CUDA captures.
     """
     if device.type != "cuda":
         return step
     graph = torch.cuda.CUDAGraph()
     try:
-        # other threads may go on allocating meanwhile
+        # other threads may allocate meanwhile
         with torch.cuda.device(device), torch.cuda.graph(graph, capture_error_mode="thread_local"):
             step()
     except RuntimeError as error:

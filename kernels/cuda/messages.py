@@ -1,7 +1,8 @@
-"""The Triton backend: the function set of `gabp.kernels.types.Kernels` over the layout of ``tiles.py``.
+"""The flooding schedule in Triton, over the layout of ``tiles.py``.
 
-No host synchronisation inside a sweep: mean sweeps never look, and sweeps of precisions carry a control on the device
-that stops them, at which the host looks now and then. Everything runs where its tensors are, in torch's current stream.
+No host synchronisation inside a sweep: mean sweeps are never checked, and sweeps of precisions carry a control on the
+device that stops them, which the host reads now and then. Everything runs where its tensors are, in torch's current
+stream.
 """
 
 from dataclasses import dataclass, replace
@@ -24,11 +25,16 @@ from gabp.kernels.cuda.panels import (
 )
 from gabp.kernels.cuda.programs import BLOCK, CHANGE, INVALID, NONE, ROWS, STOPPED, SWEEPS
 from gabp.kernels.cuda.tiles import Layout, arrange
+from gabp.kernels.fixed_point import (
+    Progress,
+    StoppingRule,
+    default_tolerance,
+    find_fixed_point,
+    start_from_zero,
+)
 from gabp.kernels.types import FixedPoint
 
-name = "cuda"
-
-_FIRST_LOOK = 8  # sweeps of precisions; every further look waits for as many as are done
+_FIRST_CHECK = 8  # sweeps of precisions before the first convergence check; the next comes after as many again
 _LONGEST_WAIT = 256
 _NEVER = -1.0  # no change is that small
 
@@ -56,12 +62,12 @@ class Precisions:
     control: Tensor
     tolerance: Tensor
 
-    def look(self) -> tuple[int, int | None, float]:
-        """Sweeps done, the smallest node whose belief is not positive, and the largest change; waits for the device."""
+    def progress(self) -> Progress:
+        """As recorded on the device, for which it waits."""
         control = self.control.cpu()
         invalid = int(control[INVALID.value])
         change = control.view(torch.float64)[CHANGE.value]
-        return int(control[SWEEPS.value]), None if invalid == NONE.value else invalid, float(change)
+        return Progress(int(control[SWEEPS.value]), float(change), None if invalid == NONE.value else invalid)
 
 
 @dataclass
@@ -75,17 +81,17 @@ class JointState:
 
 
 def layout(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor) -> Layout:
-    """Arrange a symmetric model, given as slots, for sweeping."""
+    """See `gabp.kernels.types.MessageKernels`."""
     return arrange(start, source, weight, diagonal)
 
 
 def in_dtype(layout: Layout, dtype: torch.dtype) -> Layout:
-    """The same arrangement with its numbers rounded to ``dtype``."""
+    """See `gabp.kernels.types.MessageKernels`."""
     return replace(layout, weight=layout.weight.to(dtype), diagonal=layout.diagonal.to(dtype))
 
 
 def residual(layout: Layout, x: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """``b - A x`` and the norms of its columns, in float64."""
+    """See `gabp.kernels.types.MessageKernels`."""
     x, b = x.double(), b.double().contiguous()
     r = torch.zeros_like(b)
     (phase,) = layout.phases
@@ -111,50 +117,51 @@ def precision_fixed_point(
     tolerance: float | None = None,
     must_be_positive: bool = True,
 ) -> FixedPoint:
-    """Flood the precision messages until they rest; see `gabp.kernels.types.Kernels`."""
+    """See `gabp.kernels.types.MessageKernels`."""
     if tolerance is None:
-        tolerance = 8 * torch.finfo(layout.weight.dtype).eps
-    precisions, invalid = _start_precisions(layout, scale, tolerance)
-    sweeps, change = 0, float("inf")
-    if invalid is None or not must_be_positive:
-        issued = 0
-        while issued == sweeps < limit and not (change <= tolerance and invalid is None):
-            if must_be_positive and invalid is not None:
-                break
-            wait = min(max(_FIRST_LOOK, issued), _LONGEST_WAIT, limit - issued)
-            for t in range(issued, issued + wait):
-                _precision_sweep(layout, precisions, t, must_be_positive)
-            issued += wait
-            sweeps, invalid, change = precisions.look()
-    belief = precisions.belief[sweeps % 2]
-    root = coefficient = belief.new_zeros(0)
-    if invalid is None:
-        root = belief.sqrt()
-        coefficient = precisions.message[sweeps % 2].clone()
+        tolerance = default_tolerance(layout.weight.dtype)
+    flooding = _Flooding(layout, *_start_precisions(layout, scale, tolerance))
+    return find_fixed_point(flooding, StoppingRule(limit, tolerance, must_be_positive))
+
+
+@dataclass(frozen=True)
+class _Flooding:
+    """See `gabp.kernels.fixed_point.Flooding`."""
+
+    layout: Layout
+    precisions: Precisions
+    invalid_at_start: int | None
+
+    def advance(self, progress: Progress, rule: StoppingRule) -> Progress:
+        done = progress.sweeps
+        count = min(max(_FIRST_CHECK, done), _LONGEST_WAIT, rule.limit - done)
+        for t in range(done, done + count):
+            _precision_sweep(self.layout, self.precisions, t, rule.must_be_positive)
+        return self.precisions.progress()
+
+    def beliefs(self, sweeps: int) -> Tensor:
+        return self.precisions.belief[sweeps % 2][self.layout.position]
+
+    def coefficients(self, sweeps: int) -> tuple[Tensor, Tensor]:
+        layout = self.layout
+        root = self.precisions.belief[sweeps % 2].sqrt()
+        coefficient = self.precisions.message[sweeps % 2].clone()
         (phase,) = layout.phases
         precision_kernels.coefficients(
             *tiles(layout, phase), layout.column, layout.weight, root, coefficient, ROWS=ROWS
         )
-    return FixedPoint(
-        converged=invalid is None and change <= tolerance,
-        sweeps=sweeps,
-        change=change,
-        invalid_node=invalid,
-        belief=belief[layout.position],
-        coefficient=coefficient,
-        root=root,
-    )
+        return coefficient, root
 
 
 def precision_messages(layout: Layout, fixed: FixedPoint) -> Tensor:
-    """The messages ``P = -J g^2 / (1 - g^2)`` at the fixed point, in slot order."""
+    """``P = -J g^2 / (1 - g^2)``; see `gabp.kernels.types.MessageKernels`."""
     g = fixed.coefficient[layout.slot_of_edges()]
     belief = torch.repeat_interleave(fixed.belief, layout.start.diff(), output_size=len(g))
     return -belief * g * g / (1 - g * g)
 
 
 def mean_state(layout: Layout, fixed: FixedPoint, b: Tensor, dtype: torch.dtype | None = None) -> MeanState:
-    """Zero potential messages for the right-hand sides ``b``, kept in ``dtype`` (default: the layout's)."""
+    """See `gabp.kernels.types.MessageKernels`."""
     coefficient = fixed.coefficient.to(dtype or layout.weight.dtype)
     root = fixed.root.to(coefficient.dtype)
     unary = (layout.to_positions(b.double()) / root.double()[:, None]).to(coefficient.dtype)
@@ -162,7 +169,7 @@ def mean_state(layout: Layout, fixed: FixedPoint, b: Tensor, dtype: torch.dtype 
 
 
 def mean_sweeps(state: MeanState, count: int, damping: float = 0.0) -> None:
-    """``count`` flooding sweeps of the potential messages at the precision fixed point."""
+    """See `gabp.kernels.types.MessageKernels`."""
     if damping != 0.0 and state.heard is None:
         state.heard = _pair(state)
     sweeps = range(state.sweep, state.sweep + count)
@@ -184,7 +191,7 @@ def mean_sweeps(state: MeanState, count: int, damping: float = 0.0) -> None:
 
 
 def mean_estimate(state: MeanState) -> Tensor:
-    """The means so far, ``(n, k)`` float64."""
+    """See `gabp.kernels.types.MessageKernels`."""
     root = state.root[state.layout.position]
     return (
         in_node_order(state.layout, [panel.belief[state.sweep % 2] for panel in state.panels]).double()
@@ -193,7 +200,7 @@ def mean_estimate(state: MeanState) -> Tensor:
 
 
 def joint_state(layout: Layout, b: Tensor, scale: Tensor | None = None) -> JointState:
-    """Precision messages at their start and zero potential messages for the right-hand sides ``b``."""
+    """See `gabp.kernels.types.MessageKernels`."""
     panels = []
     invalid = None
     for panel in make_panels(layout, layout.to_positions(b.to(layout.weight.dtype))):
@@ -203,20 +210,20 @@ def joint_state(layout: Layout, b: Tensor, scale: Tensor | None = None) -> Joint
 
 
 def joint_sweeps(state: JointState, count: int, must_be_positive: bool = True) -> tuple[int, int | None]:
-    """``count`` flooding sweeps of precision and potential messages; stops at an invalid belief if asked to."""
+    """See `gabp.kernels.types.MessageKernels`."""
     if count == 0 or (must_be_positive and state.invalid_node is not None):
         return 0, state.invalid_node
     for precisions, panel in state.panels:
         precisions.control[STOPPED.value].zero_()
         for t in range(state.sweep, state.sweep + count):
             _joint_sweep(state.layout, precisions, panel, t, must_be_positive)
-    stop, state.invalid_node, _ = state.panels[0][0].look()
+    stop, _, state.invalid_node = state.panels[0][0].progress()
     done, state.sweep = stop - state.sweep, stop
     return done, state.invalid_node
 
 
 def joint_estimate(state: JointState) -> tuple[Tensor, Tensor]:
-    """Means ``(n, k)`` and belief precisions ``(n,)`` so far, float64; 0 where the precision is 0."""
+    """See `gabp.kernels.types.MessageKernels`."""
     half = state.sweep % 2
     belief = state.panels[0][0].belief[half][state.layout.position].double()
     total = in_node_order(state.layout, [panel.belief[half] for _, panel in state.panels]).double()
@@ -224,14 +231,11 @@ def joint_estimate(state: JointState) -> tuple[Tensor, Tensor]:
 
 
 def _start_precisions(layout: Layout, scale: Tensor | None, tolerance: float) -> tuple[Precisions, int | None]:
-    """Half 0 holds the messages at the start; half 1 is such that they are also what was sent then."""
+    """The precision messages at their start, and the smallest node whose belief is not positive there."""
     diagonal = layout.diagonal
-    belief = torch.stack((diagonal, torch.zeros_like(diagonal)))
-    message = diagonal.new_zeros((2, layout.slots))
+    belief, message = start_from_zero(diagonal, layout.slots)
     partial, control = make_partial(layout, 1), make_control(layout)
-    if scale is None:
-        message[1] = -torch.inf  # an infinite cavity sends zero
-    else:
+    if scale is not None:
         d = layout.to_positions(scale.to(diagonal.dtype), filler=1.0)
         (phase,) = layout.phases
         precision_kernels.start_precisions(

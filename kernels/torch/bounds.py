@@ -1,8 +1,7 @@
-"""The passes over a model's slots that proofs of convergence are made of, in numpy.
+"""The passes over the directed edges of a model of which proofs of convergence consist, in numpy.
 
-Slots are as in `gabp.kernels.reference`: ``start`` ``(n + 1,)`` int64, ``source`` ``(m,)`` int32, and ``reverse``
-``(m,)`` int64, the slot of the message that flows the other way. All numbers are float64 arrays. A bound allows for
-the rounding of its own evaluation, whatever the order of the sums; ``u`` is the unit roundoff.
+Arrays are as in `gabp.kernels.reference`, all numbers float64. A bound allows for the rounding of its own evaluation,
+whatever the order of the sums; ``u`` is the unit roundoff.
 """
 
 import math
@@ -27,7 +26,7 @@ def multiply(start: Offsets, source: Nodes, weight: Numbers, x: Numbers) -> Numb
 def quotients(
     start: Offsets, source: Nodes, weight: Numbers, diagonal: Numbers, d: Numbers
 ) -> tuple[Numbers, float, float, float, float]:
-    """What a vector ``d >= 0`` says about nonnegative weights ``W`` against a positive diagonal ``D``.
+    """Collatz-Wielandt and Rayleigh quotients of nonnegative weights ``W`` and a positive diagonal ``D`` at ``d >= 0``.
 
     Returns
     -------
@@ -36,7 +35,7 @@ def quotients(
     upper : float
         An upper bound of ``max_i (W d)_i / (D d)_i``.
     smallest : float
-        The smallest entry of ``D d``; ``upper`` means nothing where it is too small to divide by.
+        The smallest entry of ``D d``; ``upper`` is invalid where it is too small to divide by.
     numerator, denominator : float
         ``dᵀ W d`` and ``dᵀ D d``, within ``4 (deg + 8) u`` of their own size.
     """
@@ -57,15 +56,15 @@ def non_backtracking(
 def growth(start: Offsets, source: Nodes, reverse: Offsets, ratio: Numbers, w: Numbers) -> float:
     """An upper bound of ``max_e (N w)_e / w_e``, ``N`` as in `non_backtracking` without ``base``.
 
-    ``ratio`` and ``w`` are not negative. Slots with ``ratio = 0`` are left out; infinite where another has ``w = 0``.
+    ``ratio`` and ``w`` are not negative. Edges with ``ratio = 0`` are left out; infinite where another has ``w = 0``.
     """
     counted = ratio != 0
     if not counted.any():
         return 0.0
     total = _gather(start, w)[source]
-    doubt = 4 * (np.diff(start)[source] + 4) * ROUNDOFF * total  # of the sum that the subtraction starts from
+    error = 4 * (np.diff(start)[source] + 4) * ROUNDOFF * total  # of the sum that the subtraction starts from
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        image = ratio * (np.maximum(total - w[reverse], 0.0) + doubt) * (1 + 8 * ROUNDOFF)
+        image = ratio * (np.maximum(total - w[reverse], 0.0) + error) * (1 + 8 * ROUNDOFF)
         most = float((image[counted] / w[counted]).max())
     return most if np.all(w[counted] > 0) and most < np.inf else np.inf
 
@@ -91,10 +90,10 @@ def floor_cavities(
 def ceiling_sweep(
     start: Offsets, source: Nodes, reverse: Offsets, square: Numbers, diagonal: Numbers, message: Numbers
 ) -> tuple[Numbers, float]:
-    """One sweep of the precision messages, rounded up, and the lowest of the beliefs and cavities it came from.
+    """One sweep of the precision messages, rounded up, and the smallest belief or cavity before it.
 
-    From zero, and as long as that is positive, the messages stay above those of exact arithmetic; the first lowest
-    belief or cavity that is not positive proves that exact arithmetic has met one too.
+    From zero, and as long as that is positive, the messages are upper bounds of those in exact arithmetic; the first
+    belief or cavity that is not positive proves one in exact arithmetic.
     """
     size = np.abs(diagonal) + _gather(start, np.abs(message))
     belief = diagonal + _gather(start, message) + 4 * (np.diff(start) + 2) * ROUNDOFF * size
@@ -111,7 +110,7 @@ def comparison_messages(start: Offsets, source: Nodes, weight: Numbers, ratio: N
 def bethe_form(
     start: Offsets, source: Nodes, ratio: Numbers, root: Numbers, y: Numbers, radius: float
 ) -> tuple[float, float]:
-    """``Σ_slots (g² y_i² + λ g y_i y_k) / (λ² - g²)`` with ``λ = radius``, and the largest ``|g|``.
+    """``Σ_edges (g² y_i² + λ g y_i y_k) / (λ² - g²)`` with ``λ = radius``, and the largest ``|g|``.
 
     ``g = -ratio_{k→i} root_k / root_i``.
     """
@@ -121,7 +120,7 @@ def bethe_form(
 
 
 def peel_leaves(start: Offsets, source: Nodes) -> NDArray[np.bool_]:
-    """Which nodes are in the 2-core: what is left after pulling off leaves again and again, ``(n,)``."""
+    """Whether each node is in the 2-core, what remains after removing leaves repeatedly, ``(n,)``."""
     degree = np.diff(start)
     kept = np.ones(len(degree), dtype=bool)
     leaves = np.flatnonzero(degree <= 1)
@@ -133,13 +132,13 @@ def peel_leaves(start: Offsets, source: Nodes) -> NDArray[np.bool_]:
     return kept
 
 
-def balance(start: Offsets, source: Nodes, weight: Numbers) -> tuple[NDArray[np.int32], Numbers | None]:
+def components_and_signs(start: Offsets, source: Nodes, weight: Numbers) -> tuple[NDArray[np.int32], Numbers | None]:
     """The connected component of each node, ``(n,)``, and signs ``s`` with ``s_i s_k w_ik <= 0`` on every edge.
 
-    The signs are None where some cycle is frustrated, and allows none.
+    The signs are None where a cycle is frustrated.
     """
-    # a double cover: (i, +) meets (k, +) where i and k want equal signs, (k, -) where opposite ones;
-    # a cycle is frustrated when it joins (i, +) to (i, -)
+    # a double cover: (i, +) is adjacent to (k, +) where i and k need equal signs, to (k, -) where opposite ones;
+    # a cycle is frustrated when it connects (i, +) to (i, -)
     n = len(start) - 1
     row = np.repeat(np.arange(n), np.diff(start))
     opposite = (weight > 0).astype(np.int64) * n

@@ -1,21 +1,23 @@
-"""What the compiled sparse factor computes, stated in dense linear algebra: ground truth, and the way without it."""
+"""Cholesky factor and selected inverse in dense linear algebra: ground truth of the sparse factor, and fallback."""
 
 import math
 
 import torch
 from torch import Tensor
 
-_LARGEST = 5_000  # nodes: dense storage beyond this is no way to treat a sparse matrix
+from gabp.kernels.torch.offsets import destinations
+
+_LARGEST = 5_000  # nodes for which dense storage is acceptable
 
 
 def symbolic(start: Tensor, source: Tensor) -> tuple[float, float]:
-    """Entries of the (dense) factor and the operations that it takes."""
+    """Nonzeros of the (dense) factor and the operations to compute it."""
     n = float(len(start) - 1)
     return n * (n + 1) / 2, n * (n + 1) * (2 * n + 1) / 6
 
 
 class Symbolic:
-    """The pattern alone; nothing is to be gained from it here."""
+    """The symbolic factorisation: that of a full matrix."""
 
     def __init__(self, start: Tensor, source: Tensor) -> None:
         self.entries, self.flops = symbolic(start, source)
@@ -34,9 +36,8 @@ class Factor:
         n = len(diagonal)
         if n > _LARGEST:
             raise MemoryError(f"without the compiled kernels a factor is dense: at most {_LARGEST} nodes, not {n}")
-        destination = torch.repeat_interleave(torch.arange(n), start.diff())
         A = torch.diag(diagonal)
-        A[destination, source.long()] = weight
+        A[destinations(start), source.long()] = weight
         self.lower, info = torch.linalg.cholesky_ex(A)
         self.bad_node = int(info) - 1
         self.log_determinant = 2 * float(self.lower.diagonal().log().sum())
@@ -58,8 +59,7 @@ class Factor:
     def selected_inverse(
         self, start: Tensor, source: Tensor, reverse: Tensor, diagonal: Tensor, weight: Tensor, threads: int
     ) -> None:
-        """Write ``diag(A⁻¹)`` and the entries of ``A⁻¹`` in A's slots."""
+        """Write ``diag(A⁻¹)`` ``(n,)`` and the values of ``A⁻¹`` on A's edges ``(m,)``."""
         inverse = torch.cholesky_inverse(self.lower)
-        destination = torch.repeat_interleave(torch.arange(len(diagonal)), start.diff())
         diagonal.copy_(inverse.diagonal())
-        weight.copy_(inverse[destination, source.long()])
+        weight.copy_(inverse[destinations(start), source.long()])

@@ -1,7 +1,7 @@
-"""The torch backend: the function set of `gabp.kernels.types.Kernels`, each sweep by the literal equations.
+"""The flooding schedule in tensor operations: each sweep by the literal equations.
 
 Runs on any device and in any floating dtype. It is the ground truth that the fast backends are tested
-against, and what remains where none of them can run.
+against, and the fallback where none of them can run.
 """
 
 from dataclasses import dataclass, replace
@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 from gabp.kernels import reference
+from gabp.kernels.fixed_point import Progress, StoppingRule, default_tolerance, find_fixed_point
+from gabp.kernels.torch.offsets import destinations
+from gabp.kernels.torch.rows import reverse_edges
 from gabp.kernels.types import FixedPoint
-
-name = "torch"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The slots of a symmetric model (see `gabp.kernels.reference`) with explicit reverse slots."""
+    """The directed edges of a symmetric model (see `gabp.kernels.reference`) with their ends and reverses."""
 
     source: Tensor
     destination: Tensor
@@ -45,22 +46,17 @@ class JointState:
 
 
 def layout(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor) -> Layout:
-    """Expand the slots and find each one's reverse."""
-    n = len(diagonal)
-    destination = torch.repeat_interleave(torch.arange(n, device=start.device), start.diff())
-    by_source = torch.argsort(source.long() * n + destination)
-    reverse = torch.empty_like(by_source)
-    reverse[by_source] = torch.arange(len(source), device=start.device)
-    return Layout(source.long(), destination, reverse, weight, diagonal)
+    """See `gabp.kernels.types.MessageKernels`."""
+    return Layout(source.long(), destinations(start), reverse_edges(start, source), weight, diagonal)
 
 
 def in_dtype(layout: Layout, dtype: torch.dtype) -> Layout:
-    """The same arrangement with its numbers rounded to ``dtype``."""
+    """See `gabp.kernels.types.MessageKernels`."""
     return replace(layout, weight=layout.weight.to(dtype), diagonal=layout.diagonal.to(dtype))
 
 
 def residual(layout: Layout, x: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """``b - A x`` and the norms of its columns, in float64."""
+    """See `gabp.kernels.types.MessageKernels`."""
     product = reference.multiply(layout.diagonal, layout.weight, layout.source, layout.destination, x.double())
     r = b.double() - product
     return r, torch.linalg.vector_norm(r, dim=0)
@@ -74,58 +70,59 @@ def precision_fixed_point(
     tolerance: float | None = None,
     must_be_positive: bool = True,
 ) -> FixedPoint:
-    """Flood the precision messages until they rest; see `gabp.kernels.types.Kernels`."""
+    """See `gabp.kernels.types.MessageKernels`."""
     if tolerance is None:
-        tolerance = 8 * torch.finfo(layout.weight.dtype).eps
-    precision = _start_precisions(layout, scale)
-    belief = _belief(layout, precision)
-    before = torch.zeros_like(belief)
-    invalid = _first_nonpositive(belief)
-    sweep, change = 0, float("inf")
-    while sweep < limit and not (change <= tolerance and invalid is None):
-        if must_be_positive and invalid is not None:
-            break
-        precision, _ = _flood_precisions(layout, precision)
-        before, two_before = belief, before
-        belief = _belief(layout, precision)
-        invalid = _first_nonpositive(belief)
-        change = float(((belief - two_before).abs() / layout.diagonal).double().max())
-        sweep += 1
-    converged = invalid is None and change <= tolerance
-    empty = belief.new_empty(0)
-    return FixedPoint(
-        converged=converged,
-        sweeps=sweep,
-        change=change,
-        invalid_node=invalid,
-        belief=belief,
-        coefficient=(belief[layout.source] - precision[layout.reverse]) if invalid is None else empty,
-        root=belief.sqrt() if invalid is None else empty,
-    )
+        tolerance = default_tolerance(layout.weight.dtype)
+    return find_fixed_point(_Flooding(layout, scale), StoppingRule(limit, tolerance, must_be_positive))
+
+
+class _Flooding:
+    """See `gabp.kernels.fixed_point.Flooding`."""
+
+    def __init__(self, layout: Layout, scale: Tensor | None) -> None:
+        self._layout = layout
+        self._precision = _start_precisions(layout, scale)
+        self._belief = _belief(layout, self._precision)
+        self._before = torch.zeros_like(self._belief)
+        self.invalid_at_start = _first_nonpositive(self._belief)
+
+    def advance(self, progress: Progress, rule: StoppingRule) -> Progress:
+        self._precision, _ = _flood_precisions(self._layout, self._precision)
+        belief = _belief(self._layout, self._precision)
+        change = float(((belief - self._before).abs() / self._layout.diagonal).double().max())
+        self._before, self._belief = self._belief, belief
+        return Progress(progress.sweeps + 1, change, _first_nonpositive(belief))
+
+    def beliefs(self, sweeps: int) -> Tensor:
+        return self._belief
+
+    def coefficients(self, sweeps: int) -> tuple[Tensor, Tensor]:
+        cavity = self._belief[self._layout.source] - self._precision[self._layout.reverse]
+        return cavity, self._belief.sqrt()
 
 
 def precision_messages(layout: Layout, fixed: FixedPoint) -> Tensor:
-    """The messages ``P_{k->i} = -A_ik^2 / P_{k\\i}`` at the fixed point, in slot order."""
+    """``P_{k->i} = -A_ik^2 / P_{k\\i}``; see `gabp.kernels.types.MessageKernels`."""
     return -(layout.weight**2) / fixed.coefficient
 
 
 def mean_state(layout: Layout, fixed: FixedPoint, b: Tensor, dtype: torch.dtype | None = None) -> MeanState:
-    """Zero potential messages for the right-hand sides ``b``, kept in ``dtype`` (default: the layout's)."""
+    """See `gabp.kernels.types.MessageKernels`."""
     b = b.to(dtype or layout.weight.dtype)
     potential = b.new_zeros((len(layout.source), b.shape[1]))
     return MeanState(layout, fixed.coefficient.to(b.dtype), fixed.belief, b, potential)
 
 
 def mean_sweeps(state: MeanState, count: int, damping: float = 0.0) -> None:
-    """``count`` flooding sweeps of the potential messages at the precision fixed point."""
-    slots = state.layout
+    """See `gabp.kernels.types.MessageKernels`."""
+    edges = state.layout
     for _ in range(count):
         new = reference.flood_potentials(
             state.b,
-            slots.weight.to(state.b.dtype),
-            slots.source,
-            slots.destination,
-            slots.reverse,
+            edges.weight.to(state.b.dtype),
+            edges.source,
+            edges.destination,
+            edges.reverse,
             state.cavity,
             state.potential,
         )
@@ -133,13 +130,13 @@ def mean_sweeps(state: MeanState, count: int, damping: float = 0.0) -> None:
 
 
 def mean_estimate(state: MeanState) -> Tensor:
-    """The means so far, ``(n, k)`` float64."""
+    """See `gabp.kernels.types.MessageKernels`."""
     total = state.b + reference.gather_messages(state.potential, state.layout.destination, len(state.b))
     return total.double() / state.belief_precision.double()[:, None]
 
 
 def joint_state(layout: Layout, b: Tensor, scale: Tensor | None = None) -> JointState:
-    """Precision messages at their start and zero potential messages for the right-hand sides ``b``."""
+    """See `gabp.kernels.types.MessageKernels`."""
     b = b.to(layout.weight.dtype)
     precision = _start_precisions(layout, scale)
     potential = b.new_zeros((len(layout.source), b.shape[1]))
@@ -147,22 +144,22 @@ def joint_state(layout: Layout, b: Tensor, scale: Tensor | None = None) -> Joint
 
 
 def joint_sweeps(state: JointState, count: int, must_be_positive: bool = True) -> tuple[int, int | None]:
-    """``count`` flooding sweeps of precision and potential messages; stops at an invalid belief if asked to."""
-    slots = state.layout
+    """See `gabp.kernels.types.MessageKernels`."""
+    edges = state.layout
     for done in range(count):
         if must_be_positive and state.invalid_node is not None:
             return done, state.invalid_node
-        precision, cavity = _flood_precisions(slots, state.precision)
+        precision, cavity = _flood_precisions(edges, state.precision)
         state.potential = reference.flood_potentials(
-            state.b, slots.weight, slots.source, slots.destination, slots.reverse, cavity, state.potential
+            state.b, edges.weight, edges.source, edges.destination, edges.reverse, cavity, state.potential
         )
         state.precision = precision
-        state.invalid_node = _first_nonpositive(_belief(slots, precision))
+        state.invalid_node = _first_nonpositive(_belief(edges, precision))
     return count, state.invalid_node
 
 
 def joint_estimate(state: JointState) -> tuple[Tensor, Tensor]:
-    """Means ``(n, k)`` and belief precisions ``(n,)`` so far, float64; 0 where the precision is 0."""
+    """See `gabp.kernels.types.MessageKernels`."""
     belief = _belief(state.layout, state.precision).double()
     total = state.b + reference.gather_messages(state.potential, state.layout.destination, len(state.b))
     mean = torch.where(belief[:, None] == 0, 0.0, total.double() / belief[:, None])

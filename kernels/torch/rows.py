@@ -1,46 +1,48 @@
-"""From compressed rows to slots, what slots tell without a layout, and norms, in torch, on any device.
+"""From compressed rows to directed edges, what needs no layout of them, and norms, in torch, on any device.
 
-Compressed rows are ``start`` ``(n + 1,)``, ``column`` and ``value`` ``(nnz,)``; entry ``e`` is one of the
-``nnz`` places. *Sorted* rows have ascending columns, none twice. `inspect_rows` takes int32 and int64
-indices, all others int64 ``start`` and int32 ``column``.
+Compressed rows are ``start`` ``(n + 1,)``, ``column`` and ``value`` ``(nnz,)``; ``e`` in ``range(nnz)`` is a nonzero.
+*Sorted* rows have ascending columns, none twice. `inspect_rows` takes int32 and int64 indices, all others int64
+``start`` and int32 ``column``. Directed edges are as in `gabp.kernels.reference`.
 """
 
 import torch
 from torch import Tensor
 
+from gabp.kernels.torch.offsets import destinations, row_offsets
+
 
 def inspect_rows(start: Tensor, column: Tensor, value: Tensor) -> tuple[int, int, bool]:
-    """First entry that is not finite, first whose column does not exist (-1: none), whether rows are sorted."""
+    """First nonzero that is not finite, first whose column does not exist (-1: none), whether rows are sorted."""
     n = len(start) - 1
     outside = (column < 0) | (column >= n)
-    place = _row(start) * n + column
+    place = destinations(start) * n + column
     ascending = bool((place.diff() > 0).all())
     return _first(~value.isfinite()), _first(outside), ascending
 
 
 def sort_rows(start: Tensor, column: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Sorted rows; entries of one place are summed."""
+    """Sorted rows; duplicates are summed."""
     n = len(start) - 1
-    place, order = torch.sort(_row(start) * n + column, stable=True)
+    place, order = torch.sort(destinations(start) * n + column, stable=True)
     place, group = torch.unique_consecutive(place, return_inverse=True)
     total = value.new_zeros(len(place)).index_add_(0, group, value[order])
     row = torch.div(place, n, rounding_mode="floor")
-    return _offsets(row, n), (place - row * n).to(torch.int32), total
+    return row_offsets(row, n), (place - row * n).to(torch.int32), total
 
 
 def compare_mirrors(start: Tensor, column: Tensor, value: Tensor, tolerance: float) -> tuple[bool, int, int, int]:
-    """Compare the entries of sorted rows with their mirrors.
+    """Compare the nonzeros of sorted rows with their mirrors.
 
     Returns
     -------
     exact : bool
-        Every off-diagonal entry is nonzero and equals its mirror.
+        Every stored off-diagonal value is not zero and equals its mirror.
     row, entry, mirror : int
         The largest difference ``|A_ij - A_ji|`` that exceeds
-        ``tolerance * max(|A_ij|, |A_ji|, sqrt|A_ii A_jj|)``: its row, its entry and the entry of its mirror
+        ``tolerance * max(|A_ij|, |A_ji|, sqrt|A_ii A_jj|)``: its row, its nonzero and that of its mirror
         (-1 where that is not stored). ``row`` is -1 where no difference exceeds it.
     """
-    n, row = len(start) - 1, _row(start)
+    n, row = len(start) - 1, destinations(start)
     mirror = _find(row * n + column, column.long() * n + row)
     forth = value.double()
     back = torch.where(mirror >= 0, forth[mirror.clamp(min=0)], 0.0)
@@ -60,12 +62,12 @@ def compare_mirrors(start: Tensor, column: Tensor, value: Tensor, tolerance: flo
 def split_rows(
     start: Tensor, column: Tensor, value: Tensor, *, exact: bool, average: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Slots and diagonal of sorted rows: ``(start, source, weight, diagonal)``.
+    """Directed edges and diagonal of sorted rows: ``(start, source, weight, diagonal)``.
 
-    A slot stands where ``A_ij`` or ``A_ji`` is not zero. With ``average``, the slots are those of
-    ``(A + A^T) / 2``. ``exact`` promises what `compare_mirrors` found, and saves the search for mirrors.
+    There is an edge where ``A_ij`` or ``A_ji`` is not zero. With ``average``, the edges are those of
+    ``(A + A^T) / 2``. ``exact``, as found by `compare_mirrors`, saves the search for mirrors.
     """
-    n, row = len(start) - 1, _row(start)
+    n, row = len(start) - 1, destinations(start)
     on_diagonal = row == column
     diagonal = value.new_zeros(n)
     diagonal[row[on_diagonal]] = value[on_diagonal]
@@ -77,22 +79,24 @@ def split_rows(
         column = place - row * n
         forth, back = _values_at(stored, value, place), _values_at(stored, value, column * n + row)
         value = (forth + back) / 2 if average else forth
-        slot = value != 0 if average else (forth != 0) | (back != 0)
-        row, column, value = row[slot], column[slot], value[slot]
-    return _offsets(row, n), column.to(torch.int32), value, diagonal
+        edge = value != 0 if average else (forth != 0) | (back != 0)
+        row, column, value = row[edge], column[edge], value[edge]
+    return row_offsets(row, n), column.to(torch.int32), value, diagonal
 
 
 def summarize_rows(start: Tensor, weight: Tensor, diagonal: Tensor) -> tuple[float, float, float]:
     """The smallest diagonal entry, the largest absolute row sum, the largest ``Σ_k |A_ik| / |A_ii|`` of any row."""
-    sums = weight.new_zeros(len(start) - 1, dtype=torch.float64).index_add_(0, _row(start), weight.double().abs())
+    sums = weight.new_zeros(len(start) - 1, dtype=torch.float64).index_add_(
+        0, destinations(start), weight.double().abs()
+    )
     size = diagonal.double().abs()
     ratio = torch.where(sums > 0, sums / size, 0.0)
     return float(diagonal.min()), float((sums + size).max()), float(ratio.max())
 
 
-def reverse_slots(start: Tensor, source: Tensor) -> Tensor:
-    """The slot of the message that flows the other way, ``(m,)`` int64, of slots on a symmetric pattern."""
-    n, destination = len(start) - 1, _row(start)
+def reverse_edges(start: Tensor, source: Tensor) -> Tensor:
+    """The reverse of each directed edge of a symmetric pattern, ``(m,)`` int64."""
+    n, destination = len(start) - 1, destinations(start)
     by_source = torch.argsort(source.long() * n + destination)
     reverse = torch.empty_like(by_source)
     reverse[by_source] = torch.arange(len(source), device=source.device)
@@ -103,17 +107,19 @@ def residual(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, x:
     """``b - A x`` in float64 for ``x`` and ``b`` of shape ``(n, k)``."""
     x = x.double()
     r = b.double() - diagonal.double()[:, None] * x
-    return r.index_add_(0, _row(start), weight.double()[:, None] * x[source.long()], alpha=-1.0)
+    return r.index_add_(0, destinations(start), weight.double()[:, None] * x[source.long()], alpha=-1.0)
 
 
-def careful_residual(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, x: Tensor, b: Tensor) -> Tensor:
+def extended_precision_residual(
+    start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor, x: Tensor, b: Tensor
+) -> Tensor:
     """`residual` as if in twice the precision.
 
     Each row's terms, and the errors of their products, are split by one large power of two: the upper parts add up
-    without rounding, and what rounding takes from the lower ones no longer counts (Rump, Ogita and Oishi 2008).
+    without rounding, and the rounding of the lower parts is negligible (Rump, Ogita and Oishi 2008).
     """
     x, b = x.double(), b.double()
-    row, itself = _row(start), torch.arange(len(b), device=b.device)
+    row, itself = destinations(start), torch.arange(len(b), device=b.device)
     row, coefficient = torch.cat([row, itself, itself]), torch.cat([weight, diagonal, torch.ones_like(diagonal)])
     term, error = _product(-coefficient.double()[:, None], torch.cat([x[source.long()], x, -b]))
     size = torch.zeros_like(b).index_add_(0, row, term.abs())
@@ -124,7 +130,7 @@ def careful_residual(start: Tensor, source: Tensor, weight: Tensor, diagonal: Te
 
 
 def _product(a: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """``a x`` rounded, and what rounding took from it (Dekker 1971)."""
+    """``a x`` rounded, and its rounding error (Dekker 1971)."""
     product = a * x
     (high, low), (x_high, x_low) = _halves(a), _halves(x)
     return product, low * x_low - (((product - high * x_high) - low * x_high) - high * x_low)
@@ -145,16 +151,6 @@ def column_norms(x: Tensor) -> Tensor:
 def largest_entries(x: Tensor) -> Tensor:
     """The largest magnitude in each column of ``x`` ``(n, k)``: ``(k,)``; NaN where there is one."""
     return x.abs().amax(0)
-
-
-def _row(start: Tensor) -> Tensor:
-    return torch.repeat_interleave(torch.arange(len(start) - 1, device=start.device), start.diff().long())
-
-
-def _offsets(row: Tensor, n: int) -> Tensor:
-    start = torch.zeros(n + 1, dtype=torch.int64, device=row.device)
-    torch.cumsum(torch.bincount(row, minlength=n), 0, out=start[1:])
-    return start
 
 
 def _find(ascending: Tensor, wanted: Tensor) -> Tensor:

@@ -9,17 +9,17 @@ import torch
 from gabp.kernels.cpu import bounds as compiled
 from gabp.kernels.torch import bounds
 from gabp.kernels.torch.bounds import Nodes, Numbers, Offsets
-from gabp.kernels.torch.rows import reverse_slots
-from kernel_models import GRAPHS, slots
+from gabp.kernels.torch.rows import reverse_edges
+from kernel_models import GRAPHS, random_model
 
 Pattern = tuple[Offsets, Nodes, Offsets]
 
 
 @pytest.fixture(params=GRAPHS)
 def model(request: pytest.FixtureRequest) -> tuple[Pattern, Numbers]:
-    """Slots of a graph, their reverses, and symmetric weights."""
-    start, source, weight, _ = slots(*GRAPHS[request.param]())
-    reverse = reverse_slots(start, source)
+    """Model of a graph, their reverses, and symmetric weights."""
+    start, source, weight, _ = random_model(*GRAPHS[request.param]())
+    reverse = reverse_edges(start, source)
     return (start.numpy(), source.numpy(), reverse.numpy()), weight.numpy()
 
 
@@ -137,7 +137,9 @@ def test_components_and_signs(model, balanced: bool) -> None:
     if balanced:
         flips = np.random.default_rng(2).choice([-1.0, 1.0], len(start) - 1)
         weight = -np.abs(weight) * np.repeat(flips, np.diff(start)) * flips[source]
-    (labels, sign), (wanted, expected) = (kernels.balance(start, source, weight) for kernels in (compiled, bounds))
+    (labels, sign), (wanted, expected) = (
+        kernels.components_and_signs(start, source, weight) for kernels in (compiled, bounds)
+    )
     np.testing.assert_array_equal(labels, wanted)
     assert (sign is None) == (expected is None)
     assert not balanced or sign is not None

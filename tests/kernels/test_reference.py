@@ -15,8 +15,8 @@ SWEEPS = 12
 SYSTEMS = ["bipartite", "ring", "complete", "chord_0.395", "caterpillar", "frustrated_grid"]
 
 
-def in_slots(messages: np.ndarray, graph: EdgeGraph) -> np.ndarray:
-    """The message of each slot out of a dense ``[sender, receiver]`` table."""
+def in_edge_order(messages: np.ndarray, graph: EdgeGraph) -> np.ndarray:
+    """The message of each edge out of a dense ``[sender, receiver]`` table."""
     return messages[graph.source.numpy(), graph.destination.numpy()]
 
 
@@ -30,7 +30,7 @@ def test_flooding_is_the_equations_sweep_by_sweep(name, start):
     graph, weight = system.graph, system.weight
     source, b = graph.source.long(), torch.from_numpy(case.b)[:, None]
     starting = oracles.starting_precisions(A, d if start == "scaled" else start)
-    precision, potential = torch.from_numpy(in_slots(starting, graph)), weight.new_zeros((len(weight), 1))
+    precision, potential = torch.from_numpy(in_edge_order(starting, graph)), weight.new_zeros((len(weight), 1))
     sweeps = oracles.flooding(A, case.b, start=d if start == "scaled" else start)
     for sweep in itertools.islice(sweeps, 1, SWEEPS):
         new, cavity = reference.flood_precisions(
@@ -39,5 +39,5 @@ def test_flooding_is_the_equations_sweep_by_sweep(name, start):
         potential = reference.flood_potentials(b, weight, source, graph.destination, graph.reverse, cavity, potential)
         precision = new
         for mine, stated in [(precision, sweep.precision), (potential[:, 0], sweep.potential)]:
-            expected = in_slots(stated, graph)
+            expected = in_edge_order(stated, graph)
             np.testing.assert_allclose(mine.numpy(), expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gabp.kernels.cpu import rows as compiled
 from gabp.kernels.torch import rows as in_torch
-from kernel_models import GRAPHS, slots
+from kernel_models import GRAPHS, random_model
 
 Rows = tuple[Tensor, Tensor, Tensor]
 
@@ -26,7 +26,7 @@ def kernels(request: pytest.FixtureRequest) -> ModuleType:
 
 @pytest.fixture(params=GRAPHS)
 def matrix(request: pytest.FixtureRequest) -> sp.csr_array:
-    A = slots(*GRAPHS[request.param]()).matrix
+    A = random_model(*GRAPHS[request.param]()).matrix
     A.sort_indices()
     return A
 
@@ -55,7 +55,7 @@ class TestInspect:
         assert kernels.inspect_rows(start.to(offset), column.to(index), value.to(dtype)) == (-1, -1, True)
 
     def test_the_first_bad_entry_is_found(self, kernels):
-        start, column, value = rows(slots(*GRAPHS["random wide"]()).matrix)
+        start, column, value = rows(random_model(*GRAPHS["random wide"]()).matrix)
         value[[70, 40_000]] = torch.tensor([torch.inf, torch.nan], dtype=torch.float64)
         column[[90, 40_001]] = torch.tensor([-1, 1_000_000], dtype=torch.int32)
         assert kernels.inspect_rows(start, column, value) == (70, 90, False)
@@ -94,12 +94,12 @@ class TestMirrors:
         assert kernels.compare_mirrors(*rows(matrix), TOLERANCE) == (True, -1, -1, -1)
 
     def test_rounding_is_forgiven_but_not_exact(self, kernels):
-        A = slots(*GRAPHS["grid 17x23"]()).matrix
+        A = random_model(*GRAPHS["grid 17x23"]()).matrix
         A.data[entry(A, 30, 31)] *= 1 + 4e-16
         assert kernels.compare_mirrors(*rows(A), TOLERANCE) == (False, -1, -1, -1)
 
     def test_the_largest_asymmetry_is_named(self, kernels):
-        A = slots(*GRAPHS["random wide"]()).matrix
+        A = random_model(*GRAPHS["random wide"]()).matrix
         pairs = [(i, int(A.indices[A.indptr[i]])) for i in (4000, 4900, 2500)]
         for (i, j), by in zip(pairs, (1e-6, 1e-3, 1e-4), strict=True):
             A.data[entry(A, i, j)] += by
@@ -157,7 +157,7 @@ class TestSplit:
         A = np.array([[0.0, 1.0, 3.0, 0.0], [2.0, 5.0, -4.0, 0.0], [3.0, 4.0, 0.0, 1e-9], [0.0, 0.0, 0.0, 1.0]])
         start, source, weight, diagonal = kernels.split_rows(*rows(sp.csr_array(A)), exact=False, average=True)
         np.testing.assert_array_equal(dense(start, source, weight, diagonal), (A + A.T) / 2)
-        assert bool((weight != 0).all())  # -4 and 4 cancel: no slot
+        assert bool((weight != 0).all())  # -4 and 4 cancel: no edge
 
     def test_a_nonsymmetric_matrix_gets_a_symmetric_pattern(self, kernels):
         A = np.array([[0.0, 1.0, 3.0], [0.0, 5.0, 0.0], [3.0, 4.0, 0.0]])
@@ -176,9 +176,9 @@ class TestSplit:
             assert out[3].tolist() == [1.0, 1.0]
 
 
-def test_reverse_slots(kernels, matrix):
+def test_reverse_edges(kernels, matrix):
     start, source, _, _ = kernels.split_rows(*rows(matrix), exact=True, average=True)
-    reverse = kernels.reverse_slots(start, source)
+    reverse = kernels.reverse_edges(start, source)
     destination = torch.repeat_interleave(torch.arange(len(start) - 1), start.diff())
     assert torch.equal(source[reverse].long(), destination)
     assert torch.equal(destination[reverse], source.long())
@@ -242,7 +242,9 @@ class TestResidual:
         n = min(len(diagonal), 60)
         x = np.random.default_rng(5).standard_normal((len(diagonal), 2)) * [1.0, 1e30]
         b = matrix @ x
-        r = kernels.careful_residual(start, source, weight, diagonal, torch.from_numpy(x), torch.from_numpy(b)).numpy()
+        r = kernels.extended_precision_residual(
+            start, source, weight, diagonal, torch.from_numpy(x), torch.from_numpy(b)
+        ).numpy()
         for i, c in itertools.product(range(n), range(2)):
             entries = range(matrix.indptr[i], matrix.indptr[i + 1])
             products = [Fraction(matrix.data[e]) * Fraction(x[matrix.indices[e], c]) for e in entries]

@@ -10,9 +10,9 @@ import torch
 from gabp.kernels import cpu
 from gabp.kernels.cpu import messages as compiled
 from gabp.kernels.torch import messages as in_torch
-from gabp.kernels.types import FixedPoint, Kernels
+from gabp.kernels.types import FixedPoint, MessageKernels
 from kernel_backends import CPU, CUDA, Backend, Graph, every_backend, every_case, every_graph, row
-from kernel_models import GRAPHS, Slots, grid, random_graph, slots, star
+from kernel_models import GRAPHS, Model, grid, random_graph, random_model, star
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def right_sides(graph: Graph, columns: int) -> torch.Tensor:
     return torch.randn(graph()[0], columns, generator=generator, dtype=torch.float64)
 
 
-def scales(model: Slots, start: str) -> torch.Tensor | None:
+def scales(model: Model, start: str) -> torch.Tensor | None:
     """The ``d`` of a start by `precision_fixed_point`."""
     random = torch.rand(len(model.diagonal), generator=torch.Generator().manual_seed(1))
     return {"zero": None, "constant": torch.ones(len(random)), "scaled": 1 + 0.1 * random}[start]
@@ -56,13 +56,13 @@ def scales(model: Slots, start: str) -> torch.Tensor | None:
 @every_backend
 def test_the_function_set_is_complete(backend):
     for kernels in (backend.kernels, in_torch):
-        assert [name for name in vars(Kernels) if not name.startswith("_") and not hasattr(kernels, name)] == []
+        assert [name for name in vars(MessageKernels) if not name.startswith("_") and not hasattr(kernels, name)] == []
 
 
 @functools.cache
 def settled(backend: Backend, graph: Graph, dtype: torch.dtype) -> list[tuple[Any, Any, FixedPoint]]:
     """The kernels under test and the literal ones, each with layout and precision fixed point of the same model."""
-    model = slots(*graph(), dtype=dtype).to(backend.device)
+    model = random_model(*graph(), dtype=dtype).to(backend.device)
     layouts = [(kernels, kernels.layout(*model)) for kernels in (backend.kernels, in_torch)]
     return [(kernels, layout, kernels.precision_fixed_point(layout, limit=500)) for kernels, layout in layouts]
 
@@ -70,7 +70,7 @@ def settled(backend: Backend, graph: Graph, dtype: torch.dtype) -> list[tuple[An
 @every_case
 class TestAgainstReference:
     def test_residual(self, backend, graph, dtype, columns):
-        model = slots(*graph(), dtype=dtype)
+        model = random_model(*graph(), dtype=dtype)
         x = right_sides(graph, columns).to(backend.device)
         b = 3 * x + 1
         r, norms = backend.kernels.residual(backend.kernels.layout(*model.to(backend.device)), x, b)
@@ -103,7 +103,7 @@ class TestAgainstReference:
 
     @pytest.mark.parametrize("start", ["zero", "scaled"])
     def test_joint_sweeps(self, backend, graph, dtype, columns, start):
-        model = slots(*graph(), dtype=dtype).to(backend.device)
+        model = random_model(*graph(), dtype=dtype).to(backend.device)
         b = right_sides(graph, columns).to(backend.device)
         scale = scales(model, start)
         if scale is not None:
@@ -121,7 +121,7 @@ class TestAgainstReference:
 @pytest.mark.parametrize(("dtype", "columns"), [(torch.float64, 3), (torch.float32, 8)])
 @pytest.mark.parametrize("name", GRAPHS)
 def test_same_bits_for_any_number_of_threads(name, dtype, columns):
-    model = slots(*GRAPHS[name](), dtype=dtype)
+    model = random_model(*GRAPHS[name](), dtype=dtype)
     b = right_sides(GRAPHS[name], columns)
     results = []
     for threads in (1, 2, 3):
@@ -143,7 +143,7 @@ def test_same_bits_for_any_number_of_threads(name, dtype, columns):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("start", ["zero", "constant", "scaled"])
 def test_precision_fixed_point(backend, graph, dtype, start):
-    model = slots(*graph(), dtype=dtype).to(backend.device)
+    model = random_model(*graph(), dtype=dtype).to(backend.device)
     scale = scales(model, start)
     if scale is not None:
         scale = scale.to(backend.device)
@@ -161,11 +161,11 @@ def test_precision_fixed_point(backend, graph, dtype, start):
     assert not limited.converged and limited.sweeps == 1
 
 
-def frustrated(strength: float, n: int = 3) -> Slots:
+def frustrated(strength: float, n: int = 3) -> Model:
     """All pairs of ``n`` nodes linked with the same positive weight and unit diagonal."""
     start = torch.arange(0, n * (n - 1) + 1, n - 1)
     source = torch.tensor([k for i in range(n) for k in range(n) if k != i], dtype=torch.int32)
-    return Slots(start, source, torch.full((len(source),), strength).double(), torch.ones(n, dtype=torch.float64))
+    return Model(start, source, torch.full((len(source),), strength).double(), torch.ones(n, dtype=torch.float64))
 
 
 @every_backend
@@ -180,7 +180,7 @@ class TestInvalidPrecisions:
         assert outcomes[0].sweeps == outcomes[1].sweeps
 
     def test_the_smallest_invalid_node_is_named(self, backend):
-        model = slots(*(random_graph(5001, 30000, 3) if backend is CPU else random_graph(200, 700, 3)))
+        model = random_model(*(random_graph(5001, 30000, 3) if backend is CPU else random_graph(200, 700, 3)))
         model.diagonal[len(model.diagonal) - 80] = model.diagonal[len(model.diagonal) - 7] = 0.1
         model = model.to(backend.device)
         layouts = [(k, k.layout(*model)) for k in (backend.kernels, in_torch)]
@@ -189,7 +189,7 @@ class TestInvalidPrecisions:
 
     @pytest.mark.parametrize("bad", [0.0, -1.0, float("nan")])
     def test_a_nonpositive_diagonal_is_found_before_any_sweep(self, backend, bad):
-        model = slots(*grid(17, 23))
+        model = random_model(*grid(17, 23))
         model.diagonal[200] = bad
         model = model.to(backend.device)
         for kernels in (backend.kernels, in_torch):
@@ -210,7 +210,7 @@ class TestInvalidPrecisions:
             close(actual, expected, torch.float64)
 
     def test_a_long_row_stops_with_the_others(self, backend):
-        model = slots(*star(100))
+        model = random_model(*star(100))
         model.diagonal[0] = 0.2 * model.diagonal[0]  # positive, but less than what the leaves take
         model, b = model.to(backend.device), right_sides(lambda: star(100), 2).to(backend.device)
         outcomes, estimates = [], []
@@ -224,7 +224,7 @@ class TestInvalidPrecisions:
             close(actual, expected, torch.float64)
 
     def test_transient_nonpositive_beliefs_may_be_allowed(self, backend):
-        model = slots(*grid(17, 23) if backend is CPU else grid(9, 11), margin=-0.45)  # walk-summable no longer
+        model = random_model(*grid(17, 23) if backend is CPU else grid(9, 11), margin=-0.45)  # walk-summable no longer
         model = model.to(backend.device)
         ones = torch.ones(len(model.diagonal), device=backend.device)  # from 1 beliefs are negative
         kernels, fast_layout, slow_layout = backend.kernels, backend.kernels.layout(*model), in_torch.layout(*model)
@@ -237,7 +237,7 @@ class TestInvalidPrecisions:
     def test_an_undefined_mean_is_zero(self, backend):
         # Laplacian rows hear of no data at first: from the constant start their precision is zero
         n, edges = grid(3, 3)
-        model = slots(n, edges)
+        model = random_model(n, edges)
         rows = torch.repeat_interleave(torch.arange(n), model.start.diff())
         laplacian = model._replace(
             weight=torch.full_like(model.weight, -1.0),
@@ -260,7 +260,7 @@ class TestInvalidPrecisions:
 
 @pytest.mark.parametrize(("backend", "leaves"), [row(CPU, 100_000, name="100,000"), row(CUDA, 2500, name="2,500")])
 def test_a_star(backend, leaves):
-    model = slots(*star(leaves)).to(backend.device)
+    model = random_model(*star(leaves)).to(backend.device)
     b = right_sides(lambda: star(leaves), 2).to(backend.device)
     kernels = backend.kernels
     layout = kernels.layout(*model)
@@ -274,7 +274,7 @@ def test_a_star(backend, leaves):
 @every_backend
 @pytest.mark.parametrize("graph", [lambda: star(100_000), lambda: random_graph(5001, 30000, 3)], ids=["star", "random"])
 def test_padding_stays_small_where_degrees_differ(backend, graph):
-    model = slots(*graph()).to(backend.device)
+    model = random_model(*graph()).to(backend.device)
     assert len(backend.kernels.layout(*model).column) < 1.1 * len(model.source)
 
 
@@ -282,7 +282,7 @@ def test_padding_stays_small_where_degrees_differ(backend, graph):
     ("backend", "size", "sweeps"), [row(CPU, (120, 40), 200, name="120x40"), row(CUDA, (9, 11), 60, name="9x11")]
 )
 def test_single_precision_means_from_double_precision_messages(backend, size, sweeps):
-    model = slots(*grid(*size)).to(backend.device)
+    model = random_model(*grid(*size)).to(backend.device)
     b = right_sides(lambda: grid(*size), 3).to(backend.device)
     kernels = backend.kernels
     layout = kernels.layout(*model)
@@ -296,7 +296,7 @@ def test_single_precision_means_from_double_precision_messages(backend, size, sw
     ("backend", "size", "sweeps"), [row(CPU, (17, 23), 60, name="17x23"), row(CUDA, (9, 11), 20, name="9x11")]
 )
 def test_not_a_number_in_b_reaches_the_mean(backend, size, sweeps):
-    model = slots(*grid(*size)).to(backend.device)
+    model = random_model(*grid(*size)).to(backend.device)
     b = right_sides(lambda: grid(*size), 2).to(backend.device)
     b[7, 1] = torch.nan
     kernels = backend.kernels

@@ -9,7 +9,7 @@ import torch
 
 import cases
 import gabp
-from gabp.kernels import cpu
+from gabp.kernels import dispatch
 from gabp.kernels.torch import distance_colouring, markov_blankets
 from gabp.solvers.hierarchy import DeviceHierarchy
 from gabp.system import make_system, read_matrix
@@ -141,7 +141,7 @@ def test_nodes_of_one_colour_are_far_apart(name, distance):
     A = cases.BY_NAME[name].A
     n, graph = A.shape[0], make_system(read_matrix(A)).graph
     results = []
-    for kernels in (cpu.extension, distance_colouring):
+    for kernels in (dispatch.backend("cpu").distance_colouring, distance_colouring):
         colour = torch.empty(n, dtype=torch.int32)
         colours = kernels.colour_apart(graph.start, graph.source, distance, n, colour)
         assert colours == int(colour.max()) + 1
@@ -164,15 +164,16 @@ def test_the_same_seed_gives_the_same_estimate():
 @pytest.mark.parametrize(("largest", "longest"), [(1, 1), (5, 6), (32, 48)])
 def test_compiled_patches_equal_the_literal_ones(name, largest, longest):
     system = make_system(read_matrix(cases.BY_NAME[name].A))
-    model = (system.graph.start, system.graph.source, system.diagonal, system.weight)
+    model = markov_blankets.Model(system.graph.start, system.graph.source, system.diagonal, system.weight)
+    limits = markov_blankets.Limits(largest, longest)
     results = []
-    for kernels in (cpu.extension, markov_blankets):
+    for kernels in (dispatch.backend("cpu").markov_blankets, markov_blankets):
         variance = torch.full((system.n,), torch.nan, dtype=torch.float64)
         start = torch.empty(system.n + 1, dtype=torch.int64)
-        assert kernels.patch_rims(*model, largest, longest, variance, start, 1) == -1
+        assert kernels.conditional_variances(model, limits, variance, start, 1) == -1
         blanket = torch.empty(int(start[-1]), dtype=torch.int32)
         coefficient = torch.full((len(blanket),), torch.nan, dtype=torch.float64)
-        kernels.patch_coefficients(*model, largest, longest, start, blanket, coefficient, 1)
+        kernels.conditional_means(model, limits, start, blanket, coefficient, 1)
         results.append((variance, start, blanket, coefficient))
     for ours, literal in zip(*results, strict=True):
         torch.testing.assert_close(ours, literal, rtol=1e-9, atol=1e-12)

@@ -17,7 +17,7 @@ def problem(rows, n, density, seed=0):
 def settled(F, variance, prior):
     row, column = np.nonzero(F)
     tensors = (torch.from_numpy(array) for array in (row, column, F[row, column], variance, prior))
-    return FactorGraph.settled(*tensors)
+    return FactorGraph.at_fixed_point(*tensors)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 2), (9, 7), (12, 33)])

@@ -8,15 +8,20 @@ import scipy.sparse as sp
 import torch
 
 import gabp
-from gabp.kernels import cpu, reference
+from gabp.kernels import dispatch, reference
 from gabp.messages.blocks import (
     BlockSweep,
     leaves_first,
-    settle_block_precisions,
+    solve_block_fixed_point,
 )
 from gabp.solvers.hierarchy.blocks import greedy_matching
 from gabp.system import make_system, read_matrix
 from gabp.system.blocks import BlockSystem, Partition, find_blocks, read_partition
+
+SEQUENTIAL = dispatch.backend("cpu").sequential
+needs_compiled = pytest.mark.skipif(
+    not dispatch.backend("cpu").compiled, reason="without the compiled kernels there is nothing to compare"
+)
 
 
 def random_blocks(count, d, edges, seed=0, coupling=0.4):
@@ -137,7 +142,7 @@ def test_a_general_partition(method):
 
 def test_the_settled_beliefs_of_a_chain_are_its_marginals():
     A = random_blocks(5, 3, chain(5), coupling=1.0)
-    precisions = settle_block_precisions(blocks_of(A, 3))
+    precisions = solve_block_fixed_point(blocks_of(A, 3))
     covariance = np.linalg.inv(A)
     for i in range(5):
         own = slice(3 * i, 3 * i + 3)
@@ -148,7 +153,7 @@ def test_the_settled_beliefs_of_a_chain_are_its_marginals():
 
 def test_a_cavity_that_is_no_precision_is_found():
     A = random_blocks(4, 2, ring(4), coupling=3.0)
-    assert settle_block_precisions(blocks_of(A, 2)).invalid_node is not None
+    assert solve_block_fixed_point(blocks_of(A, 2)).invalid_node is not None
     solution = gabp.solve(A, np.ones(8), blocks=2, method="flooding", throw=False)
     assert solution.status is gabp.Status.INVALID_PRECISION
 
@@ -203,7 +208,7 @@ def test_the_sweep_is_what_it_says(d, make):
     assert found.numpy() == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
-@pytest.mark.skipif(cpu.extension is None, reason="without the compiled kernels there is nothing to compare")
+@needs_compiled
 @pytest.mark.parametrize("d", [1, 2, 3, 5, 6])
 @pytest.mark.parametrize("coupling", [0.3, 5.0])  # the larger one meets pivots that are not positive definite
 @pytest.mark.parametrize("symmetric", [True, False])
@@ -215,7 +220,7 @@ def test_compiled_and_literal_sweeps_agree(d, coupling, symmetric):
     graph = system.graph
     r = torch.randn(9, d, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     found = []
-    for kernels in (cpu.extension, reference):
+    for kernels in (SEQUENTIAL, reference):
         inverse = torch.full_like(system.diagonal, torch.nan)
         arguments = (system.diagonal, system.weight, graph.start, graph.source, graph.reverse, symmetric)
         assert kernels.block_pivots(*arguments, inverse) == -1
@@ -225,24 +230,24 @@ def test_compiled_and_literal_sweeps_agree(d, coupling, symmetric):
     torch.testing.assert_close(*found)
 
 
-@pytest.mark.skipif(cpu.extension is None, reason="without the compiled kernels there is nothing to compare")
+@needs_compiled
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_compiled_and_literal_kernels_find_the_same_bad_block(symmetric):
     system = blocks_of(np.kron(np.diag([1.0, 1.0, 0.0, 1.0]) + 0.0, np.eye(2)) + 0.1 * np.eye(8, k=4), 2, False)
     graph, inverse = system.graph, torch.zeros_like(system.diagonal)
     arguments = (system.diagonal, system.weight, graph.start, graph.source, graph.reverse, symmetric, inverse)
-    assert cpu.extension.block_pivots(*arguments) == reference.block_pivots(*arguments) == 2
+    assert SEQUENTIAL.block_pivots(*arguments) == reference.block_pivots(*arguments) == 2
 
 
-@pytest.mark.skipif(cpu.extension is None, reason="without the compiled kernels there is nothing to compare")
+@needs_compiled
 @pytest.mark.parametrize("d", [1, 2, 3, 5, 6])
 def test_compiled_and_literal_sequential_sweeps_agree(d):
     system = blocks_of(random_blocks(9, d, [*ring(9), (0, 4), (2, 7)], coupling=0.3), d)
     graph = system.graph
-    ratio = settle_block_precisions(system).ratio[graph.reverse].contiguous()
+    ratio = solve_block_fixed_point(system).ratio[graph.reverse].contiguous()
     b = torch.randn(9, d, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     found = []
-    for kernels in (cpu.extension, reference):
+    for kernels in (SEQUENTIAL, reference):
         potential = torch.zeros(graph.edges, d, 2, dtype=torch.float64)
         kernels.block_sequential_potentials(graph.start, graph.reverse, ratio, b, potential, 3)
         found.append(potential)
@@ -284,7 +289,7 @@ def test_the_hierarchy_of_blocks_halves_the_iterations_of_the_scalar_one(poses):
     b = np.random.default_rng(1).normal(size=(A.shape[0], 2))
     block = gabp.solve(A, b, blocks="auto", method="hierarchy")
     assert np.linalg.norm(b - A @ block.x, axis=0) == pytest.approx([0, 0], abs=1e-8 * np.linalg.norm(b))
-    if cpu.extension is not None:  # in tensor operations the scalar one takes minutes
+    if dispatch.backend("cpu").compiled:  # in tensor operations the scalar one takes minutes
         assert block.iterations <= 0.5 * gabp.solve(A, b, method="hierarchy").iterations
 
 

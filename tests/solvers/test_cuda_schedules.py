@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,10 +28,10 @@ def system() -> tuple[sp.csr_array, np.ndarray]:
 @pytest.fixture
 def on_cuda(monkeypatch):
     """The kernels of a CUDA device, wherever the tensors are."""
-    choose, choose_coloured = dispatch.choose, dispatch.choose_coloured
-    monkeypatch.setattr(dispatch, "choose", lambda device, dtype: choose("cuda", dtype))
-    monkeypatch.setattr(dispatch, "choose_coloured", lambda device: choose_coloured("cuda"))
-    assert dispatch.choose("cpu", torch.float64).name == "cuda"
+    backend, fused = dispatch.backend, dispatch.backend("cuda")
+    schedules = {"name": "cuda", "messages": fused.messages, "coloured": fused.coloured}
+    monkeypatch.setattr(dispatch, "backend", lambda *where: replace(backend(*where), **schedules))
+    assert dispatch.backend("cpu", torch.float64).name == "cuda"
 
 
 @needs_triton
@@ -55,7 +56,7 @@ def test_float32(on_cuda):
 @needs_triton
 def test_fused_sequential_sweeps(on_cuda, monkeypatch):
     A, b = system()
-    kernels = dispatch.choose_coloured("cuda")
+    kernels = dispatch.backend("cuda").coloured
     fused = functools.partial(FusedSweeps, kernels)
     monkeypatch.setattr("gabp.solvers.schedules.sequential_sweeps", fused)
     solution = gabp.solve(A, b, method="sequential", device=DEVICE)
@@ -74,10 +75,10 @@ def test_coloured_sequential_sweeps_in_plain_torch(monkeypatch, symmetric):
 
 @needs_triton
 def test_cuda_tensors_go_to_triton():
-    assert dispatch.choose("cuda:1", torch.float32) is cuda.load("messages")
-    assert dispatch.choose("cuda", torch.float16).name == "torch"
-    assert dispatch.choose_coloured("cuda") is cuda.load("coloured")
-    assert dispatch.choose_coloured("cpu") is None
+    assert dispatch.backend("cuda:1", torch.float32).messages is cuda.load("messages")
+    assert dispatch.backend("cuda", torch.float16).name == "torch"
+    assert dispatch.backend("cuda").coloured is cuda.load("coloured")
+    assert dispatch.backend("cpu").coloured is None
 
 
 @pytest.fixture
@@ -90,9 +91,9 @@ def without_triton(monkeypatch):
 
 def test_without_triton_sweeps_run_in_plain_torch_and_one_warning_says_so(without_triton):
     with pytest.warns(RuntimeWarning, match="No module named 'triton'"):
-        assert dispatch.choose("cuda", torch.float64).name == "torch"
-    assert dispatch.choose("cuda", torch.float64).name == "torch"  # a second warning would be an error
-    assert dispatch.choose_coloured("cuda") is None
+        assert dispatch.backend("cuda", torch.float64).name == "torch"
+    assert dispatch.backend("cuda", torch.float64).name == "torch"  # a second warning would be an error
+    assert dispatch.backend("cuda").coloured is None
 
 
 @pytest.mark.parametrize(("missing", "told"), [(None, "fused sweeps in Triton"), ("no such", "missing (no such)")])

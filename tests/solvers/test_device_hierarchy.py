@@ -3,6 +3,8 @@
 What it shares with the compiled one is tested in test_hierarchies.py.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -33,7 +35,7 @@ def test_iterations_hardly_grow_with_the_size():
         b = A @ np.random.default_rng(6).standard_normal((size**2, 1))
         iterations[size] = solve(prepare(A), A, b)[1]
     assert iterations[256] <= 1.5 * iterations[32]
-    if cpu.extension is not None:
+    if dispatch.backend("cpu").compiled:
         compiled = CompiledHierarchy(make_system(read_matrix(A)))
         assert iterations[256] <= 1.5 * solve(compiled, A, b)[1]
 
@@ -86,7 +88,8 @@ def test_a_solve_by_the_kernels_of_a_gpu(monkeypatch):
     A = grid(16, 17, shift=0.02)
     b = np.random.default_rng(16).standard_normal(A.shape[0])
     plain, iterations = solve(prepare(A), A, b[:, None])
-    monkeypatch.setattr(dispatch, "choose_cycle", lambda device: cuda.load("multigrid_cycle"))
+    fused = replace(dispatch.backend("cpu"), multigrid_cycle=cuda.load("multigrid_cycle"))
+    monkeypatch.setattr(dispatch, "backend", lambda *where: fused)
     monkeypatch.setattr(auto, "hierarchy_class", lambda system: DeviceHierarchy)
     launched = []
     kernel = cuda.load("launch").Kernel

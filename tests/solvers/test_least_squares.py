@@ -36,7 +36,7 @@ def test_the_grades_are_solved(form):
 def test_the_factor_form_takes_three_sweeps_on_the_grades():
     F, y, variance = GRADES
     row, column = np.nonzero(F)
-    graph = FactorGraph.settled(
+    graph = FactorGraph.at_fixed_point(
         *(torch.from_numpy(array) for array in (row, column, F[row, column], variance, np.zeros(3)))
     )
     assert graph.damping == 0.0

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 import torch
 
 import gabp
-from gabp.kernels import cpu, reference
+from gabp.kernels import dispatch, reference
 from gabp.messages.directed import DirectedSweep
 from gabp.system import make_system, read_matrix
 
@@ -48,7 +48,9 @@ def test_the_sweep_is_its_definition(n):
     assert sweep.apply(torch.eye(n, dtype=torch.float64)).numpy() == pytest.approx(swept(A), rel=1e-12, abs=1e-15)
 
 
-@pytest.mark.skipif(cpu.extension is None, reason="without the compiled kernels there is nothing to compare")
+@pytest.mark.skipif(
+    not dispatch.backend("cpu").compiled, reason="without the compiled kernels there is nothing to compare"
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("columns", [1, 3])
 def test_compiled_and_literal_sweeps_agree(dtype, columns):
@@ -56,7 +58,7 @@ def test_compiled_and_literal_sweeps_agree(dtype, columns):
     graph = system.graph
     r = torch.randn(23, columns, dtype=dtype, generator=torch.Generator().manual_seed(0))
     found = []
-    for kernels in (cpu.extension, reference):
+    for kernels in (dispatch.backend("cpu").sequential, reference):
         pivot = torch.full_like(system.diagonal, torch.nan)
         arguments = (system.diagonal, system.weight, graph.start, graph.source, graph.reverse)
         assert kernels.directed_pivots(*arguments, pivot) == -1

@@ -11,7 +11,7 @@ import torch
 import gabp
 from fake_device import CAN_PRETEND, DEVICE, DeviceTensor, memory_of, pretended_device
 from gabp.kernels import cuda, dispatch
-from gabp.messages import FloodingSweeps, settle_precisions
+from gabp.messages import FloodingSweeps, solve_precision_fixed_point
 from gabp.messages.sequential import sequential_sweeps
 from gabp.solvers.device_factorization import factor_where_it_is
 from gabp.solvers.hierarchy import DeviceHierarchy
@@ -44,12 +44,12 @@ def served(request, device, monkeypatch):
 
 def _serve_as_cuda(monkeypatch):
     """Choose the kernels of a CUDA device, and let the interpreter see the memory that they are launched on."""
+    backend = dispatch.backend
 
-    def as_on_cuda(choose):
-        return lambda where, *rest: choose("cuda" if torch.device(where) == DEVICE else where, *rest)
+    def as_on_cuda(device, *dtype):
+        return backend("cuda" if torch.device(device) == DEVICE else device, *dtype)
 
-    for name in ("choose", "choose_coloured", "choose_cycle"):
-        monkeypatch.setattr(dispatch, name, as_on_cuda(getattr(dispatch, name)))
+    monkeypatch.setattr(dispatch, "backend", as_on_cuda)
     kernel = cuda.load("launch").Kernel
     launch = kernel.__call__
     monkeypatch.setattr(kernel, "__call__", lambda self, n, *a, **k: launch(self, n, *map(memory_of, a), **k))
@@ -164,7 +164,7 @@ def test_no_step_of_the_hierarchy_waits(served):
 
 @pytest.mark.parametrize("schedule", [FloodingSweeps, sequential_sweeps], ids=["flooding", "sequential"])
 def test_no_sweep_waits(served, schedule):
-    precisions = settle_precisions(make_system(read_matrix(GRID, DEVICE)))
+    precisions = solve_precision_fixed_point(make_system(read_matrix(GRID, DEVICE)))
     sweeps = schedule(precisions, torch.from_numpy(right_side(GRID)).to(DEVICE))
     sweeps.sweep(1)
     served.waits.clear()

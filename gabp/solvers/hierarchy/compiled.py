@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gabp.kernels import cpu
+from gabp.kernels import dispatch
 from gabp.solvers.conjugate_gradients import SymmetricSolve
 from gabp.solvers.hierarchy.base import Hierarchy, LevelSummary
 from gabp.solvers.hierarchy.scaling import common_unit, exceeds_float32
@@ -51,13 +51,15 @@ class CompiledHierarchy(Hierarchy):
 
     def __post_init__(self, reuse: "CompiledHierarchy | None") -> None:
         require_positive_diagonal(self.system, "hierarchy")
-        if cpu.extension is None:
-            raise ModuleNotFoundError(f"method 'hierarchy' needs the compiled kernels: {cpu.missing_because}")
+        compiled = dispatch.backend("cpu").hierarchy
+        if compiled is None:
+            reason = dispatch.extension_missing_because()
+            raise ModuleNotFoundError(f"method 'hierarchy' needs the compiled kernels: {reason}")
         graph = self.system.graph
         ends = self.system.smallest_diagonal, float(largest_entries(self.system.diagonal[:, None]))
         unit = common_unit(*ends)
         weight, diagonal = self.system.weight.detach(), self.system.diagonal.detach()
-        levels = cpu.extension.Hierarchy(
+        levels = compiled.Hierarchy(
             graph.start.cpu(),
             graph.source.cpu(),
             (weight if unit == 1.0 else weight * unit).cpu(),
@@ -102,7 +104,8 @@ class CompiledSolve(SymmetricSolve):
 
     def __init__(self, hierarchy: CompiledHierarchy, r: Tensor, target: Tensor) -> None:
         super().__init__(hierarchy.system)
-        assert cpu.extension is not None
+        compiled = dispatch.backend("cpu").hierarchy
+        assert compiled is not None
         self._shape, self._device = r.shape, r.device
         self._unit = hierarchy._unit
         right, self._target = r.detach().double().cpu(), (RECURRENCE_TARGET * target).double().cpu().contiguous()
@@ -110,7 +113,7 @@ class CompiledSolve(SymmetricSolve):
         if self._exponent is not None:
             right = times_power_of_two(right, -self._exponent)
             self._target = times_power_of_two(self._target, -self._exponent)
-        self._solve = cpu.extension.HierarchyCorrection(hierarchy._levels, right.contiguous(), torch.get_num_threads())
+        self._solve = compiled.HierarchyCorrection(hierarchy._levels, right.contiguous(), torch.get_num_threads())
 
     def advance(self, iterations: int) -> tuple[int, Status | None]:
         done, flat = 0, True

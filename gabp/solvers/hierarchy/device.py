@@ -85,7 +85,7 @@ class DeviceHierarchy(Hierarchy):
     @property
     def kernels(self) -> Any:
         """The functions of `gabp.kernels.torch.multigrid_cycle`, fused for the device where they can be."""
-        return dispatch.choose_cycle(self.system.device)
+        return dispatch.backend(self.system.device).multigrid_cycle
 
     @property
     def levels(self) -> tuple[LevelSummary, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from gabp.kernels import cpu
+from gabp.kernels import dispatch
 from gabp.solvers.hierarchy.compiled import CompiledHierarchy, CompiledSolve
 from gabp.solvers.hierarchy.device import DeviceHierarchy, DeviceSolve
 from gabp.system import System
@@ -13,8 +13,7 @@ from gabp.system import System
 
 def hierarchy_class(system: System) -> type[CompiledHierarchy] | type[DeviceHierarchy]:
     """The hierarchy for a scalar system: the compiled one where it can run, else tensor operations on any device."""
-    compiled = cpu.extension is not None and system.device.type == "cpu"
-    return CompiledHierarchy if compiled else DeviceHierarchy
+    return DeviceHierarchy if dispatch.backend(system.device).hierarchy is None else CompiledHierarchy
 
 
 def hierarchy_solve(system: System, r: Tensor, target: Tensor) -> CompiledSolve | DeviceSolve:

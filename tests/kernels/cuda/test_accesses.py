@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gabp.kernels import cuda
 from kernel_backends import needs_triton
-from kernel_models import Slots, grid, random_graph, slots, star
+from kernel_models import Model, grid, random_graph, random_model, star
 from launch_recorder import Launch, Recorder
 
 pytestmark = [
@@ -18,13 +18,13 @@ pytestmark = [
 ]
 
 MODELS = {
-    "grid": lambda: slots(*grid(9, 15)),
-    "degrees of all kinds": lambda: slots(*random_graph(150, 400, 5)),
-    "a long row": lambda: slots(*star(140)),
+    "grid": lambda: random_model(*grid(9, 15)),
+    "degrees of all kinds": lambda: random_model(*random_graph(150, 400, 5)),
+    "a long row": lambda: random_model(*star(140)),
 }
 
 
-def run_everything(model: Slots, columns: int) -> Any:
+def run_everything(model: Model, columns: int) -> Any:
     """Every kernel of the sweeps at least once; the layout."""
     engine, coloured = cuda.load("messages"), cuda.load("coloured")
     n = len(model.diagonal)
@@ -115,7 +115,7 @@ VIEWS = {"aten.select.int", "aten.slice.Tensor", "aten.view.default"}
 def test_mean_sweeps_are_launches_and_nothing_else(monkeypatch):
     """No wait, no allocation, the same memory every second sweep: fit for a CUDA graph."""
     engine, kernel = cuda.load("messages"), cuda.load("launch").Kernel
-    model = slots(*star(140))
+    model = random_model(*star(140))
     layout = engine.layout(*model)
     fixed = engine.precision_fixed_point(layout, limit=60)
     state = engine.mean_state(layout, fixed, torch.ones(141, 1, dtype=torch.float64))
@@ -138,7 +138,7 @@ def test_precision_sweeps_look_seldom(monkeypatch):
     looks = []
     look = engine.Precisions.look
     monkeypatch.setattr(engine.Precisions, "look", lambda self: looks.append(1) or look(self))
-    model = slots(*grid(7, 7), margin=0.001)
+    model = random_model(*grid(7, 7), margin=0.001)
     fixed = engine.precision_fixed_point(engine.layout(*model), limit=500)
     assert fixed.converged
     assert len(looks) <= 1 + np.log2(fixed.sweeps)

@@ -6,14 +6,14 @@ import torch
 from gabp.kernels import cuda, reference
 from gabp.kernels.torch import messages
 from gabp.kernels.torch.colouring import colour
-from gabp.kernels.torch.rows import reverse_slots
+from gabp.kernels.torch.rows import reverse_edges
 from kernel_backends import CUDA, needs_triton
-from kernel_models import SMALL_GRAPHS, Slots, slots
+from kernel_models import SMALL_GRAPHS, Model, random_model
 
 SWEEPS = 3
 
 
-def sequential_means(model: Slots, colours: torch.Tensor, b: torch.Tensor) -> list[torch.Tensor]:
+def sequential_means(model: Model, colours: torch.Tensor, b: torch.Tensor) -> list[torch.Tensor]:
     """The means after each sweep in row order, of the model with its rows sorted by colour."""
     order = torch.argsort(colours, stable=True)
     place = torch.empty_like(order)
@@ -23,7 +23,7 @@ def sequential_means(model: Slots, colours: torch.Tensor, b: torch.Tensor) -> li
     by_row = torch.argsort(row * len(order) + column)
     start = torch.zeros_like(model.start)
     start[1:] = torch.bincount(row, minlength=len(order)).cumsum(0)
-    sorted_model = Slots(start, column[by_row].int(), model.weight[by_row], model.diagonal[order])
+    sorted_model = Model(start, column[by_row].int(), model.weight[by_row], model.diagonal[order])
     layout = messages.layout(*sorted_model)
     fixed = messages.precision_fixed_point(layout, limit=500)
     potential = b.new_zeros((len(column), b.shape[1]))
@@ -38,7 +38,7 @@ def sequential_means(model: Slots, colours: torch.Tensor, b: torch.Tensor) -> li
 
 @pytest.fixture(params=SMALL_GRAPHS)
 def case(request):
-    model = slots(*SMALL_GRAPHS[request.param]())
+    model = random_model(*SMALL_GRAPHS[request.param]())
     n = len(model.diagonal)
     destination = torch.repeat_interleave(torch.arange(n), model.start.diff())
     b = torch.randn(n, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -50,7 +50,7 @@ def test_plain(case):
     model, destination, colours, b, expected = case
     layout = messages.layout(*model)
     fixed = messages.precision_fixed_point(layout, limit=500)
-    reverse = reverse_slots(model.start, model.source)
+    reverse = reverse_edges(model.start, model.source)
     ratio = (model.weight / fixed.coefficient)[reverse]
     slots_of = [(colours[destination] == c).nonzero().flatten() for c in range(int(colours.max()) + 1)]
     potential = b.new_zeros((len(model.source), 3))

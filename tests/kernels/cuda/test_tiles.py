@@ -7,19 +7,19 @@ import torch
 from gabp.kernels import cuda
 from gabp.kernels.torch.colouring import colour
 from kernel_backends import CUDA, needs_triton
-from kernel_models import Slots, grid, random_graph, slots, star
+from kernel_models import Model, grid, random_graph, random_model, star
 
 pytestmark = needs_triton
 
 MODELS = {
-    "grid": lambda: slots(*grid(300, 300)),
-    "random": lambda: slots(*random_graph(70_000, 100_000, 1)),
-    "star": lambda: slots(*star(70_000)),
-    "no edges": lambda: slots(70, np.zeros((0, 2), dtype=np.int64)),
+    "grid": lambda: random_model(*grid(300, 300)),
+    "random": lambda: random_model(*random_graph(70_000, 100_000, 1)),
+    "star": lambda: random_model(*star(70_000)),
+    "no edges": lambda: random_model(70, np.zeros((0, 2), dtype=np.int64)),
 }
 
 
-def arrange(model: Slots, by_colour: bool = False):
+def arrange(model: Model, by_colour: bool = False):
     destination = torch.repeat_interleave(torch.arange(len(model.diagonal)), model.start.diff())
     colours = colour(len(model.diagonal), destination, model.source.long()) if by_colour else None
     return cuda.load("tiles").arrange(*model, colours)
@@ -51,12 +51,14 @@ def test_columns_take_16_bits_where_no_tile_reaches_far():
 @pytest.mark.parametrize(("nodes", "dtype"), [(2**16, torch.int16), (2**16 + 1, torch.int32)])
 def test_the_limit_of_16_bits(nodes, dtype):
     """An edge from the first node to the last."""
-    layout = arrange(slots(nodes, np.array([[0, nodes - 1]])))
+    layout = arrange(random_model(nodes, np.array([[0, nodes - 1]])))
     assert layout.column.dtype == dtype
     assert int(layout.tile_base[0]) + int(layout.column[layout.slot_of_edges()[0]]) == nodes - 1
 
 
-@pytest.mark.parametrize("model", [lambda: slots(*grid(9, 15)), lambda: slots(*star(140))], ids=["grid", "star"])
+@pytest.mark.parametrize(
+    "model", [lambda: random_model(*grid(9, 15)), lambda: random_model(*star(140))], ids=["grid", "star"]
+)
 def test_wide_columns_give_the_same_bits(model, monkeypatch):
     """Every sweep, by columns of 16 and of 32 bits."""
     engine, given = cuda.load("messages"), model().to(CUDA.device)
