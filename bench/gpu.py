@@ -26,7 +26,8 @@ from gabp.compare.table import markdown_table
 from gabp.kernels import cuda
 from gabp.kernels.cuda.graph_capture import record
 from gabp.kernels.torch import messages
-from gabp.solvers.device_hierarchy import DeviceCorrection, DeviceHierarchy
+from gabp.solvers.hierarchy import DeviceHierarchy
+from gabp.solvers.hierarchy.device import DeviceSolve
 from gabp.system import System, make_system, read_matrix
 
 RESULTS = Path(__file__).with_name("results") / "gpu.md"
@@ -144,23 +145,23 @@ def model_table(systems: dict[str, System], number: str, codes: dict, counts: di
 
 
 def hierarchy_table(systems: dict[str, System], bandwidth: dict[str, float], measured: bool) -> str:
-    """Launches, bytes and predicted time of a step of conjugate gradients on the hierarchy, and a solve's steps."""
+    """Launches, bytes and predicted time of an iteration on the hierarchy, and the iterations of a solve."""
     rows = []
     for problem, system in systems.items():
         hierarchy = DeviceHierarchy(system)
         b = torch.ones(system.n, 1, dtype=torch.float64, device=system.device)
-        with mock.patch.object(DeviceCorrection, "_look", autospec=True, side_effect=DeviceCorrection._look) as look:
+        with mock.patch.object(DeviceSolve, "_check", autospec=True, side_effect=DeviceSolve._check) as check:
             correction = hierarchy.correct(b, RTOL * b.norm(dim=0))
-            steps, failure = correction.advance(1000)
-            waits = look.call_count
+            iterations, failure = correction.advance(1000)
+            waits = check.call_count
         if failure is not None:
             raise ArithmeticError(f"{failure.name} on {problem}")
         times = [f"{1e6 * hierarchy.cost.seconds(speed, GAP):.0f} µs" for speed in bandwidth.values()]
         if measured:
-            step = record(correction.step, system.device)
-            times.append(f"{1e6 * seconds_of(step):.0f} µs")
+            iterate = record(correction.iterate, system.device)
+            times.append(f"{1e6 * seconds_of(iterate):.0f} µs")
         size = [f"{len(hierarchy.levels)}", f"{hierarchy.cost.launches}", f"{hierarchy.cost.bytes_moved / 1e6:.0f}"]
-        rows.append([problem, *size, *times, f"{steps}", f"{waits}"])
+        rows.append([problem, *size, *times, f"{iterations}", f"{waits}"])
     heads = ["problem", "levels", "launches", "MB", *(_named(gpu, speed) for gpu, speed in bandwidth.items())]
     heads += ["measured"] if measured else []
     return markdown_table([*heads, f"steps to {RTOL:g}", "waits in all"], rows)
@@ -277,7 +278,7 @@ def main(argv: list[str] | None = None) -> int:
         if measured:
             (copied,) = bandwidth.values()
             lines += [f"## {NUMBERS[number]}, measured", measured_table(systems, number, copied)]
-    lines += ["## A step of conjugate gradients on the hierarchy", hierarchy_table(systems, bandwidth, measured)]
+    lines += ["## An iteration of conjugate gradients on the hierarchy", hierarchy_table(systems, bandwidth, measured)]
     text = "\n\n".join([*lines, NOTES])
     print(text)
     arguments.out.write_text(text + "\n", encoding="utf-8")
@@ -289,9 +290,9 @@ but the second-level cache holds it (beliefs of a million nodes in float64 take 
 padding. *Times* are bytes over bandwidth; launch latency is not in them. *Operations* are those of one pass through
 the inner loop of the code for sm_90, a fused multiply-add counting as two; *threads resident* is the share of an SM's
 threads that its registers allow. *Launches* and *waits* (of the host for the device) are those of a call that does 64
-sweeps, per sweep. A step on the *hierarchy* keeps its cycle in float32 and the rest in float64; launches are counted by
-going through its motions, times are bytes over bandwidth and 2 µs (assumed) between kernels, as all of it is one CUDA
-graph. The host waits only where it looks at the residual."""
+sweeps, per sweep. An iteration on the *hierarchy* keeps its cycle in float32 and the rest in float64; launches are
+counted by recording an iteration, times are bytes over bandwidth and 2 µs (assumed) between kernels, as all of it is
+one CUDA graph. The host waits only for residual checks."""
 
 
 if __name__ == "__main__":

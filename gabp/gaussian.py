@@ -12,7 +12,7 @@ from torch import Tensor
 from gabp.autograd import bethe_gradients, implicit
 from gabp.autograd.implicit import InverseOperator, requires_gradient
 from gabp.autograd.nonzeros import Nonzeros, as_tensor, edge_indices
-from gabp.conditions import Verdict, certify
+from gabp.conditions import Verdict, certify, search_negative_curvature
 from gabp.marginals import (
     FactorSampler,
     Marginals,
@@ -24,7 +24,7 @@ from gabp.marginals import (
     require_kind,
 )
 from gabp.messages import SparseFactor, fits_in_memory
-from gabp.solvers import Solver, m_matrix_solver, search_negative_curvature
+from gabp.solvers import Solver, hierarchy_solve, m_matrix_solver
 from gabp.system import (
     InvalidSystemError,
     System,
@@ -135,7 +135,7 @@ class Gaussian:
         """The system, proven positive definite by a certificate or by its factor, whichever is cheaper.
 
         A model that is neither certified walk-summable nor small enough for a factor is searched for negative
-        curvature (`gabp.solvers.search_negative_curvature`); an undecided search is logged as a warning.
+        curvature (`gabp.conditions.search_negative_curvature`); an undecided search is logged as a warning.
 
         Raises
         ------
@@ -149,7 +149,7 @@ class Gaussian:
             return system
         if fits_in_memory(system.graph):
             return self._factor.system
-        if not search_negative_curvature(system):
+        if not search_negative_curvature(system, hierarchy_solve):
             _log.warning("definiteness of A unverified; marginals may be invalid")
         return system
 

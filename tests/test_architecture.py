@@ -14,6 +14,7 @@ ROOT = Path(gabp.__file__).parent
 FLOOR = {
     "kernels": 0,
     "system": 1,
+    "krylov": 1,
     "messages": 2,
     "conditions": 2,
     "solvers": 3,

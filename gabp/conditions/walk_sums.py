@@ -22,8 +22,9 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from gabp.conditions.host_edges import ROUNDOFF, HostEdges, Vector, dot
+from gabp.conditions.host_edges import ROUNDOFF, HostEdges, Vector
 from gabp.conditions.verdict import Verdict
+from gabp.krylov import ConjugateGradients
 from gabp.system import EdgeGraph, System
 
 MMatrixSolver = Callable[[System], Callable[[Tensor], Iterable[Tensor]]]
@@ -353,31 +354,21 @@ def _conjugate_gradients(edges: HostEdges, shift: float) -> Iterator[Vector | No
     What is yielded is an iterate once its residual shows that it proves a yes (``M x > 0``), or a search
     direction of nonpositive curvature, which proves a no; None in between.
     """
-    n = edges.n
     coupling = edges.coupling if shift == 1.0 else edges.coupling / shift
-    x, residual = np.zeros(n), np.ones(n)
-    direction = residual.copy()
-    squared = float(n)
-    best = np.inf
-    while True:
-        image = direction - edges.multiply(coupling, direction)
-        curvature = dot(direction, image)
-        if curvature <= 0:
-            yield direction
+    iteration = ConjugateGradients(
+        lambda p: p - edges.multiply(coupling, p[:, 0])[:, None], np.ones((edges.n, 1)), ROUNDOFF * math.sqrt(edges.n)
+    )
+    x: Vector = iteration.solution[:, 0]
+    smallest = np.inf
+    while not iteration.converged:
+        iteration.iterate()
+        if iteration.negative_curvature is not None:
+            yield iteration.negative_curvature
             return
-        step = squared / curvature
-        x += step * direction
-        image *= step
-        residual -= image
-        largest = float(residual.max())
-        if largest < min(0.5, 0.9 * best) and x.min() > 0:
-            best = largest
+        largest = float(iteration.residual.max())
+        if largest < min(0.5, 0.9 * smallest) and x.min() > 0:
+            smallest = largest
             yield x
         else:
             yield None
-        previous, squared = squared, dot(residual, residual)
-        if squared <= ROUNDOFF**2 * n:
-            yield x
-            return
-        direction *= squared / previous
-        direction += residual
+    yield x

@@ -1,8 +1,7 @@
 """Floor 3: from messages to solutions. Methods, the choice among them, refinement and stopping."""
 
 from gabp.solvers.auto import recommended_method
-from gabp.solvers.definiteness import search_negative_curvature
-from gabp.solvers.hierarchy import m_matrix_solver
+from gabp.solvers.hierarchy import hierarchy_solve, m_matrix_solver
 from gabp.solvers.least_squares import lstsq
 from gabp.solvers.refinement import Progress
 from gabp.solvers.solution import ConvergenceError, Solution, Status
@@ -14,8 +13,8 @@ __all__ = [
     "Solution",
     "Solver",
     "Status",
+    "hierarchy_solve",
     "lstsq",
     "m_matrix_solver",
     "recommended_method",
-    "search_negative_curvature",
 ]

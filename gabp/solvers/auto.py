@@ -9,17 +9,17 @@ from gabp.conditions import Verdict
 from gabp.messages import fits_in_memory
 from gabp.solvers.double_loop import DoubleLoop
 from gabp.solvers.elimination import Elimination
-from gabp.solvers.hierarchy import Hierarchy, hierarchy_class
+from gabp.solvers.hierarchy import CompiledHierarchy, hierarchy_class
 from gabp.solvers.nonsymmetric import Krylov
 from gabp.solvers.schedules import Flooding, Sequential, Tree
 from gabp.system import InvalidSystemError, System
 
-METHODS: dict[str, Any] = {  # each a dataclass of the system and its options that is `Prepared`
+METHODS: dict[str, Any] = {  # each a dataclass of the system and its options that is `MethodSetup`
     "tree": Tree,
     "flooding": Flooding,
     "sequential": Sequential,
     "double-loop": DoubleLoop,
-    "hierarchy": Hierarchy,
+    "hierarchy": CompiledHierarchy,
     "krylov": Krylov,
     "elimination": Elimination,
 }

@@ -14,11 +14,11 @@ from gabp.messages.blocks import (
     solve_block_fixed_point,
 )
 from gabp.solvers.auto import Choice, factor_is_quicker, little_fill, nonsymmetric_choices
-from gabp.solvers.block_hierarchy import BlockHierarchy
-from gabp.solvers.conjugate_gradients import ConjugateGradients
+from gabp.solvers.conjugate_gradients import PreconditionedSolve
 from gabp.solvers.device_factorization import RunsOnCPU
-from gabp.solvers.nonsymmetric import KrylovMethod, general_correction, require_krylov
-from gabp.solvers.protocol import Correction
+from gabp.solvers.hierarchy import BlockHierarchy
+from gabp.solvers.nonsymmetric import GeneralSolve, KrylovMethod, require_krylov
+from gabp.solvers.protocol import InnerSolve
 from gabp.solvers.schedules import DirectCorrection, SweepCorrection
 from gabp.solvers.solution import Status
 from gabp.system import InvalidSystemError, System, require_damping
@@ -52,7 +52,7 @@ class BlockFlooding(RunsOnCPU):
     def failure(self) -> Status | None:
         return None if self.precisions.invalid_node is None else Status.INVALID_PRECISION
 
-    def correct(self, r: Tensor, target: Tensor) -> Correction:
+    def correct(self, r: Tensor, target: Tensor) -> InnerSolve:
         return SweepCorrection(BlockFloodingSweeps(self.blocks, self.precisions, r, self.damping))
 
 
@@ -73,7 +73,7 @@ class BlockSequential(RunsOnCPU):
     def failure(self) -> Status | None:
         return None if self.precisions.invalid_node is None else Status.INVALID_PRECISION
 
-    def correct(self, r: Tensor, target: Tensor) -> Correction:
+    def correct(self, r: Tensor, target: Tensor) -> InnerSolve:
         return SweepCorrection(BlockSequentialSweeps(self.blocks, self.precisions, r))
 
 
@@ -96,7 +96,7 @@ class BlockTree(RunsOnCPU):
     def failure(self) -> Status | None:
         return None if self.sweep.invalid_node is None else Status.NOT_POSITIVE_DEFINITE
 
-    def correct(self, r: Tensor, target: Tensor) -> Correction:
+    def correct(self, r: Tensor, target: Tensor) -> InnerSolve:
         return DirectCorrection(self.sweep.apply(r))
 
 
@@ -132,10 +132,10 @@ class BlockKrylov(RunsOnCPU):
             return None
         return Status.NOT_POSITIVE_DEFINITE if self.blocks.symmetric else Status.INVALID_PRECISION
 
-    def correct(self, r: Tensor, target: Tensor) -> Correction:
+    def correct(self, r: Tensor, target: Tensor) -> InnerSolve:
         if self.blocks.symmetric:
-            return ConjugateGradients(self.system, self.sweep.apply, r, target)
-        return general_correction(self.krylov, self.system, self.sweep.apply, r, target)
+            return PreconditionedSolve(self.system, self.sweep.apply, r, target)
+        return GeneralSolve(self.krylov, self.system, self.sweep.apply, r, target)
 
 
 BLOCK_METHODS: dict[str, Any] = {

@@ -9,20 +9,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gabp.solvers.protocol import MethodSetup
 from gabp.system import System
 
 Solve = Callable[[Tensor], Tensor]
 _MOST_ENTRIES = 2**31 - 1  # for the 32-bit indices of the libraries
 
 
-class RunsOnCPU:
+class RunsOnCPU(MethodSetup):
     """A method that sends its messages on the CPU wherever the system is, most often because nodes take turns."""
 
-    system: System
-
     @property
-    def remark(self) -> str:
-        """What a solution's ``method_reason`` says of it."""
+    def notes(self) -> str:
         return "" if self.system.device.type == "cpu" else "its messages are sent on the CPU"
 
 

@@ -6,19 +6,19 @@ import torch
 from torch import Tensor
 
 from gabp.messages import FloodingSweeps, Precisions, solve_precision_fixed_point
-from gabp.solvers.conjugate_gradients import ConjugateGradients
-from gabp.solvers.protocol import Correction
+from gabp.solvers.conjugate_gradients import PreconditionedSolve
+from gabp.solvers.protocol import InnerSolve, MethodSetup
 from gabp.solvers.solution import Status
 from gabp.system import System, require_positive_diagonal
 
-_MARGIN = 0.05  # of the diagonal, by which the loaded model is dominant: inner sweeps against outer steps
-_INNER_REDUCTION = 0.05  # of the residual by the inner sweeps; flexible conjugate gradients forgive the rest
-_INNER_LOOK = 8  # sweeps
-_INNER_LIMIT = 400
+_MARGIN = 0.05  # of the diagonal, by which the loaded model is dominant: inner sweeps against outer iterations
+_INNER_REDUCTION = 0.05  # of the residual by the inner sweeps: enough for flexible conjugate gradients
+_INNER_CHECK = 8  # sweeps between residual checks
+_INNER_MAXITER = 400  # sweeps
 
 
 @dataclass(frozen=True, eq=False)
-class DoubleLoop:
+class DoubleLoop(MethodSetup):
     """Outer conjugate gradients, inner flooding on ``A + Γ``.
 
     ``Γ`` is the diagonal loading that makes ``A + Γ`` generalised diagonally dominant, hence walk-summable, so
@@ -29,8 +29,8 @@ class DoubleLoop:
     system: System
     loaded: System = field(init=False)
     precisions: Precisions = field(init=False)
-    exact = False
-    stops_itself = False
+    symmetric_only = True
+    needs_positive_diagonal = True
 
     def __post_init__(self) -> None:
         require_positive_diagonal(self.system, "double-loop")
@@ -42,16 +42,17 @@ class DoubleLoop:
     def failure(self) -> Status | None:
         return None if self.precisions.invalid_node is None else Status.INVALID_PRECISION
 
-    def correct(self, r: Tensor, target: Tensor) -> Correction:
-        return ConjugateGradients(self.system, self._inner, r, target)
+    def correct(self, r: Tensor, target: Tensor) -> InnerSolve:
+        return PreconditionedSolve(self.system, self._flooded, r, target)
 
-    def _inner(self, r: Tensor) -> Tensor:
+    def _flooded(self, r: Tensor) -> Tensor:
+        """An approximation of ``(A + Γ)⁻¹ r`` by flooding, shape (n, k)."""
         size = r.norm(dim=0)
         scale = torch.where(size > 0, size, 1.0)
         unit = r / scale  # float32 messages must not underflow late in the outer loop
         sweeps = FloodingSweeps(self.precisions, unit.to(self.loaded.dtype))
-        for _ in range(_INNER_LIMIT // _INNER_LOOK):
-            sweeps.sweep(_INNER_LOOK)
+        for _ in range(_INNER_MAXITER // _INNER_CHECK):
+            sweeps.sweep(_INNER_CHECK)
             y = sweeps.mean().double()
             if bool((self.loaded.residual(y, unit).norm(dim=0) <= _INNER_REDUCTION).all()):
                 break

@@ -11,14 +11,14 @@ from torch import Tensor
 from gabp.kernels import dispatch
 from gabp.messages import SparseFactor
 from gabp.solvers.device_factorization import Solve, factor_where_it_is
-from gabp.solvers.protocol import Correction
+from gabp.solvers.protocol import InnerSolve, MethodSetup
 from gabp.solvers.schedules import DirectCorrection
 from gabp.solvers.solution import Status
 from gabp.system import NotPositiveDefiniteError, System
 
 
 @dataclass(frozen=True, eq=False)
-class Elimination:
+class Elimination(MethodSetup):
     """A sparse Cholesky factor where A is positive definite, scipy's SuperLU with pivoting where it is not.
 
     On a GPU a factor by its own library, where one is installed: see `gabp.solvers.device_factorization`.
@@ -33,7 +33,7 @@ class Elimination:
     on_device: Solve | None = field(init=False, repr=False)
     cholesky: SparseFactor | None = field(init=False)
     pivoted: "scipy.sparse.linalg.SuperLU | None" = field(init=False)
-    remark: str = field(init=False)
+    where: str = field(init=False)
     exact = True
     stops_itself = True
 
@@ -44,13 +44,17 @@ class Elimination:
         object.__setattr__(self, "on_device", on_device)
         object.__setattr__(self, "cholesky", cholesky)
         object.__setattr__(self, "pivoted", _superlu(self.system) if there_is_none else None)
-        object.__setattr__(self, "remark", "; ".join(filter(None, (where, remark))))
+        object.__setattr__(self, "where", "; ".join(filter(None, (where, remark))))
+
+    @property
+    def notes(self) -> str:
+        return self.where
 
     @property
     def failure(self) -> Status | None:
         return None if self.on_device or self.cholesky or self.pivoted else Status.SINGULAR
 
-    def correct(self, r: Tensor, target: Tensor) -> Correction:
+    def correct(self, r: Tensor, target: Tensor) -> InnerSolve:
         if self.on_device is not None:
             return DirectCorrection(self.on_device(r))
         if self.cholesky is not None:

@@ -1,7 +1,7 @@
 """Linear least squares, as a pairwise model and as a factor graph."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
@@ -12,9 +12,9 @@ from torch import Tensor
 
 from gabp.messages.factor_graph import FactorGraph, FactorSweeps
 from gabp.solvers.auto import Choice
-from gabp.solvers.protocol import Correction
+from gabp.solvers.protocol import InnerSolve, MethodSetup
 from gabp.solvers.schedules import SweepCorrection
-from gabp.solvers.solution import Solution, Status
+from gabp.solvers.solution import Solution
 from gabp.solvers.solver import Solver
 from gabp.system import Columns, InvalidSystemError, System
 from gabp.system.vectors import times_power_of_two
@@ -25,7 +25,7 @@ Form = Literal["auto", "factor", "pairwise"]
 
 
 @dataclass(frozen=True, eq=False)
-class FactorForm:
+class FactorForm(MethodSetup):
     """Belief propagation between the variables and the measurements of a least squares problem.
 
     Solves ``(FᵀWF + Λ) y = r`` with ``r`` as unary potentials, so that refinement works as for any method.
@@ -33,11 +33,8 @@ class FactorForm:
 
     system: System
     graph: FactorGraph
-    exact: bool = field(default=False, init=False)
-    stops_itself: bool = field(default=False, init=False)
-    failure: Status | None = field(default=None, init=False)
 
-    def correct(self, r: Tensor, target: Tensor) -> Correction:
+    def correct(self, r: Tensor, target: Tensor) -> InnerSolve:
         return SweepCorrection(FactorSweeps(self.graph, r, self.graph.damping))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gabp.solvers.protocol import Prepared
+from gabp.solvers.protocol import MethodSetup
 from gabp.solvers.solution import Status
 from gabp.system import System
 from gabp.system.vectors import column_norms, largest_entries
@@ -71,7 +71,7 @@ class Outcome:
     history: tuple[float, ...]
 
 
-def iterate(system: System, prepared: Prepared, request: Request, working: torch.dtype) -> Outcome:
+def iterate(system: System, prepared: MethodSetup, request: Request, working: torch.dtype) -> Outcome:
     """Solve ``A x = b``: correct ``x`` by the method's answer to its true residual until that meets the tolerance."""
     return _Iteration(system, prepared, request, working).run()
 
@@ -99,7 +99,7 @@ def is_at_rounding(system: System, x: Tensor, b: Tensor, residual: Tensor) -> bo
 
 
 class _Iteration:
-    def __init__(self, system: System, prepared: Prepared, request: Request, working: torch.dtype) -> None:
+    def __init__(self, system: System, prepared: MethodSetup, request: Request, working: torch.dtype) -> None:
         self.system, self.prepared, self.request = system, prepared, request
         self.working, self.worth_refining = working, _WORTH_REFINING[working]
         self.b_norm = column_norms(request.b)

@@ -19,7 +19,7 @@ from gabp.messages import (
     solve_precision_fixed_point,
 )
 from gabp.solvers.device_factorization import RunsOnCPU
-from gabp.solvers.protocol import Correction
+from gabp.solvers.protocol import InnerSolve, MethodSetup
 from gabp.solvers.solution import Status
 from gabp.system import InvalidSystemError, System, require_damping, require_positive_diagonal
 
@@ -65,7 +65,7 @@ def _settle(system: System, start: Start = "zero") -> Precisions | GeneralPrecis
 
 
 @dataclass(frozen=True, eq=False)
-class Flooding:
+class Flooding(MethodSetup):
     """Synchronous sweeps. Converges where ρ(M) < 1, for which walk-summability suffices.
 
     Parameters
@@ -107,7 +107,7 @@ class Flooding:
             return None
         return Status.INVALID_PRECISION
 
-    def correct(self, r: Tensor, target: Tensor) -> Correction:
+    def correct(self, r: Tensor, target: Tensor) -> InnerSolve:
         r = r.to(self.system.dtype)
         if self.precisions is None:
             return JointCorrection(JointFloodingSweeps(self.system, r, self.start))
@@ -117,7 +117,7 @@ class Flooding:
 
 
 @dataclass(frozen=True, eq=False)
-class Sequential:
+class Sequential(MethodSetup):
     """In-place sweeps in row order: about half the sweeps of flooding where both converge."""
 
     system: System
@@ -134,7 +134,7 @@ class Sequential:
     def failure(self) -> Status | None:
         return None if self.precisions.invalid_node is None else Status.INVALID_PRECISION
 
-    def correct(self, r: Tensor, target: Tensor) -> Correction:
+    def correct(self, r: Tensor, target: Tensor) -> InnerSolve:
         return SweepCorrection(sequential_sweeps(self.precisions, r.to(self.system.dtype)))
 
 
@@ -174,5 +174,5 @@ class Tree(RunsOnCPU):
     def failure(self) -> Status | None:
         return None if self.factor.singular_node is None else Status.SINGULAR
 
-    def correct(self, r: Tensor, target: Tensor) -> Correction:
+    def correct(self, r: Tensor, target: Tensor) -> InnerSolve:
         return DirectCorrection(self.factor.solve(r))

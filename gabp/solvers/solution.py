@@ -21,7 +21,7 @@ class Status(Enum):
     )
     INVALID_PRECISION = (
         "a cavity, belief or pivot lost its positive precision: belief propagation alone cannot solve this "
-        "matrix; try method='double-loop' or method='auto'"
+        "matrix; try method='auto' or method='elimination', or method='double-loop' where A is symmetric"
     )
     NOT_POSITIVE_DEFINITE = (
         "A is not positive definite (a direction of nonpositive curvature was met), so it is no precision "

@@ -15,8 +15,8 @@ import torch
 from gabp.conditions import ConvergenceReport, check_system
 from gabp.solvers.auto import Choice, can_eliminate, choose, method_class, recommended_method, worth_eliminating
 from gabp.solvers.blocks import BLOCK_METHODS, choose_blocks
-from gabp.solvers.hierarchy import Hierarchy, hierarchy_class, m_matrix_solver
-from gabp.solvers.protocol import Prepared
+from gabp.solvers.hierarchy import CompiledHierarchy, hierarchy_class, m_matrix_solver
+from gabp.solvers.protocol import MethodSetup
 from gabp.solvers.refinement import Outcome, Progress, Request, backward_errors, is_at_rounding, iterate
 from gabp.solvers.solution import ConvergenceError, Solution, Status
 from gabp.system import (
@@ -97,9 +97,9 @@ class Solver:
         self._partition: BlockPartition | None = None if blocks is None else read_partition(blocks, matrix)
         self._set_up(make_system(matrix, bool(symmetric)), began)
 
-    def _set_up(self, system: System, began: float, like: Prepared | None = None) -> None:
+    def _set_up(self, system: System, began: float, like: MethodSetup | None = None) -> None:
         self.system = system
-        self._fallbacks: dict[Choice, Prepared] = {}
+        self._fallbacks: dict[Choice, MethodSetup] = {}
         self._working = system.dtype if self._dtype is None else working_dtype(self._dtype)
         self._blocks = None if self._partition is None else BlockSystem.of(system, self._partition)
         if self._blocks is None:
@@ -114,7 +114,7 @@ class Solver:
         self.setup_seconds = time.perf_counter() - began
 
     @classmethod
-    def prepared(cls, A: Any, choice: Choice, method: Callable[[System], Prepared], began: float) -> "Solver":
+    def prepared(cls, A: Any, choice: Choice, method: Callable[[System], MethodSetup], began: float) -> "Solver":
         """A solver of ``A x = b`` by a method that knows more of the problem than A.
 
         Parameters
@@ -278,8 +278,7 @@ class Solver:
             outcome = iterate(self.system, prepared, patient, choice.dtype or self._working)
             spent += outcome.iterations
             history += outcome.history
-            remark = getattr(prepared, "remark", "")  # of methods that have one
-            reason += f"; {remark}" if remark else ""
+            reason += f"; {prepared.notes}" if prepared.notes else ""
             if position == len(self._choices) - 1 or not self._worth_going_on(outcome, request):
                 break
             following = self._choices[position + 1]
@@ -302,13 +301,13 @@ class Solver:
             return outcome.iterations < request.maxiter
         return outcome.status not in (Status.CONVERGED, Status.STOPPED_BY_CALLBACK)
 
-    def _fallback(self, choice: Choice) -> Prepared:
+    def _fallback(self, choice: Choice) -> MethodSetup:
         """A later choice, set up at its first use."""
         if choice not in self._fallbacks:
             self._fallbacks[choice] = self._prepare(choice)
         return self._fallbacks[choice]
 
-    def _prepare(self, choice: Choice, like: Prepared | None = None) -> Prepared:
+    def _prepare(self, choice: Choice, like: MethodSetup | None = None) -> MethodSetup:
         """The method set up for the matrix of this solver, in blocks where there are blocks and the method has them."""
         options = self._options if choice.method == self.method else {}  # which are those of the caller's method
         if self._blocks is not None and choice.method in BLOCK_METHODS:
@@ -318,8 +317,8 @@ class Solver:
         method = method_class(choice.method, self.system)
         _require_known(method, choice, options)
         working = choice.dtype or self._working
-        if method is Hierarchy and isinstance(like, Hierarchy):
-            return Hierarchy(self.system.astype(working), like)
+        if method is CompiledHierarchy and isinstance(like, CompiledHierarchy):
+            return CompiledHierarchy(self.system.astype(working), like)
         return method(self.system if method.exact else self.system.astype(working), **options)
 
     def _solution(self, outcome: Outcome, columns: Columns, choice: Choice, reason: str, began: float) -> Solution:

@@ -14,7 +14,7 @@ from gabp.kernels.torch.colouring import scramble
 _WEAKEST_LINK = 0.05  # couplings below this share of the smaller diagonal bind nothing
 _DOMINANT = 0.6  # a node whose couplings sum to less than this share of its diagonal is left out
 _LARGEST_CLUSTER = 6
-_HANDSHAKES = 12  # rounds of a matching; what is single after them stays so
+_MATCHING_ROUNDS = 12
 _SINGULAR = 1e-14
 _EQUAL = 13  # last bits of a float32 strength that are not told apart
 
@@ -126,35 +126,62 @@ def _strength(model: Model) -> Tensor:
 
 
 def _match(model: Model, in_play: Tensor) -> Tensor:
-    """A matching: the smaller node of each pair, or the node itself where it stays single, shape (n,).
-
-    Two nodes that prefer each other shake hands, until nobody can. Among equally strong couplings, those that pair
-    a line of nodes off two by two come first, then the short ones: on a grid in row order the pairs are the
-    same everywhere. Hashes of the edge decide the rest, without which everyone would prefer a neighbour who
-    prefers his own, all along a line.
-    """
-    low, high = torch.minimum(model.row, model.column), torch.maximum(model.row, model.column)
+    """A matching on the strong couplings between nodes ``in_play``; see `dominant_matching`."""
     strength = _strength(model)
+    edge = (strength > _WEAKEST_LINK) & in_play[model.row] & in_play[model.column]
+    row, column = model.row[edge], model.column[edge]
+    return dominant_matching(row, column, edge_preference(row, column, strength[edge]), model.n, _MATCHING_ROUNDS)
+
+
+def edge_preference(row: Tensor, column: Tensor, strength: Tensor) -> Tensor:
+    """A number for each edge, larger for the stronger of two, shape (m,) int64; the same for both directions.
+
+    Among equally strong edges, those that pair a line of nodes off two by two come first, then the short ones: on a
+    grid in row order the pairs are the same everywhere. Hashes of the edge decide the rest, without which a line would
+    be matched one edge a round. ``strength`` is positive, and compared by 10 bits of its mantissa.
+    """
+    low, high = torch.minimum(row, column), torch.maximum(row, column)
     distance = high - low
     even = (torch.div(low, distance, rounding_mode="floor") % 2 == 0).long()
     length = torch.frexp(distance.float()).exponent.long().clamp(max=31)
     bits = strength.float().view(torch.int32).long() >> _EQUAL
     # 18 bits of strength, 1 of parity, 5 of shortness, 31 of hash
-    preference = ((bits << 37) | (even << 36) | ((31 - length) << 31)) | scramble(scramble(low) ^ (high * 3 + 1))
-    edge = (strength > _WEAKEST_LINK) & in_play[model.row] & in_play[model.column]
-    near, far, preference = model.row[edge], model.column[edge], preference[edge]
-    name = torch.arange(model.n, device=near.device)
+    return ((bits << 37) | (even << 36) | ((31 - length) << 31)) | scramble(scramble(low) ^ (high * 3 + 1))
+
+
+def dominant_matching(row: Tensor, column: Tensor, preference: Tensor, n: int, rounds: int) -> Tensor:
+    """A locally dominant matching: in every round the edges that both ends prefer to all their others.
+
+    With a strict order of preferences and enough rounds it is the greedy matching.
+
+    Parameters
+    ----------
+    row, column : Tensor, int64, shape (m,)
+        Both directions of every edge.
+    preference : Tensor, int64, shape (m,)
+        Not negative, and the same for both directions.
+    n : int
+        Nodes.
+    rounds : int
+        Nodes that are single after so many stay so.
+
+    Returns
+    -------
+    Tensor, int64, shape (n,)
+        The smaller node of each pair, or the node itself where it stays single.
+    """
+    name = torch.arange(n, device=row.device)
     mate = name.clone()
-    for _ in range(_HANDSHAKES):
-        if len(near) == 0:
+    for _ in range(rounds):
+        if len(row) == 0:
             break
-        best = torch.full_like(name, -1).scatter_reduce_(0, near, preference, "amax")
-        liked = preference == best[near]
-        choice = torch.full_like(name, -1).scatter_reduce_(0, near[liked], far[liked], "amax")
+        best = torch.full_like(name, -1).scatter_reduce_(0, row, preference, "amax")
+        preferred = preference == best[row]
+        choice = torch.full_like(name, -1).scatter_reduce_(0, row[preferred], column[preferred], "amax")
         mutual = (choice >= 0) & (choice[choice.clamp(min=0)] == name)
         mate = torch.where(mutual, choice, mate)
-        free = (mate[near] == near) & (mate[far] == far)
-        near, far, preference = near[free], far[free], preference[free]
+        free = (mate[row] == row) & (mate[column] == column)
+        row, column, preference = row[free], column[free], preference[free]
     return torch.minimum(mate, name)
 
 

@@ -11,7 +11,7 @@ import cases
 import gabp
 from gabp.kernels import dispatch
 from gabp.kernels.torch import distance_colouring, markov_blankets
-from gabp.solvers.device_hierarchy import DeviceHierarchy
+from gabp.solvers.hierarchy import DeviceHierarchy
 from gabp.system import make_system, read_matrix
 
 
@@ -121,7 +121,7 @@ def test_an_unreachable_relative_error_is_logged(no_factor, monkeypatch, caplog)
 def test_negative_curvature_is_found_without_a_factor(no_factor, monkeypatch, excess, compiled):
     """Down to one eigenvalue just below zero."""
     if not compiled:
-        monkeypatch.setattr("gabp.solvers.definiteness.hierarchy_class", lambda system: DeviceHierarchy)
+        monkeypatch.setattr("gabp.solvers.hierarchy.selection.hierarchy_class", lambda system: DeviceHierarchy)
     A = cases.laplacian(400, cases.grid_edges(20, 20), -excess)
     for question in (gabp.Gaussian.mean, gabp.Gaussian.variances, lambda model: model.marginals("corrected")):
         with pytest.raises(gabp.NotPositiveDefiniteError, match="negative curvature") as caught:
@@ -130,7 +130,7 @@ def test_negative_curvature_is_found_without_a_factor(no_factor, monkeypatch, ex
 
 
 def test_unverified_definiteness_is_logged(no_factor, monkeypatch, caplog):
-    monkeypatch.setattr("gabp.solvers.definiteness._STEPS", 1)
+    monkeypatch.setattr("gabp.conditions.definiteness._SEARCH_ITERATIONS", 1)
     gabp.Gaussian(biharmonic(20, 0.01), np.ones(400)).mean()
     assert "definiteness of A unverified" in caplog.text
 

@@ -14,6 +14,7 @@ from gabp.messages.blocks import (
     leaves_first,
     solve_block_fixed_point,
 )
+from gabp.solvers.hierarchy.blocks import greedy_matching
 from gabp.system import blocks, make_system, read_matrix
 from gabp.system.blocks import BlockPartition, BlockSystem, find_blocks, read_partition
 
@@ -303,7 +304,7 @@ def test_equal_rows_are_grouped_as_row_by_row(seed, collide, monkeypatch):
     assert np.array_equal(found, blocks_row_by_row(matrix))
 
 
-def test_a_pose_graph_takes_fewer_steps_in_blocks():
+def test_a_pose_graph_takes_fewer_iterations_in_blocks():
     A = pose_graph(900)
     b = np.random.default_rng(1).normal(size=A.shape[0])
     scalar = gabp.solve(A, b, blocks=1, method="krylov")
@@ -314,13 +315,36 @@ def test_a_pose_graph_takes_fewer_steps_in_blocks():
 
 
 @pytest.mark.parametrize("poses", [5000, pytest.param(20_000, marks=pytest.mark.slow)])
-def test_the_hierarchy_of_blocks_halves_the_steps_of_the_scalar_one(poses):
+def test_the_hierarchy_of_blocks_halves_the_iterations_of_the_scalar_one(poses):
     A = pose_graph(poses)
     b = np.random.default_rng(1).normal(size=(A.shape[0], 2))
     block = gabp.solve(A, b, blocks="auto", method="hierarchy")
     assert np.linalg.norm(b - A @ block.x, axis=0) == pytest.approx([0, 0], abs=1e-8 * np.linalg.norm(b))
     if dispatch.backend("cpu").compiled:  # in tensor operations the scalar one takes minutes
         assert block.iterations <= 0.5 * gabp.solve(A, b, method="hierarchy").iterations
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_the_matching_is_greedy(ties):
+    """Against the definition, edge by edge; equal strengths may be taken in any order, but always in the same."""
+    graph = make_system(read_matrix(sp.csr_array(pose_graph(300)))).graph
+    row, column = graph.destination, graph.source.long()
+    strength = torch.rand(graph.edges, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    strength = torch.ones_like(strength) if ties else torch.maximum(strength, strength[graph.reverse])
+    first = greedy_matching(row, column, strength, graph.reverse, graph.n)
+    pairs = {(int(i), k) for k, i in enumerate(first) if int(i) != k}
+    assert len({node for pair in pairs for node in pair}) == 2 * len(pairs)
+    assert pairs <= set(zip(row.tolist(), column.tolist(), strict=True))
+    partner = {}
+    for e in torch.argsort(strength, descending=True).tolist():
+        i, k = int(row[e]), int(column[e])
+        if i not in partner and k not in partner:
+            partner[i], partner[k] = k, i
+    single = first == torch.arange(graph.n)
+    single[first[~single]] = False
+    assert not bool((single[row] & single[column]).any())
+    if not ties:
+        assert pairs == {(i, k) for i, k in partner.items() if i < k}
 
 
 def test_auto_eliminates_pose_graphs_and_iterates_where_factors_fill():
@@ -345,7 +369,7 @@ def test_a_hierarchy_of_blocks_of_many_sizes():
 
 
 @pytest.mark.parametrize("method", ["krylov", "hierarchy"])
-def test_what_is_not_positive_definite_is_told(method):
+def test_indefinite_matrices_are_reported(method):
     A = np.kron(np.eye(3), np.array([[1.0, 2.0], [2.0, 1.0]])) + 0.1 * np.kron(np.ones((3, 3)) - np.eye(3), np.eye(2))
     solution = gabp.solve(sp.block_diag([A] * 200), np.ones(1200), blocks=2, method=method, throw=False)
     assert solution.status is gabp.Status.NOT_POSITIVE_DEFINITE

@@ -1,4 +1,4 @@
-"""What every hierarchy promises, compiled or made of tensor operations."""
+"""The contract of every scalar hierarchy, compiled or of tensor operations."""
 
 import pickle
 from collections.abc import Callable
@@ -11,34 +11,32 @@ import scipy.sparse as sp
 import scipy.sparse.linalg as sl
 import torch
 
-from gabp.solvers import device_hierarchy
-from gabp.solvers.device_hierarchy import DeviceHierarchy
-from gabp.solvers.hierarchy import Hierarchy
+from gabp.solvers.hierarchy import CompiledHierarchy, DeviceHierarchy, device
 from gabp.solvers.solution import Status
 from gabp.system import InvalidSystemError, make_system, read_matrix
 from spd_matrices import CASES, grid, relative_residual, solve
 
 
 class Kind(NamedTuple):
-    """A hierarchy, a grid that gives it several levels, and how far a look may change what comes after it."""
+    """A hierarchy, a grid with several levels in it, and how far a residual check may change later iterates."""
 
     make: Callable[..., Any]
     shape: tuple[int, int]
-    look: dict[str, float]
+    tolerance: dict[str, float]
 
     def prepare(self, A):
         return self.make(make_system(read_matrix(A)))
 
 
 KINDS = {
-    "compiled": Kind(Hierarchy, (110, 100), {"rtol": 1e-10, "atol": 1e-12}),
+    "compiled": Kind(CompiledHierarchy, (110, 100), {"rtol": 1e-10, "atol": 1e-12}),
     "tensors": Kind(DeviceHierarchy, (50, 40), {"rtol": 0.0, "atol": 0.0}),
 }
 
 
 @pytest.fixture(params=KINDS)
 def kind(request, monkeypatch):
-    monkeypatch.setattr(device_hierarchy, "LARGEST_DENSE", 100)  # small systems would be eliminated at once
+    monkeypatch.setattr(device, "LARGEST_DENSE", 100)  # small systems would be a single level
     return KINDS[request.param]
 
 
@@ -46,9 +44,9 @@ def kind(request, monkeypatch):
 def test_solves(kind, case):
     A = CASES[case]()
     b = A @ np.random.default_rng(5).standard_normal((A.shape[0], 1))
-    x, steps = solve(kind.prepare(A), A, b)
+    x, iterations = solve(kind.prepare(A), A, b)
     assert relative_residual(A, x, b) <= 1e-8
-    assert steps <= 100
+    assert iterations <= 100
 
 
 @pytest.mark.parametrize("columns", [2, 3, 8, 11])
@@ -63,19 +61,19 @@ def test_columns_share_every_sweep(kind, columns):
     assert np.all(np.linalg.norm(b - A @ x, axis=0) <= 1e-8 * np.linalg.norm(b, axis=0))
 
 
-def test_going_on_after_a_look_is_the_same_as_going_through(kind):
+def test_residual_checks_do_not_change_the_iterates(kind):
     A = grid(*kind.shape, shift=0.05)
     hierarchy = kind.prepare(A)
     b = torch.from_numpy(np.random.default_rng(10).standard_normal((A.shape[0], 1)))
-    through, looked = (hierarchy.correct(b, torch.zeros(1)) for _ in range(2))
+    through, checked = (hierarchy.correct(b, torch.zeros(1)) for _ in range(2))
     through.advance(6)
     for _ in range(6):
-        assert looked.advance(1) == (1, None)
-        looked.estimate()
-    torch.testing.assert_close(through.estimate(), looked.estimate(), **kind.look)
+        assert checked.advance(1) == (1, None)
+        checked.estimate()
+    torch.testing.assert_close(through.estimate(), checked.estimate(), **kind.tolerance)
 
 
-def test_stops_at_the_target_and_says_how_many_steps_it_took(kind):
+def test_stops_at_the_target_and_counts_its_iterations(kind):
     A = grid(*kind.shape, shift=0.1)
     b = np.random.default_rng(11).standard_normal((A.shape[0], 1))
     target = 1e-3 * np.linalg.norm(b)
@@ -101,14 +99,14 @@ def test_preconditioner_is_linear_symmetric_and_positive_definite(kind, shape):
     np.testing.assert_allclose(combined, B @ weights, atol=1e-5 * np.abs(combined).max())
 
 
-def test_indefiniteness_is_proven_by_a_witness(kind):
+def test_indefiniteness_is_proven_by_negative_curvature(kind):
     A = grid(60, 60, shift=-0.05)
     assert sl.eigsh(A, 1, which="SA", return_eigenvectors=False)[0] < 0
     b = np.random.default_rng(14).standard_normal((A.shape[0], 1))
     correction = kind.prepare(A).correct(torch.from_numpy(b), torch.tensor([1e-8]))
     _, failure = correction.advance(500)
     assert failure is Status.NOT_POSITIVE_DEFINITE
-    p = correction.witness.numpy()
+    p = correction.negative_curvature.numpy()
     assert p @ (A @ p) < 0
 
 
@@ -119,14 +117,14 @@ def test_singular_consistent_systems(kind):
     assert relative_residual(A, x, b) <= 1e-8
 
 
-def test_nonpositive_diagonal_is_named(kind):
+def test_a_nonpositive_diagonal_is_refused(kind):
     A = grid(5, 5).tolil()
     A[7, 7] = 0.0
     with pytest.raises(InvalidSystemError, match="7"):
         kind.prepare(sp.csr_array(A))
 
 
-def test_pickles_and_says_what_it_holds(kind):
+def test_pickles_and_reports_its_levels(kind):
     A = grid(*kind.shape)
     hierarchy = kind.prepare(A)
     again = pickle.loads(pickle.dumps(hierarchy))

@@ -8,7 +8,6 @@ import torch
 import gabp
 from gabp.kernels import dispatch, reference
 from gabp.messages.directed import DirectedSweep
-from gabp.solvers.nonsymmetric import GMRES, BiCGSTAB
 from gabp.system import make_system, read_matrix
 
 
@@ -43,7 +42,7 @@ def swept(A):
 
 
 @pytest.mark.parametrize("n", [1, 2, 9])
-def test_the_sweep_is_what_it_says(n):
+def test_the_sweep_is_its_definition(n):
     A = dominant(n, 0, 0.5)
     sweep = DirectedSweep.of(as_system(A))
     assert sweep.apply(torch.eye(n, dtype=torch.float64)).numpy() == pytest.approx(swept(A), rel=1e-12, abs=1e-15)
@@ -99,7 +98,7 @@ def test_convection_diffusion(krylov, peclet):
     assert solution.iterations < (25 if peclet > 100 else 130)
 
 
-def test_plain_messages_do_not_solve_it():
+def test_flooding_alone_does_not_solve_it():
     A = convection_diffusion(60, 10.0)
     solution = gabp.solve(A, np.ones(3600), symmetric=False, method="flooding", maxiter=150, throw=False)
     assert solution.status is gabp.Status.MAX_ITERATIONS
@@ -113,7 +112,7 @@ def test_a_large_nonsymmetric_system_is_chosen_for_the_krylov_method():
     assert np.linalg.norm(b - A @ solution.x) <= 1e-8 * np.linalg.norm(b)
 
 
-def test_a_wind_that_turns_in_a_circle():
+def test_recirculating_convection():
     m, h = 150, 1 / 151
     x = np.arange(1, m + 1) * h
     along, across = np.meshgrid(np.pi * x, np.pi * x, indexing="ij")
@@ -136,7 +135,7 @@ def grid_of_random_numbers(m):
     return A
 
 
-def test_what_is_not_dominant_is_eliminated():
+def test_systems_without_dominance_are_eliminated():
     A = grid_of_random_numbers(145)
     b = np.ones(145**2)
     solution = gabp.solve(A, b, symmetric=False)
@@ -145,11 +144,12 @@ def test_what_is_not_dominant_is_eliminated():
 
 
 @pytest.mark.parametrize("krylov", ["bicgstab", "gmres"])
-def test_the_krylov_method_gives_up_where_it_gains_nothing(krylov):
+def test_a_residual_that_stalls_is_not_called_divergent(krylov):
     solution = gabp.solve(
         grid_of_random_numbers(30), np.ones(900), symmetric=False, method="krylov", krylov=krylov, throw=False
     )
-    assert solution.status is gabp.Status.DIVERGED
+    assert solution.status is gabp.Status.STAGNATED
+    assert "elimination" in solution.status.value
     assert solution.iterations < 4000
 
 
@@ -161,20 +161,6 @@ def test_dense_random_dominant_systems(method):
     assert solution.x == pytest.approx(np.linalg.solve(A, b), rel=1e-9, abs=1e-13)
 
 
-@pytest.mark.parametrize("method", [BiCGSTAB, GMRES])
-def test_columns_stop_on_their_own(method):
-    """One column starts solved, one is hard; freezing the first must not disturb it."""
-    A = torch.from_numpy(dominant(40, 5))
-    r = torch.randn(40, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    r[:, 0] = 0.0
-    target = torch.tensor([0.0, 1e-3, 1e-10])
-    correction = method(lambda x: A @ x, lambda x: x / A.diagonal()[:, None], r, target)
-    correction.advance(200)
-    residual = (r - A @ correction.estimate()).norm(dim=0)
-    assert residual[0] == 0.0
-    assert bool((residual[1:] <= 2 * target[1:]).all())
-
-
 def test_gmres_restarts():
     A = convection_diffusion(40, 5.0)
     b = np.ones(1600)
@@ -183,18 +169,13 @@ def test_gmres_restarts():
     assert solution.iterations > 40
 
 
-def test_bicgstab_survives_a_breakdown():
-    """A rotation by 90 degrees: the first step length is 0 / 0."""
-    A = torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=torch.float64)
-    correction = BiCGSTAB(lambda x: A @ x, lambda x: x, torch.ones(2, 1, dtype=torch.float64), torch.tensor([1e-9]))
-    correction.advance(20)
-    assert bool(torch.isfinite(correction.estimate()).all())
-
-
-def test_what_the_method_cannot_treat():
+def test_a_zero_diagonal_and_an_unknown_krylov_method():
     A = np.array([[0.0, 1.0], [1.0, 1.0]])
     with pytest.raises(gabp.ConvergenceError) as failure:
         gabp.solve(A, np.ones(2), symmetric=False, method="krylov")
     assert failure.value.solution.status is gabp.Status.INVALID_PRECISION
+    for remedy in ("auto", "elimination"):  # as the status advises
+        assert f"method='{remedy}'" in failure.value.solution.status.value
+        assert gabp.solve(A, np.ones(2), symmetric=False, method=remedy).converged
     with pytest.raises(gabp.InvalidSystemError, match="krylov must be"):
         gabp.solve(np.eye(2), np.ones(2), symmetric=False, method="krylov", krylov="cg")

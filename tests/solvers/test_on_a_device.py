@@ -13,9 +13,9 @@ from fake_device import CAN_PRETEND, DEVICE, DeviceTensor, memory_of, pretended_
 from gabp.kernels import cuda, dispatch
 from gabp.messages import FloodingSweeps, solve_precision_fixed_point
 from gabp.messages.sequential import sequential_sweeps
-from gabp.solvers import device_hierarchy
 from gabp.solvers.device_factorization import factor_where_it_is
-from gabp.solvers.device_hierarchy import DeviceHierarchy
+from gabp.solvers.hierarchy import DeviceHierarchy
+from gabp.solvers.hierarchy import device as device_hierarchy
 from gabp.system import make_system, read_matrix
 from spd_matrices import grid
 
@@ -154,9 +154,9 @@ def test_no_step_of_the_hierarchy_waits(served):
     hierarchy = DeviceHierarchy(make_system(read_matrix(A, DEVICE)))
     b = torch.from_numpy(right_side(A)).to(DEVICE)
     correction = hierarchy.correct(b, torch.zeros(2, dtype=torch.float64).to(DEVICE))
-    correction.step()
+    correction.iterate()
     served.waits.clear()
-    correction.step()
+    correction.iterate()
     assert served.waits == []
     correction.advance(4)
     assert served.waits == ["_to_copy"]  # one look

@@ -1,4 +1,4 @@
-"""Hard systems end with the truth: converged, as good as float64 can be, or singular with a witness."""
+"""Hard systems end with the truth: converged, as good as float64 can be, or singular with a certificate."""
 
 from fractions import Fraction
 
@@ -8,8 +8,8 @@ import scipy.sparse as sp
 import torch
 
 import gabp
-from gabp.solvers.curvature_certificate import proven_by
-from gabp.solvers.hierarchy import Hierarchy
+from gabp.conditions import Curvature, curvature_certificate
+from gabp.solvers.hierarchy import CompiledHierarchy
 from gabp.solvers.refinement import is_at_rounding
 from gabp.solvers.solution import Status
 from gabp.system import make_system, read_matrix
@@ -44,20 +44,25 @@ def trilinear_bricks(size, coupling):
     return sp.csr_array(sp.kron(stencil, coupling))
 
 
-class TestWitness:
+class TestCurvatureCertificate:
     @pytest.mark.parametrize("decades", [0, 6, 100])
     @pytest.mark.parametrize(
-        "matrix, status",
-        [(path(30, 1e-8), None), (path(30), Status.SINGULAR), (path(30, -1e-8), Status.NOT_POSITIVE_DEFINITE)],
+        "matrix, curvature",
+        [
+            (path(30, 1e-8), Curvature.POSITIVE),
+            (path(30), Curvature.ZERO),
+            (path(30, -1e-8), Curvature.NEGATIVE),
+        ],
         ids=["definite", "singular", "indefinite"],
     )
-    def test_tells_in_all_units(self, decades, matrix, status):
+    def test_tells_in_all_units(self, decades, matrix, curvature):
         unit = np.exp2(np.round(np.log2(unlike_units(30, decades))))  # nothing is rounded
         A = sp.diags_array(unit) @ matrix @ sp.diags_array(unit)
-        assert proven_by(system(A), torch.from_numpy(1 / unit)) is status
+        assert curvature_certificate(system(A), torch.from_numpy(1 / unit)) is curvature
 
     def test_a_direction_of_plain_curvature_proves_nothing(self):
-        assert proven_by(system(path(30)), torch.arange(30.0, dtype=torch.float64)) is None
+        direction = torch.arange(30.0, dtype=torch.float64)
+        assert curvature_certificate(system(path(30)), direction) is Curvature.POSITIVE
 
     @pytest.mark.parametrize("n", [60, 3_000])
     def test_a_singular_matrix_is_called_so(self, n):
@@ -124,13 +129,13 @@ class TestHierarchy:
         unit = sp.diags_array(unlike_units(6400, 2))
         A = system(unit @ A @ unit)
         b = torch.from_numpy(np.random.default_rng(0).standard_normal((6400, 1)))
-        correction = Hierarchy(A).correct(b, 1e-8 * b.norm(dim=0))
+        correction = CompiledHierarchy(A).correct(b, 1e-8 * b.norm(dim=0))
         assert correction.advance(600) == (600, None)
         assert A.residual(correction.estimate(), b).norm() > b.norm()
 
     def test_meshes_of_high_degree_are_contracted(self):
         A = trilinear_bricks(11, np.array([[2.0, 0.3, 0.1], [0.3, 2.0, 0.2], [0.1, 0.2, 2.0]]))
-        hierarchy = Hierarchy(system(A))
+        hierarchy = CompiledHierarchy(system(A))
         assert len(hierarchy.levels) >= 3
         b = np.random.default_rng(4).standard_normal(A.shape[0])
         assert gabp.solve(A, b, method="hierarchy").iterations <= 40

@@ -8,8 +8,8 @@ import torch
 from gabp.kernels import cuda
 from gabp.kernels.torch.multigrid_cycle_cost import Cost, CycleCost
 from gabp.kernels.torch.sliced_rows import LONG
-from gabp.solvers import device_hierarchy
-from gabp.solvers.device_hierarchy import DeviceCorrection, DeviceHierarchy
+from gabp.solvers.hierarchy import DeviceHierarchy, device
+from gabp.solvers.hierarchy.device import DeviceSolve
 from gabp.system import make_system, read_matrix
 from kernel_backends import needs_triton
 from launch_recorder import Recorder
@@ -38,16 +38,16 @@ MATRICES = {"grid": lambda: grid(20, 21, shift=0.02), "thirds": lambda: grid(20,
 @pytest.mark.parametrize("columns", [1, 4])
 @pytest.mark.parametrize("matrix", MATRICES)
 def test_a_step_moves_what_is_counted(matrix, columns, monkeypatch):
-    monkeypatch.setattr(device_hierarchy, "LARGEST_DENSE", 60)
+    monkeypatch.setattr(device, "LARGEST_DENSE", 60)
     A = MATRICES[matrix]()
     assert matrix != "hub" or A.shape[0] > LONG
     hierarchy = DeviceHierarchy(make_system(read_matrix(A)))
     assert len(hierarchy.levels) > 1
     r, target = torch.ones(A.shape[0], columns), torch.zeros(columns)
     counter = WithoutElimination()
-    DeviceCorrection(hierarchy, r, target, counter).step()
+    DeviceSolve(hierarchy, r, target, counter).iterate()
     recorder = Recorder(monkeypatch)
-    DeviceCorrection(hierarchy, r, target, cuda.load("multigrid_cycle")).step()
+    DeviceSolve(hierarchy, r, target, cuda.load("multigrid_cycle")).iterate()
     launched = [launch for launch in recorder.launches if launch.accesses]
     assert len(launched) == counter.launches
     moved = sum(_bytes(launch) for launch in launched)

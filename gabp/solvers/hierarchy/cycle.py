@@ -1,4 +1,4 @@
-"""One cycle through the levels of a hierarchy that lives on a device."""
+"""One cycle through the levels of a hierarchy of tensors."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +12,11 @@ from gabp.kernels.torch.multigrid_levels import Level
 
 @dataclass(frozen=True, eq=False)
 class _Vectors:
-    """What a coarse level works on, for ``k`` right-hand sides."""
+    """Work vectors of a coarse level, for ``k`` right-hand sides."""
 
     b: Tensor
     first: Tensor
-    second: Tensor | None = None  # this and the following: where two steps are taken
+    second: Tensor | None = None  # this and the following: where the level is accelerated
     image: Tensor | None = None
     scalars: Tensor | None = None
     partials: Tensor | None = None
@@ -34,8 +34,8 @@ class Cycle:
     kernels : module
         `gabp.kernels.torch.multigrid_cycle`, or its twin for the device.
     accelerated : bool
-        Two steps of conjugate gradients on each coarse model (the K-cycle of Notay 2010), always both, so that nothing
-        hangs on a number that is on the device; or none: then the cycle is linear, symmetric and positive definite.
+        Two iterations of conjugate gradients on each coarse level (the K-cycle of Notay 2010), always both, so that no
+        launch depends on a number on the device; or none: then the cycle is linear, symmetric and positive definite.
     """
 
     def __init__(self, levels: tuple[Level, ...], columns: int, kernels: Any, accelerated: bool) -> None:
@@ -46,8 +46,8 @@ class Cycle:
         """``x ≈ A⁻¹ b`` on the finest level, shape (n, k) in the order of its rows."""
         self._run(0, b, x)
 
-    def _run(self, l: int, b: Tensor, x: Tensor) -> None:  # noqa: E741
-        level, kernels = self._levels[l], self._kernels
+    def _run(self, depth: int, b: Tensor, x: Tensor) -> None:
+        level, kernels = self._levels[depth], self._kernels
         if level.inverse is not None:
             kernels.eliminate(level.inverse, b, x)
             return
@@ -57,21 +57,21 @@ class Cycle:
             for first, last in reversed(level.colours[:-1]):
                 kernels.relax(level, SUBSTITUTE, first, last, b, x)
             return
-        coarse = self._vectors[l]
+        coarse = self._vectors[depth]
         kernels.restrict(level.restriction, x, coarse.b)
-        self._run(l + 1, coarse.b, coarse.first)
+        self._run(depth + 1, coarse.b, coarse.first)
         if coarse.second is not None:
-            self._accelerate(l + 1, coarse, coarse.second)
+            self._accelerate(depth + 1, coarse, coarse.second)
         kernels.prolong(level.cluster, coarse.first, coarse.second, coarse.scalars, x)
         for first, last in reversed(level.colours):
             kernels.relax(level, BACKWARD, first, last, b, x)
 
-    def _accelerate(self, l: int, v: _Vectors, second: Tensor) -> None:  # noqa: E741
-        level, kernels = self._levels[l], self._kernels
+    def _accelerate(self, depth: int, v: _Vectors, second: Tensor) -> None:
+        level, kernels = self._levels[depth], self._kernels
         kernels.image(level, v.first, v.image, v.b, None, v.partials)
         kernels.finish_first(v.partials, v.scalars)
         kernels.subtract(v.b, v.image, v.scalars)
-        self._run(l, v.b, second)
+        self._run(depth, v.b, second)
         kernels.image(level, second, None, v.b, v.image, v.partials)
         kernels.finish_second(v.partials, v.scalars)
 

@@ -1,0 +1,24 @@
+"""Aggregation multigrid of Gaussian models as the preconditioner of conjugate gradients: one method, three storages.
+
+Strongly coupled variables are aggregated by double pairwise matching (Notay 2010); the coarse matrix ``PᵀAP`` is a
+Gaussian model again. Elimination sweeps of its messages are the smoother. Coarse levels are accelerated by up to two
+iterations of conjugate gradients (the K-cycle), the coarsest is eliminated. `CompiledHierarchy` stores rows for the
+CPU, `DeviceHierarchy` tensors on any device, `BlockHierarchy` vector-valued nodes.
+"""
+
+from gabp.solvers.hierarchy.base import Hierarchy, LevelSummary
+from gabp.solvers.hierarchy.blocks import BlockHierarchy
+from gabp.solvers.hierarchy.compiled import CompiledHierarchy
+from gabp.solvers.hierarchy.device import DeviceHierarchy
+from gabp.solvers.hierarchy.selection import hierarchy_class, hierarchy_solve, m_matrix_solver
+
+__all__ = [
+    "BlockHierarchy",
+    "CompiledHierarchy",
+    "DeviceHierarchy",
+    "Hierarchy",
+    "LevelSummary",
+    "hierarchy_class",
+    "hierarchy_solve",
+    "m_matrix_solver",
+]
