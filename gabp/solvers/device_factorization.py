@@ -49,7 +49,7 @@ def _by_columns(solve: Solve) -> Solve:
 
 def _by_nvmath(system: System) -> Solve:
     library = importlib.import_module("nvmath.sparse.advanced")
-    solver = library.DirectSolver(_as_csr(system), _ones(system))
+    solver = library.DirectSolver(_torch_csr(system), _ones(system))
     solver.plan()
     solver.factorize()
 
@@ -65,7 +65,7 @@ def _by_nvmath(system: System) -> Solve:
 
 
 def _by_torch(system: System) -> Solve:
-    A = _as_csr(system)
+    A = _torch_csr(system)
     return _checked(lambda b: torch.sparse.spsolve(A, b), system)
 
 
@@ -80,8 +80,8 @@ def _ones(system: System) -> Tensor:
     return torch.ones(system.n, dtype=torch.float64, device=system.device)
 
 
-def _as_csr(system: System) -> Tensor:
-    """The matrix in float64, with 32-bit indices."""
+def _torch_csr(system: System) -> Tensor:
+    """The matrix as a CSR tensor on its device, in float64 with 32-bit indices."""
     graph, n = system.graph, system.n
     nodes = torch.arange(n, device=system.device)
     row, column = torch.cat([graph.destination, nodes]), torch.cat([graph.source.long(), nodes])

@@ -53,7 +53,7 @@ METHODS: dict[str, Method] = {
     "flooding": Method(Flooding, BlockFlooding),
     "sequential": Method(Sequential, BlockSequential),
     "double-loop": Method(DoubleLoop),
-    "hierarchy": Method(CompiledHierarchy, BlockHierarchy, choose=lambda system: hierarchy_class(system)),
+    "hierarchy": Method(CompiledHierarchy, BlockHierarchy, choose=hierarchy_class),
     "krylov": Method(Krylov, BlockKrylov),
     "elimination": Method(Elimination, ignores_blocks=True),
 }
@@ -76,7 +76,7 @@ def require_applicable(name: str, symmetric: bool, with_blocks: bool) -> None:
         raise InvalidSystemError(f"blocks go with 'auto' or one of {available}, not with {name!r}")
     raise InvalidSystemError(
         f"method {name!r}{' with blocks' if with_blocks else ''} needs symmetric=True; "
-        f"without it choose 'auto' or one of {available}"
+        f"for general systems choose 'auto' or one of {available}"
     )
 
 
