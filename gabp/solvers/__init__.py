@@ -1,4 +1,4 @@
-"""Floor 3: solution methods, the choice among them, iterative refinement and stopping."""
+"""Floor 3: methods of solution. The choice among them, fallback, iterative refinement and stopping."""
 
 from gabp.solvers.auto import recommended_method
 from gabp.solvers.hierarchy import hierarchy_solve, m_matrix_solver
