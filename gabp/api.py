@@ -69,8 +69,10 @@ def solve(
     throw : bool
         Raise `ConvergenceError` where the solve does not converge; ``False`` returns the best iterate with its status.
     **options
-        Of the method: ``start`` ("zero" or "constant") and ``damping`` of flooding; ``krylov`` ("bicgstab" or
-        "gmres") of krylov.
+        Of the method. ``"flooding"``: ``start`` of the precision messages, "zero" or "constant"; ``damping``, the share
+        of the old potential message that is kept; ``joint=True`` to update precision and potential messages together
+        in every sweep, instead of the precisions to their fixed point first. ``"krylov"``: ``krylov``, "bicgstab" or
+        "gmres".
 
     Returns
     -------

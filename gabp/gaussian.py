@@ -23,9 +23,10 @@ from gabp.marginals import (
     make_sampler,
     require_kind,
 )
-from gabp.messages import SparseFactor, fits_in_memory
+from gabp.messages import SparseFactor, factor_cost, fits_in_memory
 from gabp.solvers import Solver, hierarchy_solve, m_matrix_solver
 from gabp.system import (
+    STRICT_DOMINANCE,
     InvalidSystemError,
     System,
     make_system,
@@ -37,9 +38,7 @@ from gabp.system.nodes import read_nodes, read_pairs
 
 _log = logging.getLogger("gabp")
 
-_WORTH_A_FACTOR = 1e13  # operations; beyond, perturb-and-solve samples sooner
-_QUICKLY_ORDERED, _QUICKLY_FACTORED = 500_000, 1e9  # edges and operations of a factor sooner made than a certificate
-_ROUNDING = 1e-9  # relative, of a sum over a row; generously
+_EDGES_OF_A_CERTIFICATE = 500_000  # directed edges up to which a factor may take less time than a certificate
 
 
 class Gaussian:
@@ -142,9 +141,12 @@ class Gaussian:
         NotPositiveDefiniteError
         """
         system = self._system
-        if system.smallest_diagonal > 0 and (1 + _ROUNDING) * system.dominance < 1:
-            return system  # diagonally dominant
-        small = system.graph.edges <= _QUICKLY_ORDERED and system.graph.symbolic.flops <= _QUICKLY_FACTORED
+        if system.smallest_diagonal > 0 and system.is_dominant(STRICT_DOMINANCE):
+            return system
+        small = (
+            system.graph.edges <= _EDGES_OF_A_CERTIFICATE
+            and system.graph.symbolic.flops <= factor_cost.FLOPS_OF_A_CERTIFICATE
+        )
         if not small and certify(system, m_matrix_solver).verdict is Verdict.YES:
             return system
         if fits_in_memory(system.graph):
@@ -155,7 +157,8 @@ class Gaussian:
 
     @cached_property
     def _sampler(self) -> Sampler | None:
-        cheap = fits_in_memory(self._system.graph) and self._system.graph.symbolic.flops <= _WORTH_A_FACTOR
+        # a larger factor takes longer than samples by perturbed right-hand sides
+        cheap = fits_in_memory(self._system.graph) and self._system.graph.symbolic.flops <= factor_cost.MOST_FLOPS
         return make_sampler(self._factor if cheap else None, self.solver)
 
     @cached_property

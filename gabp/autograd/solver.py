@@ -1,6 +1,5 @@
 """The solver, with gradients through its solutions."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,43 +7,27 @@ from torch import Tensor
 
 from gabp import solvers
 from gabp.autograd.implicit import requires_gradient, solve_differentiably
-from gabp.solvers import Progress, Solution
+from gabp.solvers import Solution, Tolerances
 
 
 class Solver(solvers.Solver):
-    __doc__ = solvers.Solver.__doc__  # one text for the two of them
+    __doc__ = solvers.Solver.__doc__  # one text for both
 
-    def __init__(self, A: Any, **settings: Any) -> None:
-        super().__init__(A, **settings)
-        self._attached = A  # the values that gradients flow to
+    def _attach(self, values: Any) -> None:
+        self._attached = _with_values(self._given, values)
 
-    def update(self, values: Any) -> "Solver":
-        updated = super().update(values)
-        assert isinstance(updated, Solver)
-        updated._attached = _with_values(self._given, values)
-        return updated
-
-    update.__doc__ = solvers.Solver.update.__doc__
-
-    def solve(
-        self,
-        b: Any,
-        x0: Any = None,
-        *,
-        rtol: float | None = None,
-        atol: float = 0.0,
-        maxiter: int | None = None,
-        callback: Callable[[Progress], Any] | None = None,
-        throw: bool = True,
-    ) -> Solution:
-        """Solve ``A x = b``; the arguments are those of `gabp.solve`.
-
-        Where b is a torch tensor and b or A's values require grad, so does ``x``.
-        """
-        solution = super().solve(b, x0, rtol=rtol, atol=atol, maxiter=maxiter, callback=callback, throw=throw)
-        if isinstance(b, Tensor) and requires_gradient(self._attached, b):
-            return solve_differentiably(self._attached, b, self, solution, rtol=rtol, atol=atol, maxiter=maxiter)
-        return solution
+    def _with_gradients(self, b: Any, solution: Solution, tolerances: Tolerances) -> Solution:
+        if not (isinstance(b, Tensor) and requires_gradient(self._attached, b)):
+            return solution
+        return solve_differentiably(
+            self._attached,
+            b,
+            self,
+            solution,
+            rtol=tolerances.rtol,
+            atol=tolerances.atol,
+            maxiter=tolerances.maxiter,
+        )
 
 
 def _with_values(A: Any, values: Any) -> Any:

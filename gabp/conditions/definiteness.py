@@ -21,11 +21,10 @@ from gabp.conditions.host_edges import ROUNDOFF, HostEdges, Vector, dot
 from gabp.conditions.verdict import Verdict
 from gabp.conditions.walk_sums import RadiusBounds
 from gabp.krylov import ConjugateGradients
-from gabp.messages import SparseFactor, fits_in_memory
+from gabp.messages import SparseFactor, factor_cost
 from gabp.system import NotPositiveDefiniteError, System
 
 _ANALYSIS = 2_000_000  # nodes and edges whose symbolic factor is worth a definite answer
-_FLOPS = 1e10  # of a factorisation that is
 _LOADINGS = (1e-12, 1e-10, 1e-8, 1e-6, 1e-4, 1e-2)  # what may make A, of nearly unit diagonal, definite
 _INVERSE_ITERATIONS = 8
 _SMALLEST = 1e-60  # entry of a vector whose products stay far from underflow
@@ -177,7 +176,7 @@ def _curvature_nonpositive(edges: HostEdges, p: Vector, sign: float = 1.0) -> bo
 
 def _is_affordable(edges: HostEdges) -> bool:
     graph = edges.system.graph
-    return graph.n + graph.edges <= _ANALYSIS and graph.symbolic.flops <= _FLOPS and fits_in_memory(graph)
+    return graph.n + graph.edges <= _ANALYSIS and factor_cost.is_affordable(graph, factor_cost.FLOPS_FOR_A_VERDICT)
 
 
 def _by_factor(edges: HostEdges) -> Verdict:

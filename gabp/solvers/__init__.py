@@ -1,9 +1,9 @@
-"""Floor 3: from messages to solutions. Methods, the choice among them, refinement and stopping."""
+"""Floor 3: methods of solution. The choice among them, fallback, iterative refinement and stopping."""
 
 from gabp.solvers.auto import recommended_method
 from gabp.solvers.hierarchy import hierarchy_solve, m_matrix_solver
 from gabp.solvers.least_squares import lstsq
-from gabp.solvers.refinement import Progress
+from gabp.solvers.refinement import Progress, Tolerances
 from gabp.solvers.solution import ConvergenceError, Solution, Status
 from gabp.solvers.solver import Solver
 
@@ -13,6 +13,7 @@ __all__ = [
     "Solution",
     "Solver",
     "Status",
+    "Tolerances",
     "hierarchy_solve",
     "lstsq",
     "m_matrix_solver",

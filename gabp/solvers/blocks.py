@@ -1,7 +1,6 @@
 """Methods for vector-valued nodes."""
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -13,10 +12,8 @@ from gabp.messages.blocks import (
     leaves_first,
     solve_block_fixed_point,
 )
-from gabp.solvers.auto import Choice, factor_is_quicker, little_fill, nonsymmetric_choices
 from gabp.solvers.conjugate_gradients import PreconditionedSolve
-from gabp.solvers.device_factorization import RunsOnCPU
-from gabp.solvers.hierarchy import BlockHierarchy
+from gabp.solvers.host_only import HostOnly
 from gabp.solvers.nonsymmetric import GeneralSolve, KrylovMethod, require_krylov
 from gabp.solvers.protocol import InnerSolve
 from gabp.solvers.schedules import DirectCorrection, SweepCorrection
@@ -26,7 +23,7 @@ from gabp.system.blocks import BlockSystem
 
 
 @dataclass(frozen=True, eq=False)
-class BlockFlooding(RunsOnCPU):
+class BlockFlooding(HostOnly):
     """Synchronous sweeps of d × d precision messages and d-vectors; block walk-summability suffices.
 
     Parameters
@@ -41,8 +38,6 @@ class BlockFlooding(RunsOnCPU):
     blocks: BlockSystem
     damping: float = 0.0
     precisions: BlockPrecisions = field(init=False)
-    exact = False
-    stops_itself = False
 
     def __post_init__(self) -> None:
         require_damping(self.damping)
@@ -57,14 +52,12 @@ class BlockFlooding(RunsOnCPU):
 
 
 @dataclass(frozen=True, eq=False)
-class BlockSequential(RunsOnCPU):
-    """In-place sweeps in the order of the blocks: about half the sweeps of flooding where both converge."""
+class BlockSequential(HostOnly):
+    """In-place sweeps in the order of the blocks: where both converge, about half as many as of flooding."""
 
     system: System
     blocks: BlockSystem
     precisions: BlockPrecisions = field(init=False)
-    exact = False
-    stops_itself = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "precisions", solve_block_fixed_point(self.blocks))
@@ -78,7 +71,7 @@ class BlockSequential(RunsOnCPU):
 
 
 @dataclass(frozen=True, eq=False)
-class BlockTree(RunsOnCPU):
+class BlockTree(HostOnly):
     """Two passes on a forest of blocks, exact for a positive definite matrix."""
 
     system: System
@@ -86,6 +79,7 @@ class BlockTree(RunsOnCPU):
     sweep: BlockSweep = field(init=False)
     exact = True
     stops_itself = True
+    symmetric_only = True
 
     def __post_init__(self) -> None:
         if not self.blocks.graph.is_forest:
@@ -101,7 +95,7 @@ class BlockTree(RunsOnCPU):
 
 
 @dataclass(frozen=True, eq=False)
-class BlockKrylov(RunsOnCPU):
+class BlockKrylov(HostOnly):
     """One elimination sweep of block messages inside a Krylov method.
 
     Conjugate gradients for a symmetric matrix, which converge where it is positive definite; for a general one BiCGSTAB
@@ -119,8 +113,6 @@ class BlockKrylov(RunsOnCPU):
     blocks: BlockSystem
     krylov: KrylovMethod = "bicgstab"
     sweep: BlockSweep = field(init=False)
-    exact = False
-    stops_itself = False
 
     def __post_init__(self) -> None:
         require_krylov(self.krylov)
@@ -136,50 +128,3 @@ class BlockKrylov(RunsOnCPU):
         if self.blocks.symmetric:
             return PreconditionedSolve(self.system, self.sweep.apply, r, target)
         return GeneralSolve(self.krylov, self.system, self.sweep.apply, r, target)
-
-
-BLOCK_METHODS: dict[str, Any] = {
-    "tree": BlockTree,
-    "flooding": BlockFlooding,
-    "sequential": BlockSequential,
-    "krylov": BlockKrylov,
-    "hierarchy": BlockHierarchy,
-}
-_SYMMETRIC_ONLY = {"tree", "hierarchy"}
-_SECONDS_PER_BLOCK = 1e-4  # of the hierarchy of blocks, set-up and some 30 iterations
-
-
-def choose_blocks(system: System, blocks: BlockSystem, method: str) -> list[Choice]:
-    """The methods to try on a model of vector-valued nodes, best first.
-
-    Raises
-    ------
-    InvalidSystemError
-        There is no such method for blocks, or it cannot treat such a system.
-    """
-    nodes = f"{blocks.partition.count} nodes of up to {blocks.partition.size} unknowns"
-    if method == "elimination":
-        return [Choice("elimination", "chosen by the caller; blocks make no difference to it")]
-    if method == "auto":
-        return _block_choices(system, blocks, nodes)
-    possible = sorted(set(BLOCK_METHODS) - (set() if blocks.symmetric else _SYMMETRIC_ONLY))
-    if method in _SYMMETRIC_ONLY and not blocks.symmetric:
-        raise InvalidSystemError(
-            f"method {method!r} with blocks needs symmetric=True; without it there are 'auto', 'elimination' and "
-            f"{possible}"
-        )
-    if method not in BLOCK_METHODS:
-        raise InvalidSystemError(f"blocks go with 'auto', 'elimination' or {possible}, not {method!r}")
-    return [Choice(method, f"chosen by the caller, with {nodes}")]
-
-
-def _block_choices(system: System, blocks: BlockSystem, nodes: str) -> list[Choice]:
-    if not blocks.symmetric:
-        return nonsymmetric_choices(system)
-    exact = Choice("elimination", "message passing between blocks stopped short of the tolerance")
-    if blocks.graph.is_forest:
-        return [Choice("tree", f"{nodes} on a forest, where two passes are exact"), exact]
-    if factor_is_quicker(system, _SECONDS_PER_BLOCK * blocks.partition.count):
-        messages = Choice("hierarchy", "elimination found A singular; a consistent b may still be solved")
-        return [replace(exact, reason=little_fill(system)), messages]
-    return [Choice("hierarchy", f"{nodes}: a hierarchy of block models inside conjugate gradients"), exact]

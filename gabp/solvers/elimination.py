@@ -1,6 +1,5 @@
 """Exact belief propagation on the junction tree, by a sparse factor."""
 
-import warnings
 from dataclasses import dataclass, field
 
 import scipy.sparse
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from gabp.kernels import dispatch
 from gabp.messages import SparseFactor
-from gabp.solvers.device_factorization import Solve, factor_where_it_is
+from gabp.solvers.device_factorization import Solve, device_factorization
 from gabp.solvers.protocol import InnerSolve, MethodSetup
 from gabp.solvers.schedules import DirectCorrection
 from gabp.solvers.solution import Status
@@ -33,22 +32,22 @@ class Elimination(MethodSetup):
     on_device: Solve | None = field(init=False, repr=False)
     cholesky: SparseFactor | None = field(init=False)
     pivoted: "scipy.sparse.linalg.SuperLU | None" = field(init=False)
-    where: str = field(init=False)
+    _notes: str = field(init=False, repr=False)
     exact = True
     stops_itself = True
 
     def __post_init__(self) -> None:
-        on_device, where = factor_where_it_is(self.system)
-        cholesky, remark = _cholesky(self.system) if on_device is None else (None, "")
-        there_is_none = on_device is None and cholesky is None
+        on_device, where = device_factorization(self.system)
+        cholesky, why_not = _cholesky(self.system) if on_device is None else (None, "")
+        needs_pivoting = on_device is None and cholesky is None
         object.__setattr__(self, "on_device", on_device)
         object.__setattr__(self, "cholesky", cholesky)
-        object.__setattr__(self, "pivoted", _superlu(self.system) if there_is_none else None)
-        object.__setattr__(self, "where", "; ".join(filter(None, (where, remark))))
+        object.__setattr__(self, "pivoted", _superlu(self.system) if needs_pivoting else None)
+        object.__setattr__(self, "_notes", "; ".join(filter(None, (where, why_not))))
 
     @property
     def notes(self) -> str:
-        return self.where
+        return self._notes
 
     @property
     def failure(self) -> Status | None:
@@ -62,7 +61,7 @@ class Elimination(MethodSetup):
         assert self.pivoted is not None
         return DirectCorrection(torch.from_numpy(self.pivoted.solve(r.cpu().numpy())).to(r.device))
 
-    def __reduce__(self) -> tuple:  # a factor cannot be pickled, but it can be made again
+    def __reduce__(self) -> tuple:  # a factor cannot be pickled; it is computed again
         return Elimination, (self.system,)
 
 
@@ -80,17 +79,8 @@ def _cholesky(system: System) -> tuple[SparseFactor | None, str]:
 
 
 def _superlu(system: System) -> "scipy.sparse.linalg.SuperLU | None":
+    """The factor with partial pivoting, or None where A is exactly singular."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", scipy.sparse.linalg.MatrixRankWarning)
-            return scipy.sparse.linalg.splu(_as_csc(system))
+        return scipy.sparse.linalg.splu(system.to_scipy("csc"))
     except RuntimeError:  # "Factor is exactly singular"
         return None
-
-
-def _as_csc(system: System) -> scipy.sparse.csc_array:
-    n, graph = system.n, system.graph
-    off_diagonal = scipy.sparse.csr_array(
-        (system.weight.double().cpu().numpy(), graph.source.cpu().numpy(), graph.start.cpu().numpy()), (n, n)
-    )
-    return (off_diagonal + scipy.sparse.diags_array(system.diagonal.double().cpu().numpy())).tocsc()

@@ -16,7 +16,7 @@ from gabp.solvers.protocol import InnerSolve, MethodSetup
 from gabp.solvers.schedules import SweepCorrection
 from gabp.solvers.solution import Solution
 from gabp.solvers.solver import Solver
-from gabp.system import Columns, InvalidSystemError, System
+from gabp.system import Columns, InvalidSystemError, System, read_rectangular
 from gabp.system.vectors import times_power_of_two
 
 _ASYMMETRY = 1e-12  # of the largest entry, up to which a prior counts as symmetric
@@ -26,7 +26,7 @@ Form = Literal["auto", "factor", "pairwise"]
 
 @dataclass(frozen=True, eq=False)
 class FactorForm(MethodSetup):
-    """Belief propagation between the variables and the measurements of a least squares problem.
+    """Belief propagation on the factor graph of variables and measurements of a least squares problem.
 
     Solves ``(FᵀWF + Λ) y = r`` with ``r`` as unary potentials, so that refinement works as for any method.
     """
@@ -50,7 +50,7 @@ def lstsq(
     """The mean of ``x`` given measurements ``y = F x + noise``: linear least squares by message passing.
 
     Minimises ``Σ_a (F x - y)_a² / v_a + xᵀ Λ x`` for noise variances ``v`` and a prior precision ``Λ``. An unknown that
-    nothing is said of, by no measurement and no prior, is 0.
+    appears in no measurement or prior is 0.
 
     Parameters
     ----------
@@ -61,16 +61,17 @@ def lstsq(
         ``Λ``, or its diagonal. None is no prior. The form ``"factor"`` takes no more than a diagonal.
     form : {"auto", "factor", "pairwise"}
         ``"pairwise"`` floods the normal equations ``(FᵀWF + Λ) x = FᵀWy``, a pairwise model of the variables.
-        ``"factor"`` sends messages between variables and measurements from vague beginnings, damped as far as
-        the problem needs it. They converge on different problems. ``"auto"`` takes the normal equations
-        by whatever method `gabp.solve` finds best for them.
+        ``"factor"`` sends messages between variables and measurements, from improper (zero-precision) messages and
+        damped as far as the problem needs. They converge on different problems. ``"auto"`` solves the normal equations
+        by the method that `gabp.solve` chooses for them.
     rtol : float, optional
         ``‖FᵀW(y - F x) - Λ x‖ <= rtol ‖FᵀWy‖``; 1e-8 by default, 1e-5 for a float32 ``y``.
 
     Returns
     -------
     Solution
-        ``x``, shape (n,) or (n, k), in y's family, device and dtype; ``residual_norm`` is of the normal equations.
+        ``x``, shape (n,) or (n, k), in y's array library, device and dtype; ``residual_norm`` is that of the normal
+        equations.
 
     Raises
     ------
@@ -92,7 +93,7 @@ def lstsq(
     """
     if form not in ("auto", "factor", "pairwise"):
         raise InvalidSystemError(f"form must be 'auto', 'factor' or 'pairwise', not {form!r}")
-    rows = _read_matrix(F, "F")
+    rows = read_rectangular(F, "F")
     m, n = rows.shape
     variance = _read_weights(noise_variance, m, "noise_variance")
     if not (variance > 0).all():
@@ -100,7 +101,7 @@ def lstsq(
         raise InvalidSystemError(f"noise_variance[{i}] is {variance[i]}; it must be positive")
     prior = _read_prior(prior_precision, n)
     if form == "factor" and prior.nnz > np.count_nonzero(prior.diagonal()):
-        raise InvalidSystemError("prior_precision has entries off its diagonal, which form='factor' cannot take")
+        raise InvalidSystemError("prior_precision has nonzeros off its diagonal, which form='factor' cannot take")
     unit = _Unit.of(rows, variance, prior)
     weighted = scipy.sparse.diags_array(1 / unit.variance) @ unit.rows
     normal = (unit.rows.T @ weighted + unit.prior).tocsr()
@@ -116,11 +117,11 @@ def lstsq(
 
 @dataclass(frozen=True, eq=False)
 class _Unit:
-    """The problem times powers of two, so that no product of its numbers overflows or vanishes as a whole.
+    """The problem scaled by powers of two, so that its products neither overflow nor vanish as a whole.
 
     ``rows[a] = 2**(row_exponent[a] - exponent) F[a]`` has its largest entry near 1 or below, the variances
     ``4**row_exponent v`` are near 1, and the prior precisions ``4**-exponent Λ`` are at most about 1; an unknown that
-    nothing is said of has the prior precision 1.
+    appears in no measurement or prior has the prior precision 1.
     """
 
     rows: scipy.sparse.csr_array
@@ -139,17 +140,17 @@ class _Unit:
         exponent = int(largest.max()) if largest.size else 0
         unit = rows.copy()
         unit.data = np.ldexp(rows.data, shift - exponent)
-        unspoken = np.ones(rows.shape[1])
-        unspoken[rows.indices], unspoken[prior.indices] = 0.0, 0.0
+        isolated = np.ones(rows.shape[1])
+        isolated[rows.indices], isolated[prior.indices] = 0.0, 0.0
         scaled = prior.copy()
         scaled.data = np.ldexp(prior.data, -2 * exponent)
-        scaled = (scaled + scipy.sparse.diags_array(unspoken)).tocsr()
+        scaled = (scaled + scipy.sparse.diags_array(isolated)).tocsr()
         return _Unit(unit, np.ldexp(variance, 2 * row_exponent), scaled, row_exponent, exponent)
 
 
 @dataclass(frozen=True, eq=False)
 class _Projected(Columns):
-    """``FᵀW y`` of a problem in units; the residual is in the size of F and y again, and so is x.
+    """``FᵀW y`` of a scaled problem; the residual and x are in the units of F and y.
 
     Attributes
     ----------
@@ -183,21 +184,21 @@ def _factor_solver(
     normal: scipy.sparse.csr_array, rows: scipy.sparse.csr_array, variance: np.ndarray, prior: np.ndarray
 ) -> Solver:
     began = time.perf_counter()
-    entries = rows.tocoo()
+    triplets = rows.tocoo()
     graph = FactorGraph.at_fixed_point(
-        torch.from_numpy(entries.row.astype(np.int64)),
-        torch.from_numpy(entries.col.astype(np.int64)),
-        torch.from_numpy(entries.data),
+        torch.from_numpy(triplets.row.astype(np.int64)),
+        torch.from_numpy(triplets.col.astype(np.int64)),
+        torch.from_numpy(triplets.data),
         torch.from_numpy(variance),
         torch.from_numpy(prior),
     )
     damping = f"damping {graph.damping}" if graph.damping else "without damping"
     choice = Choice("factor", f"messages between variables and measurements, {damping}")
-    return Solver.prepared(normal, choice, lambda system: FactorForm(system, graph), began)
+    return Solver.of_method(normal, choice, lambda system: FactorForm(system, graph), began)
 
 
 def _project(unit: _Unit, weighted: scipy.sparse.csr_array, y: Any) -> _Projected:
-    """``FᵀW y`` in units, with the way back to y's family, device and dtype."""
+    """``FᵀW y`` in units, with the way back to y's array library, device and dtype."""
     m = len(unit.row_exponent)
     if not isinstance(y, (Tensor, np.ndarray)):
         raise TypeError(f"y must be a numpy array or a dense torch tensor, not {type(y).__name__}")
@@ -225,32 +226,6 @@ def _project(unit: _Unit, weighted: scipy.sparse.csr_array, y: Any) -> _Projecte
     return _Projected(torch.from_numpy(projected), dtype, restore, single, torch.from_numpy(size), unit.exponent)
 
 
-def _read_matrix(F: Any, name: str) -> scipy.sparse.csr_array:
-    """F in float64 compressed rows, without stored zeros."""
-    if isinstance(F, Tensor):
-        F = F.detach().cpu()
-        if F.layout != torch.strided:
-            entries = F.to_sparse_coo().coalesce()
-            row, column = entries.indices().numpy()
-            F = scipy.sparse.coo_array((entries.values().numpy(), (row, column)), tuple(entries.shape))
-        else:
-            F = F.numpy()
-    if not scipy.sparse.issparse(F) and not isinstance(F, np.ndarray):
-        raise TypeError(f"{name} must be a scipy sparse, torch or numpy matrix, not {type(F).__name__}")
-    if F.ndim != 2 or 0 in F.shape:
-        raise InvalidSystemError(f"{name} has shape {tuple(F.shape)}; expected (m, n)")
-    if F.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must hold real numbers, not {F.dtype}")
-    rows = scipy.sparse.csr_array(F, dtype=np.float64, copy=True)
-    rows.sum_duplicates()
-    rows.eliminate_zeros()
-    if not np.isfinite(rows.data).all():
-        e = int(np.flatnonzero(~np.isfinite(rows.data))[0])
-        i = int(np.searchsorted(rows.indptr, e, side="right")) - 1
-        raise InvalidSystemError(f"{name}[{i}, {rows.indices[e]}] is {rows.data[e]}; every value must be finite")
-    return rows
-
-
 def _read_prior(prior_precision: Any, n: int) -> scipy.sparse.csr_array:
     """``Λ`` as a matrix without stored zeros, symmetric and with no negative diagonal entry."""
     if prior_precision is None:
@@ -260,7 +235,7 @@ def _read_prior(prior_precision: Any, n: int) -> scipy.sparse.csr_array:
         prior = scipy.sparse.diags_array(diagonal).tocsr()
         prior.eliminate_zeros()
     else:
-        prior = _read_matrix(prior_precision, "prior_precision")
+        prior = read_rectangular(prior_precision, "prior_precision")
         if prior.shape != (n, n):
             raise InvalidSystemError(
                 f"prior_precision has shape {prior.shape}; expected a number, ({n},) or ({n}, {n})"

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gabp.krylov import GMRES, BiCGSTAB
 from gabp.messages.directed import DirectedSweep
-from gabp.solvers.device_factorization import RunsOnCPU
+from gabp.solvers.host_only import HostOnly
 from gabp.solvers.protocol import RECURRENCE_TARGET, InnerSolve
 from gabp.solvers.solution import Status
 from gabp.system import InvalidSystemError, System
@@ -20,7 +20,7 @@ KrylovMethod = Literal["bicgstab", "gmres"]
 
 
 @dataclass(frozen=True, eq=False)
-class Krylov(RunsOnCPU):
+class Krylov(HostOnly):
     """BiCGSTAB or restarted GMRES, preconditioned from the right by one elimination sweep.
 
     Parameters

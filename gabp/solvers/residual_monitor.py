@@ -34,7 +34,7 @@ class ResidualMonitor:
         self._log_rate = 0.0  # of the residual, per iteration
 
     def next_check(self, target: float) -> int:
-        """Iterations to the next check, at least one, where ``target`` is the residual wanted."""
+        """Iterations to the next check, at least one, for a residual of at most ``target``."""
         longest = max(self._first_check, int(self._growth * self.iterations))
         if self._log_rate >= 0.0 or not 0.0 < target < self.current < math.inf:
             return longest

@@ -18,14 +18,14 @@ from gabp.messages import (
     solve_general_fixed_point,
     solve_precision_fixed_point,
 )
-from gabp.solvers.device_factorization import RunsOnCPU
+from gabp.solvers.host_only import HostOnly
 from gabp.solvers.protocol import InnerSolve, MethodSetup
 from gabp.solvers.solution import Status
 from gabp.system import InvalidSystemError, System, require_damping, require_positive_diagonal
 
 
 class Sweeps(Protocol):
-    """Messages on their way to the mean of one model."""
+    """Messages of one model for one set of right-hand sides."""
 
     def sweep(self, count: int) -> None: ...
 
@@ -33,14 +33,14 @@ class Sweeps(Protocol):
 
 
 class SweepCorrection:
-    """Sweeps of potential messages at settled precisions, as a correction."""
+    """Sweeps of potential messages at the fixed point of the precisions, as a correction."""
 
     def __init__(self, sweeps: Sweeps) -> None:
         self._sweeps = sweeps
 
-    def advance(self, steps: int) -> tuple[int, Status | None]:
-        self._sweeps.sweep(steps)
-        return steps, None
+    def advance(self, iterations: int) -> tuple[int, Status | None]:
+        self._sweeps.sweep(iterations)
+        return iterations, None
 
     def estimate(self) -> Tensor:
         return self._sweeps.mean()
@@ -52,42 +52,41 @@ class JointCorrection:
     def __init__(self, sweeps: JointFloodingSweeps) -> None:
         self._sweeps = sweeps
 
-    def advance(self, steps: int) -> tuple[int, Status | None]:
-        done, invalid_node = self._sweeps.sweep(steps)
+    def advance(self, iterations: int) -> tuple[int, Status | None]:
+        done, invalid_node = self._sweeps.sweep(iterations)
         return done, None if invalid_node is None else Status.INVALID_PRECISION
 
     def estimate(self) -> Tensor:
         return self._sweeps.mean()
 
 
-def _settle(system: System, start: Start = "zero") -> Precisions | GeneralPrecisions:
+def _fixed_point(system: System, start: Start = "zero") -> Precisions | GeneralPrecisions:
     return solve_precision_fixed_point(system, start=start) if system.symmetric else solve_general_fixed_point(system)
 
 
 @dataclass(frozen=True, eq=False)
 class Flooding(MethodSetup):
-    """Synchronous sweeps. Converges where ρ(M) < 1, for which walk-summability suffices.
+    """Synchronous sweeps (Weiss and Freeman 2001). Converge where ρ(M) < 1, for which walk-summability suffices.
 
     Parameters
     ----------
     system : System
-        In the dtype that the messages shall have.
+        In the dtype of the messages.
     start : {"zero", "constant"}
         Where the precision iteration starts; see `gabp.messages.solve_precision_fixed_point`.
     damping : float in [0, 1)
         Share of the old potential message that is kept.
-    settle : bool
-        Settle the precision messages in the set-up, once for every right-hand side; or move both kinds of
-        messages together, as the literature states the algorithm.
+    joint : bool
+        Update precision and potential messages together in every sweep, as the algorithm is usually stated. By default
+        the precisions, which do not depend on ``b``, are iterated to their fixed point in the set-up.
     """
 
     system: System
     start: Start = "zero"
     damping: float = 0.0
-    settle: bool = True
+    joint: bool = False
     precisions: Precisions | GeneralPrecisions | None = field(init=False)
-    exact = False
-    stops_itself = False
+    needs_positive_diagonal = True
 
     def __post_init__(self) -> None:
         require_damping(self.damping)
@@ -95,11 +94,11 @@ class Flooding(MethodSetup):
             raise InvalidSystemError(f"start must be one of {STARTS}, not {self.start!r}")
         if self.system.symmetric:
             require_positive_diagonal(self.system, "flooding")
-        elif self.start != "zero" or not self.settle:
-            raise InvalidSystemError("a nonsymmetric system has only the start 'zero' and settled precisions")
-        if self.damping and not self.settle:
-            raise InvalidSystemError("damping needs settled precisions (settle=True)")
-        object.__setattr__(self, "precisions", _settle(self.system, self.start) if self.settle else None)
+        elif self.start != "zero" or self.joint:
+            raise InvalidSystemError("for a nonsymmetric system start must be 'zero' and joint must be False")
+        if self.damping and self.joint:
+            raise InvalidSystemError("damping goes with precisions at their fixed point only (joint=False)")
+        object.__setattr__(self, "precisions", None if self.joint else _fixed_point(self.system, self.start))
 
     @property
     def failure(self) -> Status | None:
@@ -118,17 +117,16 @@ class Flooding(MethodSetup):
 
 @dataclass(frozen=True, eq=False)
 class Sequential(MethodSetup):
-    """In-place sweeps in row order: about half the sweeps of flooding where both converge."""
+    """In-place sweeps in row order: where both converge, about half as many as of flooding."""
 
     system: System
     precisions: Precisions | GeneralPrecisions = field(init=False)
-    exact = False
-    stops_itself = False
+    needs_positive_diagonal = True
 
     def __post_init__(self) -> None:
         if self.system.symmetric:
             require_positive_diagonal(self.system, "sequential")
-        object.__setattr__(self, "precisions", _settle(self.system))
+        object.__setattr__(self, "precisions", _fixed_point(self.system))
 
     @property
     def failure(self) -> Status | None:
@@ -139,12 +137,12 @@ class Sequential(MethodSetup):
 
 
 class DirectCorrection:
-    """A correction that one step of an exact method completes."""
+    """The correction by an exact method, in one iteration."""
 
     def __init__(self, solution: Tensor) -> None:
         self.solution = solution
 
-    def advance(self, steps: int) -> tuple[int, Status | None]:
+    def advance(self, iterations: int) -> tuple[int, Status | None]:
         return 1, None
 
     def estimate(self) -> Tensor:
@@ -152,7 +150,7 @@ class DirectCorrection:
 
 
 @dataclass(frozen=True, eq=False)
-class Tree(RunsOnCPU):
+class Tree(HostOnly):
     """Two passes on a forest, exact for any nonsingular system on it."""
 
     system: System

@@ -1,4 +1,4 @@
-"""What a solve gives back."""
+"""The result of a solve."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -8,26 +8,29 @@ import numpy as np
 
 
 class Status(Enum):
-    """How a solve ended; the value says it in words, with what to try next."""
+    """How a solve ended; the value is a message with a remedy."""
 
     CONVERGED = "converged: the true residual meets the tolerance"
     MAX_ITERATIONS = "stopped at maxiter before the tolerance was met; raise maxiter, loosen rtol or try method='auto'"
     STOPPED_BY_CALLBACK = "stopped because the callback returned True"
-    DIVERGED = "the messages diverge on this matrix; gabp.check tells why, method='auto' avoids it"
+    DIVERGED = "the messages diverge on this matrix; gabp.check explains why, method='auto' avoids it"
     STAGNATED = (
-        "the residual stopped falling above the tolerance; where backward_error is near 1e-16 (1e-7 in float32), "
-        "the precision of the arithmetic is used up and x is as good as it can be: loosen rtol or set atol, or use "
-        "float64 if this was float32; elsewhere try method='elimination'"
+        "the residual stopped decreasing above the tolerance; where backward_error is near 1e-16 (1e-7 in float32), "
+        "x is as accurate as the arithmetic allows: loosen rtol or set atol, or use float64 if this was float32; "
+        "elsewhere try method='elimination'"
     )
     INVALID_PRECISION = (
-        "a cavity, belief or pivot lost its positive precision: belief propagation alone cannot solve this "
+        "a cavity, belief or pivot precision is not positive: belief propagation alone cannot solve this "
         "matrix; try method='auto' or method='elimination', or method='double-loop' where A is symmetric"
     )
     NOT_POSITIVE_DEFINITE = (
-        "A is not positive definite (a direction of nonpositive curvature was met), so it is no precision "
+        "A is not positive definite (a direction of nonpositive curvature was found), so it is no precision "
         "matrix; method='elimination' solves indefinite systems"
     )
-    SINGULAR = "A is singular to working precision; check for empty rows or components without any anchor"
+    SINGULAR = (
+        "A is singular to working precision; check for empty rows, and for components without a grounding or "
+        "Dirichlet term"
+    )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,23 +40,23 @@ class Solution:
     Attributes
     ----------
     x : array, shape (n,) or (n, k)
-        In the family, dtype, device and shape of ``b``. Where the solve did not converge, the best met.
+        In the array library, dtype, device and shape of ``b``. The best found where the solve did not converge.
     converged : bool
         The true residual of ``x``, evaluated in float64, meets the tolerance in every column.
     status : Status
     iterations : int
-        Sweeps, or steps of conjugate gradients.
+        Sweeps, or iterations of conjugate gradients.
     residual_norm : array, shape () or (k,)
         ``‖b - A x‖₂``, recomputed from ``x``.
     backward_error : array, shape () or (k,)
         ``‖b - A x‖_∞ / (‖A‖_∞ ‖x‖_∞ + ‖b‖_∞)`` (Rigal and Gaches 1967).
     method : str
     method_reason : str
-        Why this method was chosen.
+        Why this method was chosen, and the fallbacks to it.
     backend : str
         The kernels that ran.
     history : tuple of float
-        Relative residual of the worst column at each look.
+        Relative residual of the worst column at each residual check.
     setup_seconds, solve_seconds : float
     """
 
@@ -93,7 +96,7 @@ class ConvergenceError(ArithmeticError):
     Attributes
     ----------
     solution : Solution
-        The best ``x`` met, and how far it got.
+        The best ``x`` found, and its residual.
     """
 
     def __init__(self, solution: Solution) -> None:

@@ -108,6 +108,45 @@ def read_values(A: Any, values: Any, device: Any = None) -> SparseMatrix:
     raise TypeError("the values of this kind of matrix have no order of their own; give update a whole matrix")
 
 
+def read_rectangular(F: Any, name: str) -> scipy.sparse.csr_array:
+    """Read a matrix of any shape: scipy sparse, torch sparse or dense, numpy 2-D.
+
+    Returns
+    -------
+    csr_array, shape (m, n), float64
+        Without duplicates or stored zeros; a copy.
+
+    Raises
+    ------
+    TypeError
+        ``F`` is of another kind, or holds anything but real numbers.
+    InvalidSystemError
+        ``F`` is empty, not two-dimensional, or has a NaN or infinite entry (named by its place).
+    """
+    if isinstance(F, Tensor):
+        F = F.detach().cpu()
+        if F.layout == torch.strided:
+            F = F.numpy()
+        else:
+            entries = F.to_sparse_coo().coalesce()
+            row, column = entries.indices().numpy()
+            F = scipy.sparse.coo_array((entries.values().numpy(), (row, column)), tuple(entries.shape))
+    if not scipy.sparse.issparse(F) and not isinstance(F, np.ndarray):
+        raise TypeError(f"{name} must be a scipy sparse, torch or numpy matrix, not {type(F).__name__}")
+    if F.ndim != 2 or 0 in F.shape:
+        raise InvalidSystemError(f"{name} has shape {tuple(F.shape)}; expected (m, n)")
+    if F.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers, not {F.dtype}")
+    rows = scipy.sparse.csr_array(F, dtype=np.float64, copy=True)
+    rows.sum_duplicates()
+    rows.eliminate_zeros()
+    if not np.isfinite(rows.data).all():
+        e = int(np.flatnonzero(~np.isfinite(rows.data))[0])
+        i = int(np.searchsorted(rows.indptr, e, side="right")) - 1
+        raise InvalidSystemError(f"{name}[{i}, {rows.indices[e]}] is {rows.data[e]}; every value must be finite")
+    return rows
+
+
 def _from_scipy(A: Any, device: Any) -> SparseMatrix:
     require_number_kind(A.dtype, "A")
     if A.dtype.kind in "biu":  # before duplicates are summed: 1 + 1 = 2, also for booleans and int8

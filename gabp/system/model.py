@@ -15,7 +15,9 @@ from gabp.system.graph import EdgeGraph
 from gabp.system.matrix import SparseMatrix
 from gabp.system.vectors import times_power_of_two
 
-ASYMMETRY_TOLERANCE = 100  # in units of the dtype's eps, see `largest_asymmetry`
+ASYMMETRY_TOLERANCE = 100  # in units of the dtype's rounding, see `largest_asymmetry`
+STRICT_DOMINANCE = 1e-9  # a margin of diagonal dominance that rounding of a row sum cannot feign
+WEAK_DOMINANCE = -1e-12  # a margin that admits equality, up to rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +140,13 @@ class System:
     def dominance(self) -> float:
         """The largest ``Σ_k |A_ik| / |A_ii|`` over the neighbours of a node; A is diagonally dominant below 1."""
         return self._summary[2]
+
+    def is_dominant(self, margin: float) -> bool:
+        """Whether ``Σ_k |A_ik| <= (1 - margin) |A_ii|`` in every row, as summed in float64.
+
+        ``margin`` is `STRICT_DOMINANCE` or `WEAK_DOMINANCE`; `gabp.conditions.dominance` has an exact proof.
+        """
+        return self.dominance <= 1 - margin
 
     @cached_property
     def _summary(self) -> tuple[float, float, float]:

@@ -328,7 +328,7 @@ def test_a_numpy_right_hand_side_gets_a_numpy_solution():
 def test_the_backward_pass_reuses_the_set_up(monkeypatch):
     model = Model("grid")
     made = []
-    monkeypatch.setattr(gabp.Solver, "_set_up", _counted(gabp.Solver._set_up, made))
+    monkeypatch.setattr(gabp.Solver, "_assemble", _counted(gabp.Solver._assemble, made))
     x = gabp.solve(model.matrix(model.values), model.b).x
     (first,) = torch.autograd.grad(x.square().sum(), model.values, create_graph=True)
     first.square().sum().backward()

@@ -1,10 +1,12 @@
-"""The choice of a method: by structure, by predicted cost, and thought over where a method turns out slow."""
+"""The choice of a method: by structure and predicted cost, re-evaluated where a method converges slowly."""
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 import gabp
+from gabp.kernels import cpu
+from gabp.messages import factor_cost
 from gabp.solvers import auto
 from gabp.solvers.solution import Status
 from gabp.system import make_system, read_matrix
@@ -21,7 +23,7 @@ def grid(size):
 
 
 def plate(size):
-    """Hard for messages: its condition number is that of the grid, squared."""
+    """Hard to iterate on: its condition number is that of the grid, squared."""
     return sp.csr_array(grid(size) @ grid(size))
 
 
@@ -52,7 +54,7 @@ def check(A, solution, b):
 
 def test_thin_networks_are_eliminated_whatever_their_size():
     A = thin_network(80_000)
-    assert A.nnz > auto._WORTH_ANALYSING
+    assert A.nnz > auto._WORTH_ANALYSING_DOMINANT
     b = np.random.default_rng(1).standard_normal(A.shape[0])
     solution = gabp.solve(A, b)
     check(A, solution, b)
@@ -60,7 +62,7 @@ def test_thin_networks_are_eliminated_whatever_their_size():
     assert "little fill" in solution.method_reason
 
 
-def test_much_fill_is_left_to_messages():
+def test_much_fill_is_left_to_conjugate_gradients():
     A = random_graph(4_000, 8)
     b = np.random.default_rng(2).standard_normal(A.shape[0])
     solution = gabp.solve(A, b)
@@ -69,7 +71,16 @@ def test_much_fill_is_left_to_messages():
     assert "much fill" in solution.method_reason
 
 
-def test_slow_messages_are_given_up_for_a_factor(monkeypatch):
+@pytest.mark.skipif(cpu.extension is None, reason="the compiled hierarchy only")
+@pytest.mark.parametrize(
+    "A, diagonal_only", [(random_graph(20_000, 8), True), (grid(60), False)], ids=["random", "mesh"]
+)
+def test_the_reason_reports_a_preconditioner_that_is_the_diagonal(A, diagonal_only):
+    solution = gabp.solve(A, np.ones(A.shape[0]), method="hierarchy")
+    assert ("the preconditioner is the diagonal (Jacobi)" in solution.method_reason) == diagonal_only
+
+
+def test_slow_iterations_fall_back_to_a_factor(monkeypatch):
     monkeypatch.setattr(auto, "_WORTH_ANALYSING_HARD", 0)
     A = plate(70)
     b = np.random.default_rng(3).standard_normal(A.shape[0])
@@ -79,34 +90,37 @@ def test_slow_messages_are_given_up_for_a_factor(monkeypatch):
     for solution in (first, second):
         check(A, solution, b)
         assert solution.method == "elimination"
-        assert "; slow there, so elimination" in solution.method_reason
-        assert auto._PATIENCE < solution.iterations <= auto._PATIENCE + 3
+        assert f"; slow convergence: fallback after {auto._REVIEW_AFTER} iterations to elim" in solution.method_reason
+        assert auto._REVIEW_AFTER < solution.iterations <= auto._REVIEW_AFTER + 3
     np.testing.assert_array_equal(first.x, second.x)
 
 
-def test_the_question_is_put_again_each_time_the_steps_have_doubled(monkeypatch):
+def test_the_review_is_repeated_each_time_the_iterations_have_doubled(monkeypatch):
     monkeypatch.setattr(auto, "_WORTH_ANALYSING_HARD", 0)
-    asked = []
-    monkeypatch.setattr("gabp.solvers.solver.worth_eliminating", lambda system, steps: asked.append(steps) or False)
+    predicted = []
+    monkeypatch.setattr(
+        "gabp.solvers.method_sequence.elimination_is_faster",
+        lambda system, iterations: predicted.append(iterations) or False,
+    )
     A = plate(70)
     b = np.random.default_rng(3).standard_normal(A.shape[0])
     solution = gabp.solve(A, b)
     check(A, solution, b)
     assert solution.method == "hierarchy"
-    assert len(asked) == int(np.log2(solution.iterations / auto._PATIENCE)) + 1
-    assert all(steps > 0 for steps in asked)
+    assert len(predicted) == int(np.log2(solution.iterations / auto._REVIEW_AFTER)) + 1
+    assert all(iterations > 0 for iterations in predicted)
 
 
-def test_maxiter_is_kept_where_patience_ends(monkeypatch):
+def test_maxiter_at_the_review_is_kept(monkeypatch):
     monkeypatch.setattr(auto, "_WORTH_ANALYSING_HARD", 0)
     A = plate(70)
-    solution = gabp.solve(A, np.ones(A.shape[0]), maxiter=auto._PATIENCE, throw=False)
+    solution = gabp.solve(A, np.ones(A.shape[0]), maxiter=auto._REVIEW_AFTER, throw=False)
     assert solution.status is Status.MAX_ITERATIONS
-    assert solution.iterations == auto._PATIENCE
+    assert solution.iterations == auto._REVIEW_AFTER
 
 
 def test_no_factor_is_tried_that_cannot_be_had(monkeypatch):
-    monkeypatch.setattr(auto, "_MOST_FLOPS", 0.0)
+    monkeypatch.setattr(factor_cost, "MOST_FLOPS", 0.0)
     A = sp.csr_array(grid(60) - 0.05 * sp.eye_array(3_600))  # indefinite
     solution = gabp.solve(A, np.random.default_rng(4).standard_normal(3_600), throw=False)
     assert solution.status is Status.NOT_POSITIVE_DEFINITE

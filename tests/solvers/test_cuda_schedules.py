@@ -36,7 +36,7 @@ def on_cuda(monkeypatch):
 
 @needs_triton
 @pytest.mark.parametrize(
-    "options", [{}, {"damping": 0.2}, {"settle": False}, {"start": "constant"}], ids=lambda options: str(options)
+    "options", [{}, {"damping": 0.2}, {"joint": True}, {"start": "constant"}], ids=lambda options: str(options)
 )
 def test_flooding(on_cuda, options):
     A, b = system()
@@ -89,19 +89,19 @@ def without_triton(monkeypatch):
     dispatch._warn_missing_triton.cache_clear()
 
 
-def test_without_triton_sweeps_run_in_plain_torch_and_one_warning_says_so(without_triton):
+def test_without_triton_sweeps_run_in_plain_torch_with_one_warning(without_triton):
     with pytest.warns(RuntimeWarning, match="No module named 'triton'"):
         assert dispatch.backend("cuda", torch.float64).name == "torch"
     assert dispatch.backend("cuda", torch.float64).name == "torch"  # a second warning would be an error
     assert dispatch.backend("cuda").coloured is None
 
 
-@pytest.mark.parametrize(("missing", "told"), [(None, "fused sweeps in Triton"), ("no such", "missing (no such)")])
-def test_backends_says_which_kernels_a_gpu_runs(monkeypatch, missing, told):
+@pytest.mark.parametrize(("missing", "report"), [(None, "fused sweeps in Triton"), ("no such", "missing (no such)")])
+def test_backends_reports_which_kernels_a_gpu_runs(monkeypatch, missing, report):
     monkeypatch.setattr(dispatch, "cuda_missing_because", lambda: None)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "a GPU")
     monkeypatch.setattr(cuda, "triton_missing_because", lambda: missing)
     sentence = gabp.backends()["cuda"]
     assert sentence.startswith("available: a GPU; ")
-    assert told in sentence
+    assert report in sentence

@@ -11,8 +11,8 @@ import torch
 
 import gabp
 from gabp.kernels import cpu, cuda, dispatch
-from gabp.solvers import auto
 from gabp.solvers.hierarchy import CompiledHierarchy, DeviceHierarchy, device
+from gabp.solvers.methods import METHODS, Method
 from gabp.system import make_system, read_matrix
 from spd_matrices import grid, relative_residual, solve
 
@@ -90,7 +90,7 @@ def test_a_solve_by_the_kernels_of_a_gpu(monkeypatch):
     plain, iterations = solve(prepare(A), A, b[:, None])
     fused = replace(dispatch.backend("cpu"), multigrid_cycle=cuda.load("multigrid_cycle"))
     monkeypatch.setattr(dispatch, "backend", lambda *where: fused)
-    monkeypatch.setattr(auto, "hierarchy_class", lambda system: DeviceHierarchy)
+    monkeypatch.setitem(METHODS, "hierarchy", Method(DeviceHierarchy))
     launched = []
     kernel = cuda.load("launch").Kernel
     launch = kernel.__call__

@@ -73,7 +73,7 @@ def test_random_problems_with_a_prior(form):
 
 
 @pytest.mark.parametrize("kind", [torch.tensor, lambda F: torch.tensor(F).to_sparse_csr(), scipy.sparse.coo_matrix])
-def test_families(kind):
+def test_kinds_of_matrices(kind):
     F, y, variance = DENSE
     columns = torch.tensor(np.stack([y, 2 * y], 1), dtype=torch.float32)
     solution = gabp.lstsq(kind(F), columns, noise_variance=torch.tensor(variance))
@@ -158,7 +158,7 @@ def test_a_prior_may_be_a_matrix(kind):
 
 
 @pytest.mark.parametrize("form", ["auto", "factor", "pairwise"])
-def test_what_nothing_is_said_of_is_zero(form):
+def test_an_unknown_in_no_measurement_or_prior_is_zero(form):
     F, y, _ = DENSE
     padded = np.zeros((5, 5))
     padded[np.ix_([0, 2, 4], [0, 1, 4])] = F

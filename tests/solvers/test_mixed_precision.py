@@ -1,4 +1,4 @@
-"""Float32 messages under refinement in float64: the same residual as float64 messages, which stand by."""
+"""Float32 messages under refinement in float64: the residual of float64 messages, which are the fallback."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def _worth_it_at_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pair(margin: float, unit: float = 1.0) -> sp.csr_array:
-    """Two nodes; float32 sees no difference between its rows from margins of 1e-8 on."""
+    """Two nodes; in float32 the rows are equal up to margins of 1e-8."""
     return sp.csr_array(unit * np.array([[1.0, margin - 1], [margin - 1, 1.0]]))
 
 
@@ -34,7 +34,7 @@ def test_the_residual_is_that_of_float64(shape):
     assert (np.linalg.norm(b - A @ solution.x, axis=0) <= 1e-12 * np.linalg.norm(b, axis=0)).all()
 
 
-@pytest.mark.parametrize("options", [{"dtype": torch.float64}, {"settle": False}])
+@pytest.mark.parametrize("options", [{"dtype": torch.float64}, {"joint": True}])
 def test_not_where_the_caller_asks_otherwise(options):
     solution = gabp.solve(grid(8), np.ones(64), method="flooding", **options)
     assert solution.method_reason == "chosen by the caller"
@@ -53,14 +53,14 @@ def test_not_near_the_ends_of_the_range_of_float32(unit):
 
 
 @pytest.mark.parametrize("margin", [10.0**-k for k in range(4, 13)])
-def test_float64_takes_over_where_float32_has_too_few_digits(margin):
+def test_float64_is_the_fallback_where_float32_is_too_coarse(margin):
     b = np.array([1.0, -0.5])
     solution = gabp.solve(pair(margin), b, method="flooding")
     assert solution.converged
     assert np.linalg.norm(b - pair(margin) @ solution.x) <= 1e-8 * np.linalg.norm(b)
 
 
-def test_options_hold_for_both():
+def test_options_apply_to_both_precisions():
     solver = gabp.Solver(pair(1e-9), method="flooding", damping=0.25)
     assert solver.solve(np.ones(2)).converged
     with pytest.raises(TypeError, match="has no option"):
@@ -69,7 +69,7 @@ def test_options_hold_for_both():
 
 def test_divergence_is_not_tried_again():
     A = sp.csr_array(np.eye(4) + 0.395 * (np.ones((4, 4)) - np.eye(4)))
-    A[[1, 3], [3, 1]] = 0.0  # a ring with one chord: the precision messages settle, the means grow
+    A[[1, 3], [3, 1]] = 0.0  # a ring with one chord: the precision messages converge, the means grow
     rounded = gabp.solve(A, np.ones(4), method="flooding", throw=False)
     exact = gabp.solve(A, np.ones(4), method="flooding", dtype=torch.float64, throw=False)
     assert rounded.status is exact.status is gabp.Status.DIVERGED

@@ -1,4 +1,4 @@
-"""Every method where A is on a device other than the CPU: a pretended one, which tells the two apart."""
+"""Every method where A is on a device other than the CPU: a fake one, on which mixing the two is an error."""
 
 import sys
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from fake_device import CAN_PRETEND, DEVICE, DeviceTensor, memory_of, pretended_
 from gabp.kernels import cuda, dispatch
 from gabp.messages import FloodingSweeps, solve_precision_fixed_point
 from gabp.messages.sequential import sequential_sweeps
-from gabp.solvers.device_factorization import factor_where_it_is
+from gabp.solvers.device_factorization import device_factorization
 from gabp.solvers.hierarchy import DeviceHierarchy
 from gabp.solvers.hierarchy import device as device_hierarchy
 from gabp.system import make_system, read_matrix
@@ -83,7 +83,7 @@ SYSTEMS = {
     "krylov": GRID,
     "auto": GRID,
 }
-ON_THE_CPU = {"tree", "krylov", "elimination", "auto"}  # and say so
+ON_THE_CPU = {"tree", "krylov", "elimination", "auto"}  # as method_reason reports
 
 
 def right_side(A, columns=2):
@@ -108,7 +108,7 @@ def test_solves_where_the_system_is(served, method):
 
 
 @pytest.mark.parametrize("method", ["tree", "flooding", "sequential", "krylov", "hierarchy"])
-def test_blocks_are_solved_on_the_cpu_and_say_so(device, method):
+def test_blocks_are_solved_on_the_cpu_as_the_reason_reports(device, method):
     A = chain() if method == "tree" else GRID
     solution = gabp.solve(A, right_side(A), method=method, blocks=2, device=DEVICE)
     check(solution, A, right_side(A))
@@ -141,7 +141,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_a_model_on_the_device_answers_there(device, answer):
+def test_a_model_on_the_device_gives_results_there(device, answer):
     A, b = torch.from_numpy(GRID.toarray()), torch.from_numpy(right_side(GRID)[:, 0])
     expected = ANSWERS[answer](A, b)
     found = ANSWERS[answer](A.to(DEVICE), b.to(DEVICE))
@@ -159,7 +159,7 @@ def test_no_step_of_the_hierarchy_waits(served):
     correction.iterate()
     assert served.waits == []
     correction.advance(4)
-    assert served.waits == ["_to_copy"]  # one look
+    assert served.waits == ["_to_copy"]  # one residual check
 
 
 @pytest.mark.parametrize("schedule", [FloodingSweeps, sequential_sweeps], ids=["flooding", "sequential"])
@@ -173,7 +173,7 @@ def test_no_sweep_waits(served, schedule):
 
 
 class DirectSolver:
-    """Stands in for nvmath's: the same calls in the same order, on a dense matrix."""
+    """A stand-in for nvmath's: the same calls in the same order, on a dense matrix."""
 
     def __init__(self, a, b):
         assert a.layout == torch.sparse_csr and a.crow_indices().dtype == a.col_indices().dtype == torch.int32
@@ -222,17 +222,17 @@ def test_a_library_of_the_device_factors_there(device, monkeypatch, library, kin
     assert solution.method_reason == f"chosen by the caller; factored by cuDSS in {library}"
 
 
-def test_the_factor_of_nvmath_is_freed_with_the_last_that_uses_it(device, monkeypatch):
+def test_the_factor_of_nvmath_is_freed_with_its_last_reference(device, monkeypatch):
     install_nvmath(monkeypatch)
     freed = []
     monkeypatch.setattr(DirectSolver, "free", lambda solver: freed.append(solver))
-    solve, _ = factor_where_it_is(make_system(read_matrix(GRID, DEVICE)))
+    solve, _ = device_factorization(make_system(read_matrix(GRID, DEVICE)))
     assert freed == []
     del solve
     assert len(freed) == 1
 
 
-def test_without_such_a_library_the_cpu_factors_and_the_reason_says_why(device, monkeypatch):
+def test_without_such_a_library_the_cpu_factors_and_the_reason_explains_why(device, monkeypatch):
     def broken(a, b):
         return torch.full_like(b, torch.nan)
 

@@ -1,4 +1,4 @@
-"""Hard systems end with the truth: converged, as good as float64 can be, or singular with a certificate."""
+"""The status of hard systems: converged, as accurate as float64 allows, or singular with a certificate."""
 
 from fractions import Fraction
 
@@ -30,7 +30,7 @@ def system(A):
     return make_system(read_matrix(sp.csr_array(A)), True)
 
 
-def unlike_units(n, decades):
+def random_units(n, decades):
     return 10.0 ** np.random.default_rng(0).uniform(-decades, decades, n)
 
 
@@ -55,8 +55,8 @@ class TestCurvatureCertificate:
         ],
         ids=["definite", "singular", "indefinite"],
     )
-    def test_tells_in_all_units(self, decades, matrix, curvature):
-        unit = np.exp2(np.round(np.log2(unlike_units(30, decades))))  # nothing is rounded
+    def test_is_the_same_in_all_units(self, decades, matrix, curvature):
+        unit = np.exp2(np.round(np.log2(random_units(30, decades))))  # exact
         A = sp.diags_array(unit) @ matrix @ sp.diags_array(unit)
         assert curvature_certificate(system(A), torch.from_numpy(1 / unit)) is curvature
 
@@ -65,7 +65,7 @@ class TestCurvatureCertificate:
         assert curvature_certificate(system(path(30)), direction) is Curvature.POSITIVE
 
     @pytest.mark.parametrize("n", [60, 3_000])
-    def test_a_singular_matrix_is_called_so(self, n):
+    def test_a_singular_matrix_is_reported(self, n):
         solution = gabp.solve(path(n), np.ones(n), method="hierarchy", throw=False)
         assert solution.status is Status.SINGULAR
 
@@ -91,7 +91,7 @@ class TestRounding:
 
     @pytest.mark.parametrize("method", ["elimination", "hierarchy", "tree"])
     def test_the_answer_is_no_worse_than_the_rounded_solution(self, method):
-        """A tolerance of 0 leaves nothing but rounding, of x itself; that of the residuals is not in the way."""
+        """At a tolerance of 0 only the rounding of x itself is left, not that of the residuals."""
         n = 40
         A = path(n, 2.0**-20)
         b = np.random.default_rng(3).standard_normal(n)
@@ -124,16 +124,16 @@ def exact_tridiagonal(A, b):
 
 class TestHierarchy:
     def test_the_residual_may_rise_for_long_before_it_falls(self):
-        """Hundreds of steps lower the energy of the error, and not once the norm of the residual."""
+        """Hundreds of iterations lower the energy of the error, and not once the norm of the residual."""
         A = grid(80, 1e-5) @ grid(80, 1e-5)
-        unit = sp.diags_array(unlike_units(6400, 2))
+        unit = sp.diags_array(random_units(6400, 2))
         A = system(unit @ A @ unit)
         b = torch.from_numpy(np.random.default_rng(0).standard_normal((6400, 1)))
         correction = CompiledHierarchy(A).correct(b, 1e-8 * b.norm(dim=0))
         assert correction.advance(600) == (600, None)
         assert A.residual(correction.estimate(), b).norm() > b.norm()
 
-    def test_meshes_of_high_degree_are_contracted(self):
+    def test_meshes_of_high_degree_are_aggregated(self):
         A = trilinear_bricks(11, np.array([[2.0, 0.3, 0.1], [0.3, 2.0, 0.2], [0.1, 0.2, 2.0]]))
         hierarchy = CompiledHierarchy(system(A))
         assert len(hierarchy.levels) >= 3

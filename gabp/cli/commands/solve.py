@@ -11,7 +11,7 @@ from gabp.cli.errors import CommandError
 from gabp.cli.json_text import dataclass_record, json_text
 from gabp.cli.progress import solve_progress
 from gabp.files import check_writable, read_matrix, read_right_hand_side, write_dense
-from gabp.solvers.auto import METHODS
+from gabp.solvers.methods import METHODS
 
 HELP = "solve A x = b"
 OUTPUT_SUFFIXES = (".mtx", ".mtx.gz")

@@ -13,8 +13,8 @@ from gabp.kernels.torch.aggregation import dominant_matching, edge_preference
 from gabp.krylov import ConjugateGradients
 from gabp.messages.blocks import BlockSweep
 from gabp.solvers.conjugate_gradients import PreconditionedSolve
-from gabp.solvers.device_factorization import RunsOnCPU
 from gabp.solvers.hierarchy.base import Hierarchy, LevelSummary
+from gabp.solvers.host_only import HostOnly
 from gabp.solvers.protocol import InnerSolve
 from gabp.solvers.solution import Status
 from gabp.system import System, make_system, read_matrix
@@ -50,7 +50,7 @@ class _Level:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class BlockHierarchy(RunsOnCPU, Hierarchy):
+class BlockHierarchy(HostOnly, Hierarchy):
     """The hierarchy of a system of vector-valued nodes, with elimination sweeps node by node.
 
     Nodes are matched with the neighbour of strongest coupling, and the components of the two vectors are aggregated one

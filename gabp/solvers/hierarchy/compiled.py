@@ -82,6 +82,12 @@ class CompiledHierarchy(Hierarchy):
     def nbytes(self) -> int:
         return self._levels.bytes
 
+    @property
+    def notes(self) -> str:
+        finest = self.levels[0]
+        diagonal_only = finest.groups == finest.n and not finest.exact
+        return "the graph lacks locality, so the preconditioner is the diagonal (Jacobi)" if diagonal_only else ""
+
     def correct(self, r: Tensor, target: Tensor) -> "CompiledSolve":
         return CompiledSolve(self, r, target)
 
