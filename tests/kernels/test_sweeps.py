@@ -22,18 +22,6 @@ def _threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(autouse=True)
-def _poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Uninitialised memory holds NaN: what a kernel reads without having written shows."""
-    empty, new_empty = torch.empty, torch.Tensor.new_empty
-
-    def poison(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.fill_(torch.nan) if tensor.is_floating_point() else tensor.fill_(torch.iinfo(tensor.dtype).max)
-
-    monkeypatch.setattr(torch, "empty", lambda *a, **k: poison(empty(*a, **k)))
-    monkeypatch.setattr(torch.Tensor, "new_empty", lambda self, *a, **k: poison(new_empty(self, *a, **k)))
-
-
 def close(actual: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> None:
     tolerance = 200 * torch.finfo(dtype).eps
     actual, expected = actual.cpu(), expected.cpu()
