@@ -1,4 +1,4 @@
-"""The compiled hierarchy against its literal definition: the same levels, and the same V-cycle."""
+"""The compiled hierarchy against its literal definition: the same levels, V-cycle and K-cycle."""
 
 import numpy as np
 import pytest
@@ -69,3 +69,21 @@ def test_levels_and_v_cycle_are_the_literal_ones(name):
     expected = aggregation_multigrid.v_cycle(literal, b)
     found = hierarchy.precondition(torch.from_numpy(b)).numpy()
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+
+
+def test_the_k_cycle_is_the_literal_one():
+    """The first iteration of conjugate gradients goes along the K-cycle of the right-hand side."""
+    A = grid(205, 204, shift=1e-4)
+    hierarchy = Hierarchy(make_system(read_matrix(A)))
+    literal = aggregation_multigrid.build(A, [level.exact for level in hierarchy.levels])
+    assert literal[1].n >= aggregation_multigrid.ACCELERATED
+    b = np.random.default_rng(3).standard_normal((A.shape[0], 1))
+    correction = hierarchy.correct(torch.from_numpy(b), torch.zeros(1))
+    assert correction.advance(1) == (1, None)
+    z = aggregation_multigrid.k_cycle(literal, b)
+    expected = (z * b).sum() / (z * (A @ z)).sum() * z
+    np.testing.assert_allclose(correction.estimate().numpy(), expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+    plain = aggregation_multigrid.v_cycle(literal, b)
+    assert np.abs(plain / np.linalg.norm(plain) - z / np.linalg.norm(z)).max() > 1e-3 * np.abs(
+        z
+    ).max() / np.linalg.norm(z)
