@@ -157,7 +157,7 @@ def test_many_small_terms_of_a_quadratic_form_are_not_lost(kernels) -> None:
     d = np.full(n, 1e-8)
     d[0] = 1.0
     denominator = kernels.quotients(start, source, np.zeros(0), np.ones(n), d)[4]
-    assert denominator == pytest.approx(1 + (n - 1) * 1e-16, rel=4e-16)
+    assert denominator == pytest.approx(1 + (n - 1) * 1e-16, rel=4e-16, abs=0)
 
 
 def test_comparison_messages(model) -> None:

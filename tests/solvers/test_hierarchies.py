@@ -76,9 +76,10 @@ def test_solves(kind, case):
     assert iterations <= MOST_ITERATIONS[case][kind is KINDS["tensors"]]
 
 
-def test_the_target_is_a_norm_in_the_units_of_the_right_hand_side(kind):
-    """On rows of unlike scale, where a hierarchy works in units of its own."""
-    A = CASES["badly scaled"]()
+@pytest.mark.parametrize("unit", [1.0, 1e-12])
+def test_the_target_is_a_norm_in_the_units_of_the_right_hand_side(kind, unit):
+    """On rows of unlike scale, where a hierarchy works in units of its own: larger or smaller ones."""
+    A = unit * CASES["badly scaled"]()
     hierarchy = kind.prepare(A)
     b = torch.from_numpy(A @ np.random.default_rng(5).standard_normal((A.shape[0], 1)))
     target = 1e-4 * b.norm(dim=0)
