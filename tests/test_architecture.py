@@ -1,51 +1,29 @@
-"""The house keeps its promise: imports point down, no room is in a circle, nothing is imported inside a function."""
+"""The plan of the package: imports point down, no room is in a circle, and the picture of it is current."""
 
 import ast
-import os
+import importlib.util
+import sys
+from collections.abc import Callable, Collection
 from pathlib import Path
-
-import pytest
 
 import gabp
 
 ROOT = Path(gabp.__file__).parent
-
-# A room may lean on rooms of lower floors, and on its neighbours as long as no circle forms.
-FLOOR = {
-    "kernels": 0,
-    "system": 1,
-    "krylov": 1,
-    "messages": 2,
-    "conditions": 2,
-    "solvers": 3,
-    "marginals": 3,
-    "autograd": 4,
-    "backprop": 4,
-    "discrete": 4,
-    "gaussian": 4,
-    "api": 6,
-    "__init__": 6,
-    "files": 7,
-    "compare": 7,
-    "demos": 7,
-    "cli": 7,
-    "__main__": 7,
-}
+SCRIPT = Path(__file__).parents[1] / "docs" / "architecture.py"  # which reads the plan and draws it
 
 
-def module_name(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(("gabp", *(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)))
+def load_script():
+    spec = importlib.util.spec_from_file_location("architecture", SCRIPT)
+    module = sys.modules["architecture"] = importlib.util.module_from_spec(spec)  # dataclasses look themselves up
+    spec.loader.exec_module(module)
+    return module
 
 
-# `kernels` is a link in a checkout, which `Path.rglob` would not follow
-PATHS = [Path(folder, file) for folder, _, files in os.walk(ROOT, followlinks=True) for file in files]
-MODULES = {module_name(path): path for path in sorted(PATHS) if path.suffix == ".py"}
-every_module = pytest.mark.parametrize("name", MODULES)
-
-
-def room(module: str) -> str:
-    return module.split(".")[1]
+architecture = load_script()
+MODULES = architecture.module_paths(ROOT)
+ROOMS = architecture.read_rooms(ROOT)
+KERNELS = [name for name in MODULES if architecture.room_of(name) == "kernels"]
+LIBRARY = [name for name in MODULES if architecture.room_of(name) not in {"cli", "__main__"}]
 
 
 def syntax(module: str) -> ast.Module:
@@ -53,51 +31,48 @@ def syntax(module: str) -> ast.Module:
 
 
 def imported(module: str) -> set[str]:
-    """The modules of gabp that ``module`` imports, wherever in it the import stands."""
-    package = MODULES[module].relative_to(ROOT).parent.parts
-    found = set()
-    for node in ast.walk(syntax(module)):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            above = ("gabp", *package)[: len(package) + 2 - node.level] if node.level else ()
-            base = ".".join((*above, *filter(None, [node.module])))
-            names = [f"{base}.{alias.name}" for alias in node.names]
-        else:
-            continue
-        for name in names:
-            parts = name.split(".")
-            if parts[0] != "gabp":
-                continue
-            while len(parts) > 1 and ".".join(parts) not in MODULES:
-                parts.pop()
-            found.add(".".join(parts) if len(parts) > 1 else "gabp.__init__")
-    return found - {module}
+    return architecture.imported_modules(module, MODULES, ROOT)
 
 
-def test_there_is_something_to_judge():
+def offences(offences_of: Callable[[str], Collection], modules: Collection[str] = MODULES) -> dict[str, Collection]:
+    """What ``offences_of`` finds in each module, without the modules in which it finds nothing."""
+    return {name: found for name in modules if (found := offences_of(name))}
+
+
+def test_the_rules_see_the_modules_and_their_imports():
     assert {"gabp.__init__", "gabp.api", "gabp.kernels", "gabp.system"} <= MODULES.keys()
     assert "gabp.system" in imported("gabp.solvers.solver")
     assert "gabp.kernels.dispatch" in imported("gabp.messages.precision")
 
 
-@every_module
-def test_every_room_has_a_floor(name):
-    assert room(name) in FLOOR
+def test_every_room_has_a_floor():
+    """`read_rooms` refuses a room whose docstring states none; kernels are the ground."""
+    assert {architecture.room_of(name) for name in MODULES} - architecture.FACADE == ROOMS.keys()
+    assert [name for name, room in ROOMS.items() if room.floor == 0] == ["kernels"]
 
 
-@every_module
-def test_imports_point_down(name):
-    upward = {other for other in imported(name) if FLOOR[room(other)] > FLOOR[room(name)]}
-    assert not upward
+def test_imports_point_down():
+    def upward(name: str) -> list[str]:
+        return [other for other in ROOMS[name].imports if ROOMS[other].floor > ROOMS[name].floor]
+
+    assert offences(upward, ROOMS) == {}
 
 
-def test_no_circle_among_rooms_or_modules():
+def test_only_rooms_above_the_public_functions_import_gabp_itself():
+    """The facade re-exports what is on the floor of `gabp.api` and below."""
+    rooms = {name for name, room in ROOMS.items() if room.floor <= ROOMS["api"].floor}
+    below = [name for name in MODULES if architecture.room_of(name) in rooms]
+
+    def facade(name: str) -> set[str]:
+        return {architecture.room_of(other) for other in imported(name)} & architecture.FACADE
+
+    assert offences(facade, below) == {}
+
+
+def test_there_is_no_circle_among_rooms_or_modules():
     modules = {name: imported(name) for name in MODULES}
-    rooms: dict[str, set[str]] = {}
-    for name, others in modules.items():
-        rooms.setdefault(room(name), set()).update(room(other) for other in others)
-    for graph in (modules, {name: others - {name} for name, others in rooms.items()}):
+    rooms = {name: set(room.imports) for name, room in ROOMS.items()}
+    for graph in (modules, rooms):
         left = dict(graph)
         while free := [name for name, others in left.items() if not others & left.keys()]:
             for name in free:
@@ -105,32 +80,55 @@ def test_no_circle_among_rooms_or_modules():
         assert not left
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if room(name) == "kernels"])
-def test_kernels_know_nothing_of_gabp(name):
-    assert {other for other in imported(name) if room(other) != "kernels"} == set()
+def test_kernels_import_nothing_else_of_gabp():
+    def foreign(name: str) -> list[str]:
+        return [other for other in imported(name) if architecture.room_of(other) != "kernels"]
+
+    assert offences(foreign, KERNELS) == {}
 
 
-@every_module
-def test_no_import_hides_in_a_function(name):
+def test_no_function_imports():
     functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-    hidden = [
-        inner.lineno
-        for outer in ast.walk(syntax(name))
-        if isinstance(outer, functions)
-        for inner in ast.walk(outer)
-        if isinstance(inner, (ast.Import, ast.ImportFrom))
-    ]
-    assert not hidden
+
+    def hidden(name: str) -> list[int]:
+        return [
+            inner.lineno
+            for outer in ast.walk(syntax(name))
+            if isinstance(outer, functions)
+            for inner in ast.walk(outer)
+            if isinstance(inner, (ast.Import, ast.ImportFrom))
+        ]
+
+    assert offences(hidden) == {}
 
 
-@every_module
-def test_every_module_says_what_it_is_for(name):
-    assert ast.get_docstring(syntax(name))
+def test_every_module_has_a_docstring():
+    assert [name for name in MODULES if not ast.get_docstring(syntax(name))] == []
 
 
-@every_module
-def test_the_library_neither_prints_nor_changes_warning_filters(name):
-    if room(name) == "cli":
-        return
-    calls = [node.func for node in ast.walk(syntax(name)) if isinstance(node, ast.Call)]
-    assert not [c.lineno for c in calls if isinstance(c, ast.Name) and c.id == "print"]
+def test_the_library_does_not_print():
+    def prints(name: str) -> list[int]:
+        calls = [node for node in ast.walk(syntax(name)) if isinstance(node, ast.Call)]
+        return [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
+
+    assert offences(prints, LIBRARY) == {}
+
+
+def test_warning_filters_change_only_inside_catch_warnings():
+    filters = {"filterwarnings", "simplefilter", "resetwarnings"}
+
+    def changes(tree: ast.AST) -> set[int]:
+        attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+        return {node.lineno for node in attributes if node.attr in filters}
+
+    def lasting(name: str) -> set[int]:
+        tree = syntax(name)
+        blocks = [node for node in ast.walk(tree) if isinstance(node, ast.With)]
+        guarded = [b for b in blocks if any("catch_warnings" in ast.unparse(item.context_expr) for item in b.items)]
+        return changes(tree).difference(*map(changes, guarded))
+
+    assert offences(lasting, LIBRARY) == {}
+
+
+def test_the_picture_is_current():
+    assert architecture.PICTURE.read_text(encoding="utf-8") == architecture.draw(ROOMS), "run docs/architecture.py"

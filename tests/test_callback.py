@@ -9,7 +9,7 @@ import torch
 import cases
 import gabp
 import oracles
-from status_checks import assert_honest, column_norms, true_residuals
+from status_checks import assert_status_is_true, column_norms, true_residuals
 
 GRID = cases.BY_NAME["grid_2d"]
 ITERATIVE = ["auto", "flooding", "sequential", "double-loop"]
@@ -39,7 +39,7 @@ def test_true_stops_cleanly(method):
     assert solution.status is gabp.Status.STOPPED_BY_CALLBACK
     assert not solution.converged
     assert solution.iterations == 3
-    assert_honest(GRID.A, GRID.b, solution)
+    assert_status_is_true(GRID.A, GRID.b, solution)
 
 
 @pytest.mark.parametrize("answer", [None, False, 0, np.False_])
@@ -50,15 +50,15 @@ def test_anything_but_true_goes_on(answer):
 def test_a_numpy_truth_stops_too():
     solution = gabp.solve(GRID.A, GRID.b, method="flooding", callback=lambda p: p.relative_residual < np.float64(1e-2))
     assert solution.status is gabp.Status.STOPPED_BY_CALLBACK
-    assert_honest(GRID.A, GRID.b, solution)
+    assert_status_is_true(GRID.A, GRID.b, solution)
     assert solution.residual_norm < 1e-2 * np.linalg.norm(GRID.b)
 
 
-@pytest.mark.parametrize("family", [np.asarray, torch.from_numpy])
+@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(144,), (144, 1), (144, 2)])
-def test_x_is_shown_in_the_form_of_b(family, dtype, shape):
-    b = family(np.ones(shape, dtype=dtype))
+def test_x_is_shown_in_the_form_of_b(convert, dtype, shape):
+    b = convert(np.ones(shape, dtype=dtype))
     shown = []
     gabp.solve(GRID.A, b, method="sequential", callback=lambda p: shown.append(p.x))
     assert shown
@@ -88,7 +88,7 @@ def test_what_it_keeps_is_its_own():
 def test_watching_changes_the_answer_by_no_more_than_the_tolerance(method):
     alone = gabp.solve(GRID.A, GRID.b, method=method, rtol=1e-11)
     watched = gabp.solve(GRID.A, GRID.b, method=method, rtol=1e-11, callback=lambda p: None)
-    assert_honest(GRID.A, GRID.b, watched, rtol=1e-11)
+    assert_status_is_true(GRID.A, GRID.b, watched, rtol=1e-11)
     np.testing.assert_allclose(watched.x, alone.x, rtol=1e-7, atol=1e-9)
 
 

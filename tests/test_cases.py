@@ -1,4 +1,4 @@
-"""What the cases say of themselves is true, and the oracles agree with each other."""
+"""The properties of the named systems hold by dense linear algebra, and the oracles agree with each other."""
 
 import itertools
 
@@ -12,7 +12,7 @@ SWEEPS_TRIED = 400
 
 
 @pytest.mark.parametrize("case", cases.CASES, ids=repr)
-def test_the_facts_of_a_case_are_true(case):
+def test_the_properties_of_a_case_hold(case):
     A = case.A.toarray()
     assert np.array_equal(A, A.T)
     assert np.isfinite(A).all() and np.isfinite(case.b).all()
@@ -33,7 +33,7 @@ def test_names_are_unique_and_lists_name_methods():
 
 @pytest.mark.parametrize("case", [c for c in cases.CASES if c.ends.get("flooding") == cases.INVALID], ids=repr)
 @pytest.mark.parametrize("schedule", [oracles.flooding, oracles.sequential])
-def test_invalid_precisions_are_met_where_the_table_says_so(case, schedule):
+def test_invalid_precisions_are_met_as_in_the_table(case, schedule):
     assert oracles.first_invalid_sweep(schedule(case.A.toarray(), case.b), SWEEPS_TRIED) is not None
 
 
@@ -42,7 +42,7 @@ def test_invalid_precisions_are_met_where_the_table_says_so(case, schedule):
     [c for c in cases.CASES if c.positive_diagonal and c.n <= 12 and not c.ends and c.spd],
     ids=repr,
 )
-def test_the_schedules_reach_the_dense_solution_where_the_table_says_so(case):
+def test_the_schedules_reach_the_dense_solution_as_in_the_table(case):
     A = case.A.toarray()
     exact = oracles.solve(A, case.b)
     runs = [

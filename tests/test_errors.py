@@ -1,4 +1,4 @@
-"""Every error of the contract: its type, and a message that names the place and the value."""
+"""Every error of the contract: its type, and a message with the place and the value."""
 
 import pickle
 
@@ -10,14 +10,14 @@ import torch
 import cases
 import gabp
 import input_kinds
-from status_checks import as_numpy, assert_honest
+from status_checks import as_numpy, assert_status_is_true
 
 A = cases.laplacian(12, cases.grid_edges(3, 4), 1.0)
 B = np.linspace(1, 2, 12)
 POSITIVE_DIAGONAL_NEEDED = ["flooding", "sequential", "double-loop"]
 holders = pytest.mark.parametrize(
-    "family",
-    [f for f in input_kinds.MATRIX_FAMILIES if f.name in ("csr_array", "coo_array", "numpy", "torch_coo", "torch_csr")],
+    "matrix_kind",
+    [f for f in input_kinds.MATRIX_KINDS if f.name in ("csr_array", "coo_array", "numpy", "torch_coo", "torch_csr")],
     ids=repr,
 )
 
@@ -50,7 +50,8 @@ def place(i: int, j: int) -> str:
 
 
 def test_bad_content_is_a_value_error():
-    assert issubclass(gabp.InvalidSystemError, ValueError)
+    with pytest.raises(ValueError, match="square"):
+        gabp.solve(np.ones((3, 4)), np.ones(3))
 
 
 @pytest.mark.parametrize("make", [np.zeros, lambda shape: sp.csr_array(shape), torch.zeros])
@@ -76,9 +77,9 @@ def test_empty(make):
 @holders
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize(("i", "j"), [(3, 3), (1, 2), (11, 7)])
-def test_a_number_that_is_not_finite_is_named_by_its_place(family, value, i, j):
+def test_a_number_that_is_not_finite_is_named_by_its_place(matrix_kind, value, i, j):
     with raises(rf"({place(i, j)}|{place(j, i)})", str(value).strip("-")):
-        gabp.solve(family.hold(changed(i, j, value)), B)
+        gabp.solve(matrix_kind.convert(changed(i, j, value)), B)
 
 
 def test_the_first_bad_entry_is_named_also_without_its_mirror():
@@ -107,11 +108,11 @@ def test_tree_on_a_graph_with_a_cycle():
 
 @holders
 @pytest.mark.parametrize("method", ["auto", "flooding", "sequential", "double-loop"])
-def test_asymmetry_is_named_at_its_largest(family, method):
+def test_asymmetry_is_named_at_its_largest(matrix_kind, method):
     skew = changed(1, 2, -0.5, mirror=False)
     skew[8, 9] = -3.0
     with raises(rf"({place(8, 9)}|{place(9, 8)})", "symmetr", "-3", "-1"):
-        gabp.solve(family.hold(skew), B, method=method)
+        gabp.solve(matrix_kind.convert(skew), B, method=method)
 
 
 def test_one_stored_triangle_is_an_asymmetry():
@@ -145,7 +146,7 @@ def test_the_tolerance_for_asymmetry_is_the_one_written_down(dtype, entries):
         stored = float(pair[1, 0]) - float(pair[0, 1])
         assert (stored / (np.finfo(dtype).eps * scale) < bound) == (pair is below)
     solution = gabp.solve(below, np.ones(2), method="tree")
-    assert_honest((below + below.T) / 2, np.ones(2), solution, rtol=1e-5)
+    assert_status_is_true((below + below.T) / 2, np.ones(2), solution, rtol=1e-5)
     assert solution.converged
     with raises("symmetr", rf"({place(0, 1)}|{place(1, 0)})"):
         gabp.solve(above, np.ones(2), method="tree")
@@ -240,16 +241,16 @@ def test_no_right_hand_side():
         gabp.solve(A, None)
 
 
-def test_the_start_given_in_another_family_is_fine():
+def test_the_start_may_be_of_another_array_library_than_b():
     solution = gabp.solve(A, B, torch.from_numpy(B).float())
-    assert_honest(A, B, solution)
+    assert_status_is_true(A, B, solution)
     assert isinstance(solution.x, np.ndarray)
 
 
 # the other arguments ---------------------------------------------------------------------------------------
 
 
-def test_an_unknown_method_is_named_with_the_known_ones():
+def test_an_unknown_method_is_reported_with_the_known_ones():
     with pytest.raises(ValueError, match=r"(?s)(?=.*'gauss')(?=.*flooding)(?=.*tree)"):
         gabp.solve(A, B, method="gauss")
     with pytest.raises(ValueError, match="'gauss'"):
@@ -284,7 +285,7 @@ def test_an_unknown_start():
 
 @pytest.mark.parametrize("name", ["rtol", "atol"])
 @pytest.mark.parametrize("value", [-1e-8, np.nan, np.inf])
-def test_tolerances_that_are_none(name, value):
+def test_tolerances_must_be_finite_and_not_negative(name, value):
     with pytest.raises(ValueError, match=name):
         gabp.solve(A, B, **{name: value})
 
@@ -338,7 +339,7 @@ def test_a_matrix_on_a_device_without_values():
 
 
 @pytest.mark.parametrize(("built", "reason"), [(False, "built without it"), (True, "sees no device")])
-def test_cuda_that_is_missing_is_told_as_by_backends(monkeypatch, built, reason):
+def test_cuda_that_is_missing_is_reported_as_by_backends(monkeypatch, built, reason):
     monkeypatch.setattr("torch.backends.cuda.is_built", lambda: built)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(RuntimeError) as caught:
@@ -347,7 +348,7 @@ def test_cuda_that_is_missing_is_told_as_by_backends(monkeypatch, built, reason)
     assert reason in str(caught.value)
 
 
-def test_backends_tells_why_the_compiled_kernels_are_missing(monkeypatch):
+def test_backends_explains_why_the_compiled_kernels_are_missing(monkeypatch):
     assert gabp.backends()["torch"].startswith("available")
     monkeypatch.setattr("gabp.kernels.cpu.extension", None)
     monkeypatch.setattr("gabp.kernels.cpu.missing_because", "no such file")
@@ -375,7 +376,7 @@ def test_values_of_another_shape():
             solver.update(values)
 
 
-def test_arguments_are_judged_before_any_work():
+def test_arguments_are_checked_before_the_first_sweep():
     with pytest.raises(ValueError, match="maxiter"):
         gabp.solve(A, B, maxiter=-1, callback=lambda progress: pytest.fail("a sweep was done"))
 
@@ -390,18 +391,18 @@ def test_options_are_keywords():
 TRAP = cases.BY_NAME["one_cycle_trap"]
 
 
-def test_failure_raises_with_the_solution_on_board():
+def test_a_failure_raises_with_the_solution_attached():
     with pytest.raises(gabp.ConvergenceError, match="INVALID_PRECISION") as caught:
         gabp.solve(TRAP.A, TRAP.b, method="flooding")
     solution = caught.value.solution
-    assert_honest(TRAP.A, TRAP.b, solution)
+    assert_status_is_true(TRAP.A, TRAP.b, solution)
     assert solution.status is gabp.Status.INVALID_PRECISION
     assert solution.status.value.split(";")[0] in str(caught.value)
 
 
 def test_failure_is_returned_on_request():
     solution = gabp.solve(TRAP.A, TRAP.b, method="flooding", throw=False)
-    assert_honest(TRAP.A, TRAP.b, solution)
+    assert_status_is_true(TRAP.A, TRAP.b, solution)
     assert solution.status is gabp.Status.INVALID_PRECISION
 
 
@@ -418,7 +419,7 @@ def test_running_out_of_iterations_raises_with_the_best_x():
     with pytest.raises(gabp.ConvergenceError) as caught:
         gabp.solve(case.A, case.b, method="flooding", maxiter=5)
     solution = caught.value.solution
-    assert_honest(case.A, case.b, solution)
+    assert_status_is_true(case.A, case.b, solution)
     assert solution.status is gabp.Status.MAX_ITERATIONS
     assert 0 < solution.residual_norm < np.linalg.norm(case.b)
 
@@ -426,7 +427,7 @@ def test_running_out_of_iterations_raises_with_the_best_x():
 def test_a_diverging_solve_returns_the_best_x_not_the_last():
     case = cases.BY_NAME["repulsive_complete"]
     solution = gabp.solve(case.A, case.b, method="flooding", throw=False)
-    assert_honest(case.A, case.b, solution)
+    assert_status_is_true(case.A, case.b, solution)
     assert solution.status is gabp.Status.DIVERGED
     assert solution.residual_norm <= np.linalg.norm(case.b) * (1 + 1e-12)
 
@@ -434,7 +435,7 @@ def test_a_diverging_solve_returns_the_best_x_not_the_last():
 def test_damping_repairs_a_diverging_negative_mode():
     case = cases.BY_NAME["repulsive_complete"]
     solution = gabp.solve(case.A, case.b, method="flooding", damping=0.5)
-    assert_honest(case.A, case.b, solution)
+    assert_status_is_true(case.A, case.b, solution)
     assert solution.converged
 
 
@@ -446,7 +447,7 @@ def test_the_error_survives_pickling():
     np.testing.assert_array_equal(as_numpy(copy.solution.x), as_numpy(caught.value.solution.x))
 
 
-def test_every_status_but_success_says_what_to_try():
+def test_every_status_of_a_failure_has_a_remedy():
     assert {status.name for status in gabp.Status} == {
         "CONVERGED",
         "STOPPED_BY_CALLBACK",

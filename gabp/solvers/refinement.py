@@ -29,7 +29,14 @@ _WORTH_REFINING = {torch.float32: 1e-4, torch.float64: 1e-11}
 
 @dataclass(frozen=True)
 class Progress:
-    """What a callback is given, once per sweep or iteration."""
+    """What a callback is given, once per sweep or iteration.
+
+    Attributes
+    ----------
+    iteration : int
+    relative_residual : float
+        ``‖b - A x‖₂ / ‖b‖₂`` of the worst column.
+    """
 
     iteration: int
     relative_residual: float

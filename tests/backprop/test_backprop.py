@@ -1,17 +1,11 @@
 """`gabp.backprop` against autograd."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 
+import backprop_programs as programs
 import gabp
 from gabp.backprop import adjoint_system, fixed_point
-
-_spec = importlib.util.spec_from_file_location("programs", Path(__file__).with_name("programs.py"))
-programs = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(programs)
 
 SCHEDULES = ("two-pass", "flooding")
 

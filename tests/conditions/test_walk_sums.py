@@ -1,6 +1,7 @@
 """Walk-summability: the bounds enclose ρ(|R|), the scaling is a certificate, and no verdict is false."""
 
 from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
 
 import mpmath
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+import gabp
 from gabp.conditions import Verdict, certify
 from gabp.conditions.host_edges import HostEdges
 from gabp.conditions.walk_sums import RadiusBounds
@@ -200,3 +202,17 @@ def test_nonsymmetric_matrix_is_certified_by_row_quotients() -> None:
     assert result.lower <= radius * (1 + 1e-14) and radius <= result.upper * (1 + 1e-14)
     A[0, 1] = 12.0
     assert certify(system_of(A, symmetric=False)).verdict is Verdict.NO
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_bounds_of_a_general_matrix_hold_in_exact_arithmetic(seed):
+    """A circulant's ρ(D⁻¹|O|) is its row sum over its diagonal: the Perron vector is constant."""
+    n, rng = 7, np.random.default_rng(seed)
+    near, far, diagonal = rng.uniform(0.1, 1.0, 3)
+    first = np.zeros(n)
+    first[[0, 1, 3]] = diagonal, -near, far
+    A = np.stack([np.roll(first, i) for i in range(n)])
+    exact = (Fraction(near) + Fraction(far)) / Fraction(diagonal)
+    lower, upper = gabp.check(A).walk_radius
+    assert Fraction(lower) <= exact <= Fraction(upper)
+    assert upper - lower <= 1e-12 * upper

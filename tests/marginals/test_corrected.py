@@ -20,7 +20,7 @@ def test_z_scores_over_seeds(name):
     case = cases.BY_NAME[name]
     truth = np.diag(np.linalg.inv(case.A.toarray()))
     model = gabp.Gaussian(case.A, case.b)
-    scores = []
+    scores, errors, spreads = [], [], []
     for seed in range(20):
         estimate = model.marginals("corrected", probes=64, seed=seed)
         assert estimate.variance_kind == "corrected"
@@ -28,9 +28,14 @@ def test_z_scores_over_seeds(name):
         error = estimate.variance - truth
         assert (np.abs(error[~uncertain]) <= 1e-9 * truth[~uncertain]).all()  # a patch that is a whole component
         scores.append(error[uncertain] / estimate.variance_stderr[uncertain])
+        errors.append(error[uncertain])
+        spreads.append(estimate.variance_stderr[uncertain])
     scores = np.concatenate(scores)
     if len(scores):
         assert 0.8 <= scores.std() <= 1.25
+        # divided by one standard error per node: that of a seed goes with its estimate, which would skew the mean
+        means = (np.stack(errors) / np.mean(spreads, axis=0)).mean(1)
+        assert abs(means.mean()) <= 4 * means.std() / np.sqrt(20)
 
 
 @pytest.mark.parametrize(("shift", "gain"), [(0.0, 2.0), (0.1, 5.0)])
@@ -53,7 +58,7 @@ def test_the_requested_relative_error_is_met():
     model = gabp.Gaussian(case.A)
     for rtol in (0.05, 0.01):
         estimate = model.marginals("corrected", rtol=rtol, seed=3)
-        assert (estimate.variance_stderr / estimate.variance).max() <= 1.5 * rtol
+        assert (estimate.variance_stderr / estimate.variance).max() <= rtol
 
 
 def test_no_factor_is_needed(monkeypatch):

@@ -177,3 +177,11 @@ def test_a_published_example():
     np.testing.assert_allclose(gabp.marginals(A, np.ones(3)).variance, [0.22042, 0.27313, 0.23361], atol=5e-6)
     exact = gabp.marginals(A, np.ones(3), variance="exact").variance
     np.testing.assert_allclose(exact, [0.1996, 0.2474, 0.2116], atol=5e-5)
+
+
+@pytest.mark.parametrize("n", [2, 3, 40])
+def test_a_last_pivot_of_zero_is_refused(n):
+    """Every pivot of a path's Laplacian is exactly 1 until the last, which is 0."""
+    path = cases.laplacian(n, [(i, i + 1, 1.0) for i in range(n - 1)])
+    with pytest.raises(gabp.NotPositiveDefiniteError):
+        gabp.logdet(path)

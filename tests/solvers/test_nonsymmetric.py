@@ -179,3 +179,11 @@ def test_a_zero_diagonal_and_an_unknown_krylov_method():
         assert gabp.solve(A, np.ones(2), symmetric=False, method=remedy).converged
     with pytest.raises(gabp.InvalidSystemError, match="krylov must be"):
         gabp.solve(np.eye(2), np.ones(2), symmetric=False, method="krylov", krylov="cg")
+
+
+def test_one_zero_on_the_diagonal_is_a_reason_for_elimination():
+    A = np.array([[0.0, 1.0, 2.0], [2.0, 3.0, 1.0], [1.0, 1.0, 4.0]])
+    solution = gabp.solve(A, np.ones(3), symmetric=False)
+    assert solution.converged
+    assert solution.method == "elimination"
+    assert "diagonal" in solution.method_reason

@@ -1,4 +1,4 @@
-"""Every method where A is on a device other than the CPU: a fake one, on which mixing the two is an error."""
+"""Every method where A is on a device other than the CPU: a fake one, which keeps the two memories apart."""
 
 import sys
 from types import SimpleNamespace
@@ -9,7 +9,7 @@ import scipy.sparse as sp
 import torch
 
 import gabp
-from fake_device import CAN_PRETEND, DEVICE, DeviceTensor, memory_of, pretended_device
+from fake_device import AVAILABLE, DEVICE, DeviceTensor, fake_device, memory_of
 from gabp.kernels import cuda, dispatch
 from gabp.messages import FloodingSweeps, solve_precision_fixed_point
 from gabp.messages.sequential import sequential_sweeps
@@ -19,7 +19,7 @@ from gabp.solvers.hierarchy import device as device_hierarchy
 from gabp.system import make_system, read_matrix
 from spd_matrices import grid
 
-pytestmark = pytest.mark.skipif(not CAN_PRETEND, reason="this torch has no devices that are written in Python")
+pytestmark = pytest.mark.skipif(not AVAILABLE, reason="this torch has no devices that are written in Python")
 needs_triton = pytest.mark.skipif(
     cuda.triton_missing_because() is not None, reason="Triton is not installed: pip install 'gabp[cuda]'"
 )
@@ -30,7 +30,7 @@ def device(monkeypatch):
     """The device, served by plain torch."""
     monkeypatch.setattr("gabp.system.device._KNOWN", ("cpu", "cuda", DEVICE.type))
     monkeypatch.setattr(device_hierarchy, "LARGEST_DENSE", 20)  # small systems would be eliminated at once
-    with pretended_device() as device:
+    with fake_device() as device:
         yield device
 
 

@@ -60,6 +60,12 @@ class TestCurvatureCertificate:
         A = sp.diags_array(unit) @ matrix @ sp.diags_array(unit)
         assert curvature_certificate(system(A), torch.from_numpy(1 / unit)) is curvature
 
+    @pytest.mark.parametrize("seed", range(8))
+    def test_curvature_at_rounding_level_is_zero_whatever_its_sign(self, seed):
+        unit = 10.0 ** np.random.default_rng(seed).uniform(-3, 3, 30)
+        A = sp.diags_array(unit) @ path(30) @ sp.diags_array(unit)
+        assert curvature_certificate(system(A), torch.from_numpy(1 / unit)) is Curvature.ZERO
+
     def test_a_direction_of_plain_curvature_proves_nothing(self):
         direction = torch.arange(30.0, dtype=torch.float64)
         assert curvature_certificate(system(path(30)), direction) is Curvature.POSITIVE

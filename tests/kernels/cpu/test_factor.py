@@ -98,6 +98,6 @@ for name in test_factor.SYSTEMS:
 def test_the_slower_instruction_sets(isa, tmp_path):
     here = os.path.dirname(__file__)
     environment = {**os.environ, "GABP_ISA": isa}
-    command = [sys.executable, "-c", ISA_CHECK, here, str(Path(here).parents[1])]
+    command = [sys.executable, "-c", ISA_CHECK, here, str(Path(here).parents[1] / "helpers")]
     # from elsewhere: a checkout in the current folder would hide the installed package
     subprocess.run(command, check=True, env=environment, timeout=120, cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""The fast backends, as the tests see them."""
+"""The compiled and the Triton backend, each with graphs of a size that it can bear here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

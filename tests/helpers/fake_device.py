@@ -1,4 +1,4 @@
-"""A device that is not there: its tensors lie in the CPU's memory, but are kept apart from the CPU's as on a GPU.
+"""A fake device: its tensors lie in the CPU's memory, but are kept apart from the CPU's as on a GPU.
 
 Whatever mixes them with tensors of the CPU, or reads them without copying them there, is an error; what makes the host
 wait for the device is counted. Triton's kernels get at the memory itself, so that they can be interpreted.
@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 DEVICE = torch.device("privateuseone:0")
-CAN_PRETEND = hasattr(backend_registration, "_setup_privateuseone_for_python_backend")
+AVAILABLE = hasattr(backend_registration, "_setup_privateuseone_for_python_backend")
 _COPIES = {"_to_copy", "copy_", "_copy_from"}
 _WAITS = {"_local_scalar_dense", "equal", "nonzero", "masked_select", "_unique2", "unique_consecutive", "unique_dim"}
 
@@ -67,7 +67,7 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
 
 def _moved(result: Any) -> Any:
-    """A result on the device; sparse matrices cannot pretend, and pass for what they should be."""
+    """A result on the device; sparse matrices stay as they are, and count as being on it."""
     return DeviceTensor(result) if isinstance(result, torch.Tensor) and not _is_sparse(result) else result
 
 
@@ -75,7 +75,7 @@ def _is_sparse(tensor: torch.Tensor) -> bool:
     return tensor.layout != torch.strided
 
 
-class PretendedDevice(TorchDispatchMode):
+class FakeDevice(TorchDispatchMode):
     """While it is in force there is such a device.
 
     Attributes
@@ -116,9 +116,9 @@ class _OutOfSight(TorchFunctionMode):
 
 
 @contextmanager
-def pretended_device() -> Iterator[PretendedDevice]:
+def fake_device() -> Iterator[FakeDevice]:
     """Make the device known to torch, and in force."""
     if not hasattr(torch, "privateuseone"):
         backend_registration._setup_privateuseone_for_python_backend()
-    with _OutOfSight(), PretendedDevice() as device:
+    with _OutOfSight(), FakeDevice() as device:
         yield device

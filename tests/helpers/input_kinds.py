@@ -1,4 +1,4 @@
-"""Every kind of object that may hold A or b, built from plain float64 data."""
+"""Every kind of object that A or b may be, made from a scipy `csr_array` or a numpy array of float64."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ import torch
 
 
 @dataclass(frozen=True)
-class MatrixFamily:
-    """How to hold a scipy ``csr_array`` in another way; ``parts`` are the arrays that must not change."""
+class MatrixKind:
+    """``convert`` makes it of a scipy ``csr_array``; ``parts`` are its arrays, which a solve must not change."""
 
     name: str
-    hold: Callable[[sp.csr_array], Any]
+    convert: Callable[[sp.csr_array], Any]
     parts: Callable[[Any], tuple]
 
     def __repr__(self) -> str:
@@ -133,47 +133,47 @@ def _torch_coo_parts(A: torch.Tensor) -> tuple:
     return A._indices(), A._values()
 
 
-MATRIX_FAMILIES = [
-    MatrixFamily("csr_array", lambda A: A.copy(), _compressed),
-    MatrixFamily("csr_matrix", sp.csr_matrix, _compressed),
-    MatrixFamily("csr_unsorted", _unsorted, _compressed),
-    MatrixFamily("csr_duplicated", _duplicated_csr, _compressed),
-    MatrixFamily("csr_read_only", _read_only, _compressed),
-    MatrixFamily("csr_int64_indices", _wide_indices, _compressed),
-    MatrixFamily("csc_array", sp.csc_array, _compressed),
-    MatrixFamily("csc_matrix", sp.csc_matrix, _compressed),
-    MatrixFamily("coo_array", sp.coo_array, lambda A: (A.data, A.row, A.col)),
-    MatrixFamily("coo_duplicated", _duplicated, lambda A: (A.data, A.row, A.col)),
-    MatrixFamily("coo_explicit_zeros", _explicit_zeros, lambda A: (A.data, A.row, A.col)),
-    MatrixFamily("dia_array", sp.dia_array, lambda A: (A.data, A.offsets)),
-    MatrixFamily("dia_matrix", sp.dia_matrix, lambda A: (A.data, A.offsets)),
-    MatrixFamily("bsr_array", _bsr, _compressed),
-    MatrixFamily("lil_array", sp.lil_array, _lists),
-    MatrixFamily("lil_matrix", sp.lil_matrix, _lists),
-    MatrixFamily("dok_array", sp.dok_array, lambda A: (A.toarray(),)),
-    MatrixFamily("numpy", _dense, _whole),
-    MatrixFamily("numpy_fortran", lambda A: np.asfortranarray(A.toarray()), _whole),
-    MatrixFamily("numpy_strided", _strided, lambda A: (A.base,)),
-    MatrixFamily("torch_dense", lambda A: torch.from_numpy(A.toarray()), _whole),
-    MatrixFamily("torch_transposed", lambda A: torch.from_numpy(A.toarray()).T, _whole),
-    MatrixFamily("torch_coo", torch_coo, _torch_coo_parts),
-    MatrixFamily("torch_coo_uncoalesced", _torch_uncoalesced, _torch_coo_parts),
-    MatrixFamily("torch_csr", torch_csr, lambda A: (A.crow_indices(), A.col_indices(), A.values())),
-    MatrixFamily(
+MATRIX_KINDS = [
+    MatrixKind("csr_array", lambda A: A.copy(), _compressed),
+    MatrixKind("csr_matrix", sp.csr_matrix, _compressed),
+    MatrixKind("csr_unsorted", _unsorted, _compressed),
+    MatrixKind("csr_duplicated", _duplicated_csr, _compressed),
+    MatrixKind("csr_read_only", _read_only, _compressed),
+    MatrixKind("csr_int64_indices", _wide_indices, _compressed),
+    MatrixKind("csc_array", sp.csc_array, _compressed),
+    MatrixKind("csc_matrix", sp.csc_matrix, _compressed),
+    MatrixKind("coo_array", sp.coo_array, lambda A: (A.data, A.row, A.col)),
+    MatrixKind("coo_duplicated", _duplicated, lambda A: (A.data, A.row, A.col)),
+    MatrixKind("coo_explicit_zeros", _explicit_zeros, lambda A: (A.data, A.row, A.col)),
+    MatrixKind("dia_array", sp.dia_array, lambda A: (A.data, A.offsets)),
+    MatrixKind("dia_matrix", sp.dia_matrix, lambda A: (A.data, A.offsets)),
+    MatrixKind("bsr_array", _bsr, _compressed),
+    MatrixKind("lil_array", sp.lil_array, _lists),
+    MatrixKind("lil_matrix", sp.lil_matrix, _lists),
+    MatrixKind("dok_array", sp.dok_array, lambda A: (A.toarray(),)),
+    MatrixKind("numpy", _dense, _whole),
+    MatrixKind("numpy_fortran", lambda A: np.asfortranarray(A.toarray()), _whole),
+    MatrixKind("numpy_strided", _strided, lambda A: (A.base,)),
+    MatrixKind("torch_dense", lambda A: torch.from_numpy(A.toarray()), _whole),
+    MatrixKind("torch_transposed", lambda A: torch.from_numpy(A.toarray()).T, _whole),
+    MatrixKind("torch_coo", torch_coo, _torch_coo_parts),
+    MatrixKind("torch_coo_uncoalesced", _torch_uncoalesced, _torch_coo_parts),
+    MatrixKind("torch_csr", torch_csr, lambda A: (A.crow_indices(), A.col_indices(), A.values())),
+    MatrixKind(
         "torch_csr_int32",
         lambda A: torch_csr(A, torch.int32),
         lambda A: (A.crow_indices(), A.col_indices(), A.values()),
     ),
-    MatrixFamily("torch_csc", _torch_csc, lambda A: (A.ccol_indices(), A.row_indices(), A.values())),
+    MatrixKind("torch_csc", _torch_csc, lambda A: (A.ccol_indices(), A.row_indices(), A.values())),
 ]
 
 
 @dataclass(frozen=True)
-class VectorFamily:
-    """How to hold a float64 array of right-hand sides in another way."""
+class VectorKind:
+    """``convert`` makes it of a float64 array of right-hand sides."""
 
     name: str
-    hold: Callable[[np.ndarray], Any]
+    convert: Callable[[np.ndarray], Any]
 
     def __repr__(self) -> str:
         return self.name
@@ -198,30 +198,30 @@ def _torch_with_gaps(b: np.ndarray) -> torch.Tensor:
     return spacious[::2]
 
 
-VECTOR_FAMILIES = [
-    VectorFamily("numpy_float64", lambda b: b.copy()),
-    VectorFamily("numpy_float32", lambda b: b.astype(np.float32)),
-    VectorFamily("numpy_int64", lambda b: np.rint(10 * b).astype(np.int64)),
-    VectorFamily("numpy_int8", lambda b: np.rint(10 * b).astype(np.int8)),
-    VectorFamily("numpy_bool", lambda b: b > 0),
-    VectorFamily("numpy_fortran", np.asfortranarray),
-    VectorFamily("numpy_with_gaps", _with_gaps),
-    VectorFamily("numpy_read_only", _frozen),
-    VectorFamily("torch_float64", lambda b: torch.from_numpy(b.copy())),
-    VectorFamily("torch_float32", lambda b: torch.from_numpy(b.astype(np.float32))),
-    VectorFamily("torch_int32", lambda b: torch.from_numpy(np.rint(10 * b).astype(np.int32))),
-    VectorFamily("torch_bool", lambda b: torch.from_numpy(b > 0)),
-    VectorFamily("torch_with_gaps", _torch_with_gaps),
+VECTOR_KINDS = [
+    VectorKind("numpy_float64", lambda b: b.copy()),
+    VectorKind("numpy_float32", lambda b: b.astype(np.float32)),
+    VectorKind("numpy_int64", lambda b: np.rint(10 * b).astype(np.int64)),
+    VectorKind("numpy_int8", lambda b: np.rint(10 * b).astype(np.int8)),
+    VectorKind("numpy_bool", lambda b: b > 0),
+    VectorKind("numpy_fortran", np.asfortranarray),
+    VectorKind("numpy_with_gaps", _with_gaps),
+    VectorKind("numpy_read_only", _frozen),
+    VectorKind("torch_float64", lambda b: torch.from_numpy(b.copy())),
+    VectorKind("torch_float32", lambda b: torch.from_numpy(b.astype(np.float32))),
+    VectorKind("torch_int32", lambda b: torch.from_numpy(np.rint(10 * b).astype(np.int32))),
+    VectorKind("torch_bool", lambda b: torch.from_numpy(b > 0)),
+    VectorKind("torch_with_gaps", _torch_with_gaps),
 ]
 
 
 def expected_dtype(b) -> Any:
-    """The dtype of x: b's own when it is a float, else float64 of b's family."""
+    """The dtype of x: b's own when that is a float, else float64 of b's array library."""
     if isinstance(b, torch.Tensor):
         return b.dtype if b.dtype.is_floating_point else torch.float64
     return b.dtype if b.dtype.kind == "f" else np.dtype(np.float64)
 
 
 def snapshot(parts: tuple) -> list[bytes]:
-    """The bits of arrays and tensors, to be compared later."""
+    """The bytes of arrays and tensors, to be compared later."""
     return [np.asarray(part).tobytes() for part in parts]

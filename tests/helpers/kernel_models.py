@@ -1,4 +1,4 @@
-"""Small models, by their directed edges, of graphs that are hard for kernels."""
+"""Small models as directed edges, of the shapes at which kernels fail: empty rows, hubs, odd sizes."""
 
 from collections.abc import Callable
 from typing import NamedTuple
