@@ -87,7 +87,7 @@ class GeneralSolve:
             if not bool(active.any()):
                 return done, None
             if self._since_halved == _STALLED:
-                return done, Status.STAGNATED
+                return done, Status.DIVERGED
             self._iteration.iterate()
             largest = float(self._iteration.residual_norms[active].max())
             halved = largest <= 0.5 * self._halved

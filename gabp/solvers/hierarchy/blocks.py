@@ -72,7 +72,7 @@ class BlockHierarchy(HostOnly, Hierarchy):
 
     def __post_init__(self) -> None:
         levels, blocks, invalid_node = [], self.blocks, None
-        matrix = _as_rows(self.system)
+        matrix = self.system.to_scipy()
         while blocks.partition.count > _COARSEST:
             sweep = BlockSweep.of(blocks)
             if sweep.invalid_node is not None:
@@ -205,15 +205,6 @@ def greedy_matching(row: Tensor, column: Tensor, strength: Tensor, reverse: Tens
     preference[once[order]] = torch.arange(len(order))
     preference[reverse[once]] = preference[once]
     return dominant_matching(row, column, preference, n, _MATCHING_ROUNDS)
-
-
-def _as_rows(system: System) -> scipy.sparse.csr_array:
-    graph = system.graph
-    off_diagonal = scipy.sparse.csr_array(
-        (system.weight.double().cpu().numpy(), graph.source.cpu().numpy(), graph.start.cpu().numpy()),
-        (system.n, system.n),
-    )
-    return (off_diagonal + scipy.sparse.diags_array(system.diagonal.double().cpu().numpy())).tocsr()
 
 
 def _nbytes(matrix: scipy.sparse.csr_array) -> int:
