@@ -92,17 +92,17 @@ def compiled() -> dict[tuple[str, tuple[str, str], int], dict]:
 
 def launches_and_waits() -> dict[tuple[str, int], tuple[float, float]]:
     """Launches of kernels, and waits for the device, per sweep of a call that does `COUNT`; counted on a small grid."""
-    kernel, precisions = cuda.load("launch").Kernel, cuda.load("messages").Precisions
-    call, look = kernel.__call__, precisions.look
+    kernel, precisions = cuda.load("launch").Kernel, cuda.load("messages").PrecisionState
+    call, progress = kernel.__call__, precisions.progress
     counts = {}
     for name, run in Sweeps(small_system(), "fp64").runs().items():
-        launched, looked = [], []
+        launched, checked = [], []
         with (
             mock.patch.object(kernel, "__call__", lambda *a, **k: (a[1] and launched.append(1)) or call(*a, **k)),  # noqa: B023
-            mock.patch.object(precisions, "look", lambda p: looked.append(1) or look(p)),  # noqa: B023
+            mock.patch.object(precisions, "progress", lambda p: checked.append(1) or progress(p)),  # noqa: B023
         ):
             run(COUNT)
-        counts[name] = len(launched) / COUNT, len(looked) / COUNT
+        counts[name] = len(launched) / COUNT, len(checked) / COUNT
     return counts
 
 

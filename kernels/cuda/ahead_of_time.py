@@ -1,4 +1,4 @@
-"""Compiling the kernels for GPUs that are not there, and what the compiler and its code say about them.
+"""Ahead-of-time compilation of the kernels, without a GPU: registers, spills and memory traffic of each variant.
 
 ``python -m gabp.kernels.cuda.ahead_of_time --capability 90`` prints one JSON object per kernel and variant. Not where
 ``TRITON_INTERPRET`` is set: an interpreted kernel cannot be compiled.
@@ -96,10 +96,10 @@ def _resources(cubin: bytes) -> tuple[int, int, int]:
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
-        told = subprocess.run(
+        report = subprocess.run(
             [_CUOBJDUMP, "--dump-resource-usage", file.name], capture_output=True, text=True, check=True
         )
-    number = {name: int(value) for name, value in re.findall(r"\b(REG|STACK|LOCAL|SHARED):(\d+)", told.stdout)}
+    number = {name: int(value) for name, value in re.findall(r"\b(REG|STACK|LOCAL|SHARED):(\d+)", report.stdout)}
     return number["REG"], number["STACK"] + number["LOCAL"], number["SHARED"]
 
 
@@ -118,7 +118,7 @@ def _loop(ptx: str) -> tuple[int, int]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Compile and tell."""
+    """Compile, and print one JSON object per variant."""
     parser = argparse.ArgumentParser(prog="python -m gabp.kernels.cuda.ahead_of_time", description=__doc__)
     parser.add_argument("--capability", type=int, nargs="+", default=list(CAPABILITIES), help="90 for sm_90")
     parser.add_argument("--columns", type=int, nargs="+", help="right-hand sides together (default: 8, 4, 2 and 1)")

@@ -1,4 +1,4 @@
-"""A Triton kernel with what it is compiled for and what it moves: one declaration for launch, tests and cost model.
+"""Declaration of a Triton kernel, for launch, tests and cost model: its variants and the role of each argument.
 
 The arguments of a kernel are declared by the role they play, in the order of its parameters::
 
@@ -21,7 +21,7 @@ Constants = Mapping[str, Any]
 
 
 class Types(NamedTuple):
-    """What the letters in a declaration stand for: the number type ``T`` and the type ``I`` of a column index."""
+    """The types of a variant: the number type ``T`` and the type ``I`` of a column index."""
 
     number: str
     column: str = "i32"
@@ -40,9 +40,9 @@ class Argument:
     type : str
         Triton's name of its element type, or ``T`` or ``I``.
     per : str
-        What it holds a number for: ``"slot"`` (one per directed edge, padding included), ``"row"`` (one per node, in
-        the order of the rows), ``"node"`` (one per node, in another order), ``"source"`` (one per node, fetched for
-        every slot), ``"tile"`` (a few per program) or ``"scalar"`` (passed by value).
+        What it has an element for: ``"slot"`` (a nonzero or directed edge, padding included), ``"row"`` (a node, in the
+        order of the rows), ``"node"`` (a node, in another order), ``"source"`` (a node, gathered for every slot),
+        ``"tile"`` (a few for each program) or ``"scalar"`` (passed by value).
     columns : bool
         Whether it is one number per right-hand side.
     moves : int
@@ -55,7 +55,7 @@ class Argument:
     moves: int = 1
 
     def bytes_moved(self, types: Types, columns: int) -> int:
-        """Bytes for each thing that it is ``per``, in a launch for so many right-hand sides."""
+        """Bytes for each slot, row or node, in a launch for so many right-hand sides."""
         size = _BYTES[types.name(self.type)]
         return size * self.moves * (columns if self.columns else 1)
 
@@ -71,7 +71,7 @@ def row(type: str, columns: bool = False, moves: int = 1) -> Argument:
 
 
 def node_vector(type: str, columns: bool = False, moves: int = 1) -> Argument:
-    """A node vector that each row reads or writes where its node has it."""
+    """A node vector that each row reads or writes at the place of its node."""
     return Argument(type, "node", columns, moves)
 
 
@@ -106,7 +106,7 @@ class Kernel:
     registers : callable
         The most a thread may need, from the constants: 64 leaves half of the threads of an SM resident.
     capped : callable
-        Whether the compiler is told so, from the constants; left alone, it often takes fewer, but may spill.
+        Whether the compiler gets this limit, from the constants; without, it often takes fewer, but may spill.
     """
 
     function: Any
@@ -137,7 +137,7 @@ class Kernel:
             self.function[(programs,)](*arguments, **constants, **self.options(constants))
 
     def options(self, constants: Constants) -> dict[str, int]:
-        """What the compiler is told besides the code."""
+        """Options of the compiler."""
         limit = {"maxnreg": self.registers(constants)} if self.capped(constants) else {}
         return {"num_warps": self.warps(constants), **limit}
 
@@ -175,7 +175,7 @@ def kernel(
 ) -> Callable[[Callable[..., None]], Kernel]:
     """Declare a Triton function; see the module.
 
-    Numbers passed by value are never baked into the code: they differ from launch to launch.
+    Numbers passed by value are not specialised on: they differ from launch to launch.
     """
 
     def declare(function: Callable[..., None]) -> Kernel:

@@ -1,4 +1,4 @@
-"""The flooding schedule in Triton, over the layout of ``tiles.py``.
+"""The flooding schedule in Triton, over the layout of ``message_layout.py``.
 
 No host synchronisation inside a sweep: mean sweeps are never checked, and sweeps of precisions carry a control on the
 device that stops them, which the host reads now and then. Everything runs where its tensors are, in torch's current
@@ -11,20 +11,20 @@ import torch
 from torch import Tensor
 
 from gabp.kernels.cuda import mean_kernels, precision_kernels
+from gabp.kernels.cuda.control import CHANGE, INVALID, NONE, STOPPED, SWEEPS, make_control
+from gabp.kernels.cuda.message_layout import MessageLayout, arrange
 from gabp.kernels.cuda.panels import (
     Panel,
     finish_sums,
     in_node_order,
     long_rows,
-    make_control,
     make_panels,
     make_partial,
     split,
     sweep_means,
     tiles,
 )
-from gabp.kernels.cuda.programs import BLOCK, CHANGE, INVALID, NONE, ROWS, STOPPED, SWEEPS
-from gabp.kernels.cuda.tiles import Layout, arrange
+from gabp.kernels.cuda.sliced_ell import BLOCK, ROWS
 from gabp.kernels.fixed_point import (
     Progress,
     StoppingRule,
@@ -43,18 +43,18 @@ _NEVER = -1.0  # no change is that small
 class MeanState:
     """Potential messages of one solve."""
 
-    layout: Layout
+    layout: MessageLayout
     coefficient: Tensor
     root: Tensor
     panels: list[Panel]
     control: Tensor  # never stops
     sweep: int = 0
-    heard: int | None = None  # which half of the messages is heard, once damping has paired the halves
+    received: int | None = None  # the half of the received messages, once damping has made the other those sent
 
 
 @dataclass
-class Precisions:
-    """Precision messages under way: halves as in a panel, and the control that may stop them."""
+class PrecisionState:
+    """Precision messages: halves as in a panel, and the control that may stop them."""
 
     belief: Tensor
     message: Tensor
@@ -74,23 +74,23 @@ class Precisions:
 class JointState:
     """Precision and potential messages of one solve. Each panel carries its own precision messages."""
 
-    layout: Layout
-    panels: list[tuple[Precisions, Panel]]
+    layout: MessageLayout
+    panels: list[tuple[PrecisionState, Panel]]
     invalid_node: int | None
     sweep: int = 0
 
 
-def layout(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor) -> Layout:
+def layout(start: Tensor, source: Tensor, weight: Tensor, diagonal: Tensor) -> MessageLayout:
     """See `gabp.kernels.types.MessageKernels`."""
     return arrange(start, source, weight, diagonal)
 
 
-def in_dtype(layout: Layout, dtype: torch.dtype) -> Layout:
+def in_dtype(layout: MessageLayout, dtype: torch.dtype) -> MessageLayout:
     """See `gabp.kernels.types.MessageKernels`."""
-    return replace(layout, weight=layout.weight.to(dtype), diagonal=layout.diagonal.to(dtype))
+    return replace(layout, matrix=layout.matrix.astype(dtype), diagonal=layout.diagonal.to(dtype))
 
 
-def residual(layout: Layout, x: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+def residual(layout: MessageLayout, x: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """See `gabp.kernels.types.MessageKernels`."""
     x, b = x.double(), b.double().contiguous()
     r = torch.zeros_like(b)
@@ -99,8 +99,8 @@ def residual(layout: Layout, x: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         placed = layout.to_positions(x[:, offset : offset + width])
         partial = make_partial(layout, width)
         mean_kernels.residual_sweep(
-            *tiles(layout, phase), layout.column, layout.weight, layout.node, layout.diagonal, placed, b, r, partial,
-            b.shape[1], offset, K=width, ROWS=ROWS,
+            *tiles(layout, phase), layout.column, layout.matrix.value, layout.node, layout.diagonal,
+            placed, b, r, partial, b.shape[1], offset, K=width, ROWS=ROWS,
         )  # fmt: skip
         mean_kernels.finish_residual(
             *long_rows(layout, phase), partial, layout.node, layout.diagonal, placed, b, r,
@@ -110,7 +110,7 @@ def residual(layout: Layout, x: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def precision_fixed_point(
-    layout: Layout,
+    layout: MessageLayout,
     scale: Tensor | None = None,
     *,
     limit: int,
@@ -119,7 +119,7 @@ def precision_fixed_point(
 ) -> FixedPoint:
     """See `gabp.kernels.types.MessageKernels`."""
     if tolerance is None:
-        tolerance = default_tolerance(layout.weight.dtype)
+        tolerance = default_tolerance(layout.matrix.value.dtype)
     flooding = _Flooding(layout, *_start_precisions(layout, scale, tolerance))
     return find_fixed_point(flooding, StoppingRule(limit, tolerance, must_be_positive))
 
@@ -128,8 +128,8 @@ def precision_fixed_point(
 class _Flooding:
     """See `gabp.kernels.fixed_point.Flooding`."""
 
-    layout: Layout
-    precisions: Precisions
+    layout: MessageLayout
+    precisions: PrecisionState
     invalid_at_start: int | None
 
     def advance(self, progress: Progress, rule: StoppingRule) -> Progress:
@@ -148,45 +148,41 @@ class _Flooding:
         coefficient = self.precisions.message[sweeps % 2].clone()
         (phase,) = layout.phases
         precision_kernels.coefficients(
-            *tiles(layout, phase), layout.column, layout.weight, root, coefficient, ROWS=ROWS
+            *tiles(layout, phase), layout.column, layout.matrix.value, root, coefficient, ROWS=ROWS
         )
         return coefficient, root
 
 
-def precision_messages(layout: Layout, fixed: FixedPoint) -> Tensor:
+def precision_messages(layout: MessageLayout, fixed: FixedPoint) -> Tensor:
     """``P = -J g^2 / (1 - g^2)``; see `gabp.kernels.types.MessageKernels`."""
     g = fixed.coefficient[layout.slot_of_edges()]
     belief = torch.repeat_interleave(fixed.belief, layout.start.diff(), output_size=len(g))
     return -belief * g * g / (1 - g * g)
 
 
-def mean_state(layout: Layout, fixed: FixedPoint, b: Tensor, dtype: torch.dtype | None = None) -> MeanState:
+def mean_state(layout: MessageLayout, fixed: FixedPoint, b: Tensor, dtype: torch.dtype | None = None) -> MeanState:
     """See `gabp.kernels.types.MessageKernels`."""
-    coefficient = fixed.coefficient.to(dtype or layout.weight.dtype)
+    coefficient = fixed.coefficient.to(dtype or layout.matrix.value.dtype)
     root = fixed.root.to(coefficient.dtype)
     unary = (layout.to_positions(b.double()) / root.double()[:, None]).to(coefficient.dtype)
-    return MeanState(layout, coefficient, root, make_panels(layout, unary), make_control(layout))
+    return MeanState(layout, coefficient, root, make_panels(layout, unary), make_control(layout.node.device))
 
 
 def mean_sweeps(state: MeanState, count: int, damping: float = 0.0) -> None:
     """See `gabp.kernels.types.MessageKernels`."""
-    if damping != 0.0 and state.heard is None:
-        state.heard = _pair(state)
+    if damping != 0.0 and state.received is None:
+        state.received = _reverse_older_half(state)
     sweeps = range(state.sweep, state.sweep + count)
-    if state.heard is None:
+    if state.received is None:
         (phase,) = state.layout.phases
         for panel in state.panels:
             for t in sweeps:
-                now, new = t % 2, (t + 1) % 2
-                sweep_means(
-                    state.layout, phase, state.coefficient, panel, panel.belief[now], panel.belief[new],
-                    panel.message[new], state.control,
-                )  # fmt: skip
+                sweep_means(state.layout, phase, state.coefficient, panel, t % 2, (t + 1) % 2, state.control)
     else:
         keep = torch.full((1,), damping, dtype=state.root.dtype, device=state.root.device)
         for panel in state.panels:
             for t in sweeps:
-                _damped_sweep(state, state.heard, panel, t, keep)
+                _damped_sweep(state, state.received, panel, t, keep)
     state.sweep += count
 
 
@@ -199,11 +195,11 @@ def mean_estimate(state: MeanState) -> Tensor:
     )
 
 
-def joint_state(layout: Layout, b: Tensor, scale: Tensor | None = None) -> JointState:
+def joint_state(layout: MessageLayout, b: Tensor, scale: Tensor | None = None) -> JointState:
     """See `gabp.kernels.types.MessageKernels`."""
     panels = []
     invalid = None
-    for panel in make_panels(layout, layout.to_positions(b.to(layout.weight.dtype))):
+    for panel in make_panels(layout, layout.to_positions(b.to(layout.matrix.value.dtype))):
         precisions, invalid = _start_precisions(layout, scale, _NEVER)
         panels.append((precisions, panel))
     return JointState(layout, panels, invalid)
@@ -230,41 +226,43 @@ def joint_estimate(state: JointState) -> tuple[Tensor, Tensor]:
     return torch.where(belief[:, None] == 0, 0.0, total / belief[:, None]), belief
 
 
-def _start_precisions(layout: Layout, scale: Tensor | None, tolerance: float) -> tuple[Precisions, int | None]:
+def _start_precisions(
+    layout: MessageLayout, scale: Tensor | None, tolerance: float
+) -> tuple[PrecisionState, int | None]:
     """The precision messages at their start, and the smallest node whose belief is not positive there."""
     diagonal = layout.diagonal
     belief, message = start_from_zero(diagonal, layout.slots)
-    partial, control = make_partial(layout, 1), make_control(layout)
+    partial, control = make_partial(layout, 1), make_control(layout.node.device)
     if scale is not None:
         d = layout.to_positions(scale.to(diagonal.dtype), filler=1.0)
         (phase,) = layout.phases
         precision_kernels.start_precisions(
-            *tiles(layout, phase), layout.column, layout.weight, d, diagonal, belief[0], message[0], partial,
-            ROWS=ROWS,
+            *tiles(layout, phase), layout.column, layout.matrix.value, d, diagonal, belief[0], message[0],
+            partial, ROWS=ROWS,
         )  # fmt: skip
         rows = long_rows(layout, phase)
         mean_kernels.finish_sums(*rows, partial, diagonal, belief[0], control, K=1, BLOCK=BLOCK)
         message[1] = message[0]
     limit = torch.tensor([tolerance], dtype=torch.float64, device=diagonal.device)
     bad = (~(belief[0][layout.position] > 0)).nonzero()
-    return Precisions(belief, message, partial, control, limit), int(bad[0]) if len(bad) else None
+    return PrecisionState(belief, message, partial, control, limit), int(bad[0]) if len(bad) else None
 
 
-def _precision_sweep(layout: Layout, p: Precisions, t: int, must_be_positive: bool) -> None:
+def _precision_sweep(layout: MessageLayout, p: PrecisionState, t: int, must_be_positive: bool) -> None:
     (phase,) = layout.phases
     new = (t + 1) % 2
     precision_kernels.precision_sweep(
-        *tiles(layout, phase), layout.column, layout.weight, layout.node, layout.diagonal, p.belief[t % 2],
+        *tiles(layout, phase), layout.column, layout.matrix.value, layout.node, layout.diagonal, p.belief[t % 2],
         p.belief[new], p.message[new], p.partial, p.control, ROWS=ROWS,
     )  # fmt: skip
     _finish_precisions(layout, p, new, must_be_positive)
 
 
-def _joint_sweep(layout: Layout, p: Precisions, panel: Panel, t: int, must_be_positive: bool) -> None:
+def _joint_sweep(layout: MessageLayout, p: PrecisionState, panel: Panel, t: int, must_be_positive: bool) -> None:
     (phase,) = layout.phases
     new = (t + 1) % 2
     precision_kernels.joint_sweep(
-        *tiles(layout, phase), layout.column, layout.weight, layout.node, layout.diagonal, p.belief[t % 2],
+        *tiles(layout, phase), layout.column, layout.matrix.value, layout.node, layout.diagonal, p.belief[t % 2],
         p.belief[new], p.message[new], p.partial, p.control, panel.unary, panel.belief[t % 2], panel.belief[new],
         panel.message[new], panel.partial, K=panel.width, ROWS=ROWS,
     )  # fmt: skip
@@ -272,27 +270,27 @@ def _joint_sweep(layout: Layout, p: Precisions, panel: Panel, t: int, must_be_po
     _finish_precisions(layout, p, new, must_be_positive)
 
 
-def _finish_precisions(layout: Layout, p: Precisions, new: int, must_be_positive: bool) -> None:
+def _finish_precisions(layout: MessageLayout, p: PrecisionState, new: int, must_be_positive: bool) -> None:
     (phase,) = layout.phases
     precision_kernels.finish_precisions(
         *long_rows(layout, phase), p.partial, layout.node, layout.diagonal, p.belief[new], p.control, BLOCK=BLOCK
     )
-    precision_kernels.judge(1, p.control, p.tolerance, int(must_be_positive))
+    precision_kernels.update_control(1, p.control, p.tolerance, int(must_be_positive))
 
 
-def _damped_sweep(state: MeanState, heard: int, panel: Panel, t: int, damping: Tensor) -> None:
+def _damped_sweep(state: MeanState, received: int, panel: Panel, t: int, damping: Tensor) -> None:
     layout = state.layout
     (phase,) = layout.phases
     other = panel.belief[(t + 1) % 2]
     mean_kernels.damped_sweep(
         *tiles(layout, phase), layout.column, state.coefficient, panel.unary, panel.belief[t % 2], other,
-        panel.message[heard], panel.message[1 - heard], damping, panel.partial, K=panel.width, ROWS=ROWS,
+        panel.message[received], panel.message[1 - received], damping, panel.partial, K=panel.width, ROWS=ROWS,
     )  # fmt: skip
     finish_sums(layout, phase, panel, other, state.control)
 
 
-def _pair(state: MeanState) -> int:
-    """From two sweeps of heard messages to the messages heard and sent now, which damping needs; the half heard."""
+def _reverse_older_half(state: MeanState) -> int:
+    """Replace the messages received one sweep ago by those sent now, which damping needs; the half received now."""
     layout, t = state.layout, state.sweep
     (phase,) = layout.phases
     for panel in state.panels:

@@ -1,7 +1,7 @@
-"""`gabp.kernels.torch.multigrid_cycle`, every step fused into a Triton kernel: same names, same arguments.
+"""`gabp.kernels.torch.multigrid_cycle` with every operation fused into a Triton kernel: same names, same arguments.
 
-Everything runs where its tensors are, in torch's current stream, and no
-call waits for the device, so that a CUDA graph can hold any sequence of them.
+Everything runs where its tensors are, in torch's current stream, and nothing waits for the device, so that a CUDA graph
+can record any sequence of calls.
 """
 
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from torch import Tensor
 from gabp.kernels.cuda import multigrid_cycle_kernels
 from gabp.kernels.cuda.launch import Kernel
 from gabp.kernels.cuda.multigrid_cycle_kernels import CHUNK, ROWS
-from gabp.kernels.torch.multigrid_cycle import eliminate
-from gabp.kernels.torch.multigrid_levels import Level
-from gabp.kernels.torch.sliced_rows import LANES, SlicedRows
+from gabp.kernels.torch.multigrid_cycle import CGVectors, eliminate
+from gabp.kernels.torch.multigrid_levels import SLICE_HEIGHT, MultigridLevel
+from gabp.kernels.torch.sliced_ell import SlicedEll
 
 __all__ = [
     "advance_direction",
@@ -33,17 +33,16 @@ __all__ = [
 ]
 
 
-def relax(level: Level, stage: int, first: int, last: int, b: Tensor, x: Tensor) -> None:
-    rows = level.rows
-    long = first >= rows.short  # hubs have colours of their own
+def relax(level: MultigridLevel, stage: int, first: int, last: int, b: Tensor, x: Tensor) -> None:
+    long = first >= level.sliced  # hubs have colours of their own
     multigrid_cycle_kernels.relax(
-        last - first if long else _tiles(last - first // LANES * LANES),
-        *_matrix(rows, rows.value, long),
+        last - first if long else _blocks(last - first // SLICE_HEIGHT * SLICE_HEIGHT),
+        *_matrix(level.rows, level.rows.value),
         level.inverse_pivot,
         level.excess,
         b,
         x,
-        first - rows.short if long else first,
+        level.rows.slices + first - level.sliced if long else first,
         last,
         K=x.shape[1],
         STAGE=stage,
@@ -51,32 +50,34 @@ def relax(level: Level, stage: int, first: int, last: int, b: Tensor, x: Tensor)
     )
 
 
-def restrict(rows: SlicedRows, x: Tensor, b: Tensor) -> None:
-    for long, programs in ((False, _tiles(rows.short)), (True, len(rows.long_row))):
-        matrix = _matrix(rows, rows.value, long)
-        multigrid_cycle_kernels.restrict(programs, *matrix, x, b, 0, rows.short, K=x.shape[1], **_shape(long))
+def restrict(rows: SlicedEll, x: Tensor, b: Tensor) -> None:
+    for long, programs in ((False, _blocks(rows.rows)), (True, len(rows.long_row))):
+        first = rows.slices if long else 0
+        matrix = _matrix(rows, rows.value)
+        multigrid_cycle_kernels.restrict(programs, *matrix, x, b, first, rows.rows, K=x.shape[1], **_shape(long))
 
 
-def prolong(cluster: Tensor, c: Tensor, d: Tensor | None, scalars: Tensor | None, x: Tensor) -> None:
+def prolong(aggregate: Tensor, c: Tensor, d: Tensor | None, scalars: Tensor | None, x: Tensor) -> None:
     second, steps = (c, c) if d is None else (d, scalars)  # without a second they are not read
     n, columns = x.shape
     multigrid_cycle_kernels.prolong(
-        _tiles(n), cluster, c, second, steps, x, n, K=columns, TWO=int(d is not None), ROWS=ROWS
+        _blocks(n), aggregate, c, second, steps, x, n, K=columns, TWO=int(d is not None), ROWS=ROWS
     )
 
 
-def image(level: Level, x: Tensor, out: Tensor | None, u: Tensor, v: Tensor | None, partials: Tensor) -> None:
-    for long, own in _summing(level.rows, partials):
+def image(level: MultigridLevel, x: Tensor, out: Tensor | None, u: Tensor, v: Tensor | None, partials: Tensor) -> None:
+    for long, first, own in _launches(level, partials):
         multigrid_cycle_kernels.image(
             len(own),
-            *_matrix(level.rows, level.rows.value, long),
+            *_matrix(level.rows, level.rows.value),
             level.diagonal,
             x,
             x if out is None else out,
             u,
             x if v is None else v,
             own,
-            level.rows.short,
+            first,
+            level.sliced,
             K=x.shape[1],
             STORE=int(out is not None),
             SECOND=int(v is not None),
@@ -86,7 +87,7 @@ def image(level: Level, x: Tensor, out: Tensor | None, u: Tensor, v: Tensor | No
 
 def subtract(x: Tensor, y: Tensor, scalars: Tensor) -> None:
     n, columns = x.shape
-    multigrid_cycle_kernels.subtract(_tiles(n), x, y, scalars, n, K=columns, ROWS=ROWS)
+    multigrid_cycle_kernels.subtract(_blocks(n), x, y, scalars, n, K=columns, ROWS=ROWS)
 
 
 def finish_first(partials: Tensor, scalars: Tensor) -> None:
@@ -97,39 +98,30 @@ def finish_second(partials: Tensor, scalars: Tensor) -> None:
     _finish(multigrid_cycle_kernels.finish_second, partials, scalars)
 
 
-def overlap(z: Tensor, q: Tensor, partials: Tensor) -> None:
-    n, columns = z.shape
-    multigrid_cycle_kernels.overlap(len(partials), z, q, partials, n, K=columns, ROWS=ROWS)
+def overlap(cg: CGVectors) -> None:
+    n, columns = cg.z.shape
+    multigrid_cycle_kernels.overlap(len(cg.partials), cg.z, cg.q, cg.partials, n, K=columns, ROWS=ROWS)
 
 
 def finish_overlap(partials: Tensor, scalars: Tensor) -> None:
     _finish(multigrid_cycle_kernels.finish_overlap, partials, scalars)
 
 
-def advance_direction(
-    level: Level,
-    value: Tensor,
-    diagonal: Tensor,
-    z: Tensor,
-    d: Tensor,
-    q: Tensor,
-    r: Tensor,
-    scalars: Tensor,
-    partials: Tensor,
-) -> None:
-    for long, own in _summing(level.rows, partials):
+def advance_direction(level: MultigridLevel, value: Tensor, diagonal: Tensor, cg: CGVectors) -> None:
+    for long, first, own in _launches(level, cg.partials):
         multigrid_cycle_kernels.advance_direction(
             len(own),
-            *_matrix(level.rows, value, long),
+            *_matrix(level.rows, value),
             diagonal,
-            z,
-            d,
-            q,
-            r,
-            scalars,
+            cg.z,
+            cg.d,
+            cg.q,
+            cg.r,
+            cg.scalars,
             own,
-            level.rows.short,
-            K=z.shape[1],
+            first,
+            level.sliced,
+            K=cg.z.shape[1],
             **_shape(long),
         )
 
@@ -138,15 +130,14 @@ def finish_direction(partials: Tensor, scalars: Tensor) -> None:
     _finish(multigrid_cycle_kernels.finish_direction, partials, scalars)
 
 
-def step(
-    y: Tensor, r: Tensor, d: Tensor, q: Tensor, unit: Tensor | None, b: Tensor, scalars: Tensor, partials: Tensor
-) -> None:
-    n, columns = y.shape
-    scaled = unit is not None
-    given = unit if scaled else scalars  # not read
+def step(cg: CGVectors) -> None:
+    n, columns = cg.y.shape
+    scaled = cg.unit is not None
+    unit = cg.unit if scaled else cg.scalars  # not read
     multigrid_cycle_kernels.step(
-        len(partials), y, r, d, q, given, b, scalars, partials, n, K=columns, SCALED=int(scaled), ROWS=ROWS
-    )
+        len(cg.partials), cg.y, cg.r, cg.d, cg.q, unit, cg.b, cg.scalars, cg.partials, n,
+        K=columns, SCALED=int(scaled), ROWS=ROWS,
+    )  # fmt: skip
 
 
 def finish_step(partials: Tensor, scalars: Tensor) -> None:
@@ -158,20 +149,20 @@ def _finish(kernel: Kernel, partials: Tensor, scalars: Tensor) -> None:
     kernel(1, partials, scalars, programs, **next(c for c in kernel.variants if c["K"] == columns))
 
 
-def _tiles(rows: int) -> int:
+def _blocks(rows: int) -> int:
     return -(-rows // ROWS)
 
 
-def _matrix(rows: SlicedRows, value: Tensor, long: bool) -> tuple[Tensor, ...]:
-    return rows.long_bounds if long else rows.bounds, rows.long_row, rows.column, value
+def _matrix(rows: SlicedEll, value: Tensor) -> tuple[Tensor, ...]:
+    return rows.tile_start, rows.tile_row, rows.column, value
 
 
 def _shape(long: bool) -> dict[str, int]:
     return {"LONG": int(long), "ROWS": CHUNK if long else ROWS}
 
 
-def _summing(rows: SlicedRows, partials: Tensor) -> Iterator[tuple[bool, Tensor]]:
-    """For the slices and for the long rows: the partial sums of their programs."""
-    of_slices = rows.programs - len(rows.long_row)
-    yield False, partials[:of_slices]
-    yield True, partials[of_slices:]
+def _launches(level: MultigridLevel, partials: Tensor) -> Iterator[tuple[bool, int, Tensor]]:
+    """For the slices and for the long rows: what the launch begins with, and the partial sums of its programs."""
+    of_slices = level.programs - len(level.rows.long_row)
+    yield False, 0, partials[:of_slices]
+    yield True, level.rows.slices, partials[of_slices:]

@@ -1,4 +1,4 @@
-"""Right-hand sides that travel together, and the launches that move them over the tiles of one phase."""
+"""Blocks of right-hand sides, and the launches that move them over the tiles of one phase."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from gabp.kernels.cuda import mean_kernels as kernels
-from gabp.kernels.cuda.programs import BLOCK, NONE, PANELS, ROWS
-from gabp.kernels.cuda.tiles import Layout, Phase
+from gabp.kernels.cuda.message_layout import MessageLayout, Phase
+from gabp.kernels.cuda.sliced_ell import BLOCK, ROWS
+from gabp.kernels.torch.sliced_ell import PANELS
 
 
 @dataclass
@@ -22,7 +23,7 @@ class Panel:
     message : Tensor, shape (2, slots, width)
         Two halves of sweeps with even and with odd numbers; belief 0 is ``unary``, all else zero.
     partial : Tensor, float64, shape (tiles, width)
-        What the tiles of long rows leave.
+        Sums of the pieces of long rows.
     """
 
     offset: int
@@ -33,7 +34,7 @@ class Panel:
     partial: Tensor
 
 
-def make_panels(layout: Layout, unary: Tensor) -> list[Panel]:
+def make_panels(layout: MessageLayout, unary: Tensor) -> list[Panel]:
     """The panels of ``unary`` (positions, k)."""
     panels = []
     for offset, width in split(unary.shape[1]):
@@ -53,45 +54,41 @@ def split(columns: int) -> Iterator[tuple[int, int]]:
         offset += width
 
 
-def make_partial(layout: Layout, width: int) -> Tensor:
-    """Room for what the tiles of long rows leave."""
-    return torch.zeros((layout.tiles, width), dtype=torch.float64, device=layout.node.device)
+def make_partial(layout: MessageLayout, width: int) -> Tensor:
+    """Room for the sums of the pieces of long rows."""
+    return torch.zeros((layout.matrix.tiles, width), dtype=torch.float64, device=layout.node.device)
 
 
-def make_control(layout: Layout) -> Tensor:
-    """A control (see `gabp.kernels.cuda.precision_kernels.judge`) under which sweeps may run."""
-    none = NONE.value
-    return torch.tensor([0, 0, none, 0, none, 0], device=layout.node.device)
-
-
-def in_node_order(layout: Layout, parts: list[Tensor]) -> Tensor:
+def in_node_order(layout: MessageLayout, parts: list[Tensor]) -> Tensor:
     """(n, k) from the panels' (positions, width)."""
     return torch.cat(parts, 1)[layout.position]
 
 
-def tiles(layout: Layout, phase: Phase) -> tuple[int, Tensor, Tensor, Tensor, int]:
+def tiles(layout: MessageLayout, phase: Phase) -> tuple[int, Tensor, Tensor, Tensor, int]:
     """The first arguments of a launch over the tiles of a phase."""
-    return phase.tiles, layout.tile_start, layout.tile_row, layout.tile_base, phase.first_tile
+    matrix = layout.matrix
+    assert matrix.tile_base is not None
+    return phase.tiles, matrix.tile_start, matrix.tile_row, matrix.tile_base, phase.first_tile
 
 
-def long_rows(layout: Layout, phase: Phase) -> tuple[int, Tensor, Tensor, int]:
+def long_rows(layout: MessageLayout, phase: Phase) -> tuple[int, Tensor, Tensor, int]:
     """The first arguments of a launch over the long rows of a phase."""
-    return phase.long_rows, layout.long_tile, layout.long_row, phase.first_long
+    return phase.long_rows, layout.matrix.long_tile, layout.matrix.long_row, phase.first_long
 
 
 def sweep_means(
-    layout: Layout, phase: Phase, coefficient: Tensor, panel: Panel, belief: Tensor, other: Tensor, message: Tensor,
-    control: Tensor,
-) -> None:  # fmt: skip
-    """One mean sweep; see `gabp.kernels.cuda.mean_kernels.mean_sweep`."""
+    layout: MessageLayout, phase: Phase, coefficient: Tensor, panel: Panel, now: int, new: int, control: Tensor
+) -> None:
+    """One mean sweep from the half ``now`` over the half ``new``; see `gabp.kernels.cuda.mean_kernels.mean_sweep`."""
+    other = panel.belief[new]
     kernels.mean_sweep(
-        *tiles(layout, phase), layout.column, coefficient, panel.unary, belief, other, message, panel.partial,
-        K=panel.width, ROWS=ROWS,
+        *tiles(layout, phase), layout.column, coefficient, panel.unary, panel.belief[now], other,
+        panel.message[new], panel.partial, K=panel.width, ROWS=ROWS,
     )  # fmt: skip
     finish_sums(layout, phase, panel, other, control)
 
 
-def finish_sums(layout: Layout, phase: Phase, panel: Panel, sums: Tensor, control: Tensor) -> None:
+def finish_sums(layout: MessageLayout, phase: Phase, panel: Panel, sums: Tensor, control: Tensor) -> None:
     """The sums of the long rows."""
     kernels.finish_sums(
         *long_rows(layout, phase), panel.partial, panel.unary, sums, control, K=panel.width, BLOCK=BLOCK

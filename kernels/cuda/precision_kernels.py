@@ -1,28 +1,29 @@
-"""Sweeps of the precisions, alone and with the potentials, in edge-local form (see ``programs.py``)."""
+"""Sweeps of the precisions, alone and with the potentials, in edge-local form (see ``mean_kernels.py``)."""
+
+import functools
 
 import triton
 import triton.language as tl
 
+from gabp.kernels.cuda.control import CHANGE, INVALID, NONE, STOPPED, SWEEPS, WORST_CHANGE, WORST_INVALID
 from gabp.kernels.cuda.launch import kernel, row, scalar, slot, source_vector, tile
-from gabp.kernels.cuda.programs import (
+from gabp.kernels.cuda.sliced_ell import (
     BLOCK,
-    CHANGE,
-    INVALID,
-    LONG,
-    NONE,
+    LONG_ROWS,
     PANEL_VARIANTS,
     SINGLE,
-    STOPPED,
-    SWEEPS,
     TILES,
-    WORST_CHANGE,
-    WORST_INVALID,
     divide,
-    find_long_row,
+    find_edges,
     find_tile,
     store_sums,
+    sum_long_row,
     warps_of,
 )
+
+_WEIGHTS = {"column": slot("I"), "weight": slot("T")}
+_OWN = {"node": row("i32"), "diagonal": row("T")}
+_sweep = functools.partial(kernel, variants=SINGLE, warps=warps_of)
 
 
 @triton.jit
@@ -39,63 +40,55 @@ def _update_precision(weight, own, belief, message):
 
 @triton.jit
 def _report(control, new, old, diagonal, node):
-    """Tell the control how far beliefs moved in two sweeps, relative to the diagonal, and which is not positive."""
+    """Report to the control the change of the beliefs in two sweeps, relative to the diagonal, and invalid nodes."""
     change = tl.abs(new.to(tl.float64) - old.to(tl.float64)) / diagonal.to(tl.float64)
     bits = tl.max(tl.max(tl.where(change > 0, change, 0.0), 1), 0).to(tl.int64, bitcast=True)
     invalid = tl.min(tl.min(tl.where(new > 0, NONE, node), 1), 0).to(tl.int64)
-    # a number that is not negative orders as its bits do; most programs see that there is nothing to tell
+    # a number that is not negative orders as its bits do; most programs have nothing to report
     if bits > tl.load(control + WORST_CHANGE):
         tl.atomic_max(control + WORST_CHANGE, bits)
     if invalid < NONE:
         tl.atomic_min(control + WORST_INVALID, invalid)
 
 
-@kernel(
+@_sweep(
     TILES
+    | _WEIGHTS
     | {
-        "column": slot("I"),
-        "weight": slot("T"),
         "scale": source_vector("T"),
         "diagonal": row("T"),
         "belief": row("T"),
         "message": slot("T"),
         "partial": tile("fp64"),
-    },
-    variants=SINGLE,
-    warps=warps_of,
+    }
 )
 def start_precisions(
     tile_start, tile_row, tile_base, first, column, weight, scale, diagonal, belief, message, partial,
     ROWS: tl.constexpr,
 ):  # fmt: skip
     """``P <- -|A_ik| d_k / d_i`` and the beliefs that follow."""
-    at, begin, end, position, is_slice, base = find_tile(tile_start, tile_row, tile_base, first, ROWS)
-    lane = tl.arange(0, ROWS)[:, None]
-    own = tl.load(scale + position)
-    total = tl.load(diagonal + position, mask=is_slice, other=0.0)
+    at, begin, end, row, _here, is_slice, base = find_tile(tile_start, tile_row, tile_base, first, 1, ROWS)
+    own = tl.load(scale + row)
+    total = tl.load(diagonal + row, mask=is_slice, other=0.0)
     for e in range(begin, end, ROWS):
-        source = base + tl.load(column + e + lane)
-        new = -tl.abs(tl.load(weight + e + lane)) * divide(tl.load(scale + source), own)
-        tl.store(message + e + lane, new)
+        edge, _place, source, _there = find_edges(column, base, e, 1, ROWS)
+        new = -tl.abs(tl.load(weight + edge)) * divide(tl.load(scale + source), own)
+        tl.store(message + edge, new)
         total += new
-    store_sums(is_slice, belief, position, total, partial, at, 1)
+    store_sums(is_slice, belief, row, total, partial, at, 1)
 
 
-@kernel(
+@_sweep(
     TILES
+    | _WEIGHTS
+    | _OWN
     | {
-        "column": slot("I"),
-        "weight": slot("T"),
-        "node": row("i32"),
-        "diagonal": row("T"),
         "belief": source_vector("T"),
         "other": row("T", moves=2),
         "message": slot("T", moves=2),
         "partial": tile("fp64"),
         "control": tile("i64"),
-    },
-    variants=SINGLE,
-    warps=warps_of,
+    }
 )
 def precision_sweep(
     tile_start, tile_row, tile_base, first, column, weight, node, diagonal, belief, other, message, partial, control,
@@ -104,27 +97,25 @@ def precision_sweep(
     """``P_{k->i} <- -A_ik^2 / P_{k\\i}`` and the beliefs that follow, in place over those of sweep t-1."""
     if tl.load(control + STOPPED) != 0:
         return
-    at, begin, end, position, is_slice, base = find_tile(tile_start, tile_row, tile_base, first, ROWS)
-    lane = tl.arange(0, ROWS)[:, None]
-    own = tl.load(other + position)
-    unary = tl.load(diagonal + position)
+    at, begin, end, row, _here, is_slice, base = find_tile(tile_start, tile_row, tile_base, first, 1, ROWS)
+    own = tl.load(other + row)
+    unary = tl.load(diagonal + row)
     total = tl.where(is_slice, unary, 0.0).to(own.dtype)
     for e in range(begin, end, ROWS):
-        k = base + tl.load(column + e + lane)
-        new, _, _ = _update_precision(tl.load(weight + e + lane), own, tl.load(belief + k), tl.load(message + e + lane))
-        tl.store(message + e + lane, new)
+        edge, _place, source, _there = find_edges(column, base, e, 1, ROWS)
+        new, _, _ = _update_precision(tl.load(weight + edge), own, tl.load(belief + source), tl.load(message + edge))
+        tl.store(message + edge, new)
         total += new
     if is_slice:
-        _report(control, total, own, unary, tl.load(node + position))
-    store_sums(is_slice, other, position, total, partial, at, 1)
+        _report(control, total, own, unary, tl.load(node + row))
+    store_sums(is_slice, other, row, total, partial, at, 1)
 
 
 @kernel(
-    LONG
+    LONG_ROWS
+    | {"partial": tile("fp64")}
+    | _OWN
     | {
-        "partial": tile("fp64"),
-        "node": row("i32"),
-        "diagonal": row("T"),
         "belief": row("T", moves=2),
         "control": tile("i64"),
     },
@@ -137,20 +128,18 @@ def finish_precisions(
     """The beliefs of the long rows, and their report."""
     if tl.load(control + STOPPED) != 0:
         return
-    position, total = find_long_row(long_tile, long_row, first, partial, 1, BLOCK)
-    old, unary = tl.load(belief + position), tl.load(diagonal + position)
+    row, _here, total = sum_long_row(long_tile, long_row, first, partial, 1, BLOCK)
+    old, unary = tl.load(belief + row), tl.load(diagonal + row)
     new = (unary.to(tl.float64) + total).to(old.dtype)
-    _report(control, new, old, unary, tl.load(node + position))
-    tl.store(belief + position, new)
+    _report(control, new, old, unary, tl.load(node + row))
+    tl.store(belief + row, new)
 
 
 @kernel(
     TILES
+    | _WEIGHTS
+    | _OWN
     | {
-        "column": slot("I"),
-        "weight": slot("T"),
-        "node": row("i32"),
-        "diagonal": row("T"),
         "precision": source_vector("T"),
         "other_precision": row("T", moves=2),
         "precision_message": slot("T", moves=2),
@@ -164,7 +153,7 @@ def finish_precisions(
     },
     variants=PANEL_VARIANTS,
     warps=warps_of,
-    registers=lambda constants: 96 if constants["K"] > 1 else 64,  # each thread has then twice the bytes under way
+    registers=lambda constants: 96 if constants["K"] > 1 else 64,  # each thread then has twice the bytes in flight
     capped=lambda constants: constants["K"] > 1,
 )
 def joint_sweep(
@@ -175,32 +164,25 @@ def joint_sweep(
     """Precision and potential messages together: ``h_{k->i} <- -A_ik h_{k\\i} / P_{k\\i}``."""
     if tl.load(control + STOPPED) != 0:
         return
-    at, begin, end, position, is_slice, base = find_tile(tile_start, tile_row, tile_base, first, ROWS)
-    lane = tl.arange(0, ROWS)[:, None]
-    c = tl.arange(0, K)[None, :]
-    here = position * K + c
-    own_precision = tl.load(other_precision + position)
+    at, begin, end, row, here, is_slice, base = find_tile(tile_start, tile_row, tile_base, first, K, ROWS)
+    own_precision = tl.load(other_precision + row)
     own = tl.load(other + here)
-    total_precision = tl.load(diagonal + position, mask=is_slice, other=0.0)
+    total_precision = tl.load(diagonal + row, mask=is_slice, other=0.0)
     total = tl.load(unary + here, mask=is_slice, other=0.0)
     for e in range(begin, end, ROWS):
-        source = (base + tl.load(column + e + lane)).to(tl.int64)
+        edge, place, source, there = find_edges(column, base, e, K, ROWS)
         new_precision, ratio_out, ratio_in = _update_precision(
-            tl.load(weight + e + lane),
-            own_precision,
-            tl.load(precision + source),
-            tl.load(precision_message + e + lane),
+            tl.load(weight + edge), own_precision, tl.load(precision + source), tl.load(precision_message + edge)
         )
-        tl.store(precision_message + e + lane, new_precision)
+        tl.store(precision_message + edge, new_precision)
         total_precision += new_precision
-        place = (e + lane) * K + c
         sent = ratio_out * (own - tl.load(message + place))
-        new = ratio_in * (tl.load(belief + source * K + c) - sent)
+        new = ratio_in * (tl.load(belief + there) - sent)
         tl.store(message + place, new)
         total += new
     if is_slice:
-        _report(control, total_precision, own_precision, tl.load(diagonal + position), tl.load(node + position))
-    store_sums(is_slice, other_precision, position, total_precision, precision_partial, at, 1)
+        _report(control, total_precision, own_precision, tl.load(diagonal + row), tl.load(node + row))
+    store_sums(is_slice, other_precision, row, total_precision, precision_partial, at, 1)
     store_sums(is_slice, other, here, total, partial, at, K)
 
 
@@ -213,12 +195,8 @@ def joint_sweep(
     variants=({},),
     warps=warps_of,
 )
-def judge(control, tolerance, must_be_positive):
-    """After a sweep: count it, note what the rows reported, and say whether the next may run.
-
-    A control holds, as int64: whether to stop, sweeps done, the smallest node whose belief is not positive (or NONE)
-    and the bits of the largest change after the last of them, and the same two as the rows of a sweep report them.
-    """
+def update_control(control, tolerance, must_be_positive):
+    """After a sweep: count it, keep what its rows reported, and stop at the fixed point or at an invalid belief."""
     if tl.load(control + STOPPED) != 0:
         return
     invalid, bits = tl.load(control + WORST_INVALID), tl.load(control + WORST_CHANGE)
@@ -227,31 +205,20 @@ def judge(control, tolerance, must_be_positive):
     tl.store(control + CHANGE, bits)
     tl.store(control + WORST_INVALID, NONE)
     tl.store(control + WORST_CHANGE, 0)
-    rests = (bits.to(tl.float64, bitcast=True) <= tl.load(tolerance)) & (invalid == NONE)
+    converged = (bits.to(tl.float64, bitcast=True) <= tl.load(tolerance)) & (invalid == NONE)
     failed = (must_be_positive != 0) & (invalid != NONE)
-    tl.store(control + STOPPED, (rests | failed).to(tl.int64))
+    tl.store(control + STOPPED, (converged | failed).to(tl.int64))
 
 
-@kernel(
-    TILES
-    | {
-        "column": slot("I"),
-        "weight": slot("T"),
-        "root": source_vector("T"),
-        "message": slot("T", moves=2),
-    },
-    variants=SINGLE,
-    warps=warps_of,
-)
+@_sweep(TILES | _WEIGHTS | {"root": source_vector("T"), "message": slot("T", moves=2)})
 def coefficients(
     tile_start, tile_row, tile_base, first, column, weight, root, message, ROWS: tl.constexpr
 ):  # fmt: skip
-    """``g = A_ik sqrt(J_i / J_k) / (J_i - P_{k->i})`` in the place of ``P``; ``root`` holds ``sqrt(J)``."""
-    _at, begin, end, position, _is_slice, base = find_tile(tile_start, tile_row, tile_base, first, ROWS)
-    lane = tl.arange(0, ROWS)[:, None]
-    own = tl.load(root + position)
+    """``g = A_ik sqrt(J_i / J_k) / (J_i - P_{k->i})`` in the place of ``P``; ``root`` is ``sqrt(J)``."""
+    _at, begin, end, row, _here, _slice, base = find_tile(tile_start, tile_row, tile_base, first, 1, ROWS)
+    own = tl.load(root + row)
     for e in range(begin, end, ROWS):
-        cavity = own * own - tl.load(message + e + lane)
-        source = base + tl.load(column + e + lane)
-        g = divide(tl.load(weight + e + lane) * own, tl.load(root + source) * cavity)
-        tl.store(message + e + lane, g)
+        edge, _place, source, _there = find_edges(column, base, e, 1, ROWS)
+        cavity = own * own - tl.load(message + edge)
+        g = divide(tl.load(weight + edge) * own, tl.load(root + source) * cavity)
+        tl.store(message + edge, g)

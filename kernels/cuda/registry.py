@@ -1,4 +1,4 @@
-"""Every Triton kernel there is, for the tests that compile them ahead of time and for the cost model."""
+"""All Triton kernels, for ahead-of-time compilation and for the cost model."""
 
 from types import ModuleType
 

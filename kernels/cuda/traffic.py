@@ -1,17 +1,17 @@
-"""What a launch moves, counted from the layout and the kernel's declaration, and how long that takes a GPU.
+"""Memory traffic of a launch, from the layout and the kernel's declaration, and the time that it takes a GPU.
 
-The count takes each array once: gathered node vectors are fetched for every slot, but come from the second-level cache
-after the first time (50 MB hold the beliefs of six million nodes in float64). Launch latency is not in it.
+Each array is counted once: gathered node vectors are fetched for every slot, but come from the second-level cache after
+the first time (50 MB hold the beliefs of six million nodes in float64). Launch latency is not included.
 """
 
 from dataclasses import dataclass
 
 from gabp.kernels.cuda.launch import Kernel, Types
-from gabp.kernels.cuda.tiles import Layout
+from gabp.kernels.cuda.message_layout import MessageLayout
 
 BANDWIDTH = {"H100": 3.0e12, "H200": 4.3e12}  # bytes per second, of a large copy
-_TILE_BYTES = 16  # where a tile starts, which rows it has, and what its columns count from
-_THREADS, _REGISTERS, _PROGRAMS, _WARP = 2048, 65536, 32, 32  # what an SM holds (sm_80, sm_90, sm_100)
+_TILE_BYTES = 16  # of tile_start, tile_row and tile_base
+_THREADS, _REGISTERS, _PROGRAMS, _WARP = 2048, 65536, 32, 32  # of an SM (sm_80, sm_90, sm_100)
 
 
 @dataclass(frozen=True)
@@ -32,20 +32,20 @@ class Traffic:
     total: int
 
     def seconds(self, bandwidth: float) -> float:
-        """How long that takes at so many bytes per second."""
+        """The time at so many bytes per second."""
         return self.total / bandwidth
 
 
-def types_of(layout: Layout, number: str) -> Types:
+def types_of(layout: MessageLayout, number: str) -> Types:
     """The types of a sweep over ``layout`` in the number type ``"fp32"`` or ``"fp64"``."""
-    return Types(number, f"i{8 * layout.column.itemsize}")
+    return Types(number, f"i{8 * layout.matrix.column.itemsize}")
 
 
-def traffic(kernel: Kernel, layout: Layout, number: str, columns: int = 1) -> Traffic:
-    """What a launch over all tiles moves, for the number type ``"fp32"`` or ``"fp64"``."""
+def traffic(kernel: Kernel, layout: MessageLayout, number: str, columns: int = 1) -> Traffic:
+    """The traffic of a launch over all tiles, for the number type ``"fp32"`` or ``"fp64"``."""
     edges, n, types = int(layout.start[-1]), len(layout.position), types_of(layout, number)
     on_edges = layout.slots * kernel.bytes_per_slot(types, columns)
-    on_nodes = layout.positions * kernel.bytes_per_node(types, columns) + layout.tiles * _TILE_BYTES
+    on_nodes = layout.positions * kernel.bytes_per_node(types, columns) + layout.matrix.tiles * _TILE_BYTES
     return Traffic(on_edges / max(edges, 1), on_nodes / n, on_edges + on_nodes)
 
 

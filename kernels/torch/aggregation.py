@@ -1,4 +1,4 @@
-"""Clusters of strongly coupled nodes and the model in which each is one node, by tensor operations on any device.
+"""Aggregation of strongly coupled nodes and the Galerkin matrix of the aggregates, by tensor operations on any device.
 
 Every result is the same on every device and in every run: sums go over sorted segments, and all ties are broken by
 the nodes' numbers.
@@ -9,44 +9,44 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gabp.kernels.torch.colouring import scramble
+from gabp.kernels.torch.colouring import integer_hash
 
-_WEAKEST_LINK = 0.05  # couplings below this share of the smaller diagonal bind nothing
-_DOMINANT = 0.6  # a node whose couplings sum to less than this share of its diagonal is left out
-_LARGEST_CLUSTER = 6
-_MATCHING_ROUNDS = 12
-_SINGULAR = 1e-14
-_EQUAL = 13  # last bits of a float32 strength that are not told apart
+_COUPLING_THRESHOLD = 0.05  # share of the smaller diagonal below which a coupling aggregates nothing
+_DOMINANCE_THRESHOLD = 0.6  # a node whose couplings sum to less than this share of its diagonal is not aggregated
+_LARGEST_AGGREGATE = 6
+_MATCHING_ROUNDS = 12  # nodes unmatched after them stay so
+_SINGULAR_DIAGONAL = 1e-14
+_IGNORED_BITS = 13  # last bits of a float32 coupling, in which two are taken as equally strong
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
-    """A symmetric matrix as directed edges, both directions there, in row order.
+class SymmetricMatrix:
+    """A symmetric matrix in coordinate format, both triangles stored, in row order.
 
-    ``slack`` holds the row sums: clusters add them up without the cancellation that the diagonal suffers, so that
-    nearly singular models stay positive definite on every level.
+    Aggregates add up the row sums without the cancellation that the diagonal suffers, so that nearly singular matrices
+    stay positive definite on every level.
 
     Attributes
     ----------
     row, column : Tensor, int64, shape (m,)
     weight : Tensor, float64, shape (m,)
-    diagonal, slack : Tensor, float64, shape (n,)
+    diagonal, row_sum : Tensor, float64, shape (n,)
     """
 
     row: Tensor
     column: Tensor
     weight: Tensor
     diagonal: Tensor
-    slack: Tensor
+    row_sum: Tensor
 
     @property
     def n(self) -> int:
         return len(self.diagonal)
 
     @staticmethod
-    def of(row: Tensor, column: Tensor, weight: Tensor, diagonal: Tensor) -> "Model":
-        """The model of a diagonal and of edges in row order."""
-        return Model(row, column, weight, diagonal, diagonal + row_sums(row, weight, len(diagonal)))
+    def of(row: Tensor, column: Tensor, weight: Tensor, diagonal: Tensor) -> "SymmetricMatrix":
+        """The matrix of a diagonal and of off-diagonal elements in row order."""
+        return SymmetricMatrix(row, column, weight, diagonal, diagonal + row_sums(row, weight, len(diagonal)))
 
 
 def row_sums(row: Tensor, value: Tensor, n: int) -> Tensor:
@@ -59,78 +59,79 @@ def segment_sums(value: Tensor, count: Tensor) -> Tensor:
     return torch.segment_reduce(value, "sum", lengths=count, axis=0, unsafe=True, initial=0)
 
 
-def find_clusters(model: Model) -> Tensor:
-    """The cluster of each node, shape (n,) int64, numbered in the order of their first nodes; -1 for none.
+def find_aggregates(matrix: SymmetricMatrix) -> Tensor:
+    """The aggregate of each node, shape (n,) int64, numbered in the order of their first nodes; -1 for none.
 
-    Two matchings on ``-A_ij / min(A_ii, A_jj)`` (Notay 2010), the second between the pairs of the first. Nodes so
-    dominant that their own sweep settles them are left out; nodes that stay single join their strongest neighbour.
+    Double pairwise aggregation on ``-A_ij / min(A_ii, A_jj)`` (Notay 2010): two matchings, the second between the pairs
+    of the first. Nodes so dominant that a sweep alone solves for them are left out; unmatched nodes join the aggregate
+    of their strongest neighbour.
     """
-    n = model.n
-    in_play = row_sums(model.row, model.weight.abs(), n) > _DOMINANT * model.diagonal
-    cluster = _numbered(torch.where(in_play, _match(model, in_play), -1))
-    pairs = contract(model, cluster)[0]
-    everyone = torch.ones(pairs.n, dtype=torch.bool, device=cluster.device)
-    joined = _match(pairs, everyone)
-    cluster = torch.where(cluster >= 0, joined[cluster.clamp(min=0)], -1) if pairs.n else cluster
-    return _numbered(_adopt_singles(model, _numbered(cluster)))
+    coupled = row_sums(matrix.row, matrix.weight.abs(), matrix.n) > _DOMINANCE_THRESHOLD * matrix.diagonal
+    aggregate = _renumber(torch.where(coupled, _match(matrix, coupled), -1))
+    pairs = galerkin_matrix(matrix, aggregate)[0]
+    if pairs.n:
+        matched = _match(pairs, torch.ones_like(pairs.diagonal, dtype=torch.bool))
+        aggregate = torch.where(aggregate >= 0, matched[aggregate.clamp(min=0)], -1)
+    return _renumber(_join_unmatched(matrix, _renumber(aggregate)))
 
 
-def contract(model: Model, cluster: Tensor) -> tuple[Model, float]:
-    """``PᵀAP`` for the piecewise constant ``P`` of the clusters, and the share of the couplings within clusters."""
-    n = int(cluster.max()) + 1 if len(cluster) else 0
-    into, out_of = cluster[model.row], cluster[model.column]
+def galerkin_matrix(matrix: SymmetricMatrix, aggregate: Tensor) -> tuple[SymmetricMatrix, float]:
+    """``PᵀAP``, ``P`` constant on each aggregate, and the share of the couplings that are within aggregates."""
+    n = int(aggregate.max()) + 1 if len(aggregate) else 0
+    into, out_of = aggregate[matrix.row], aggregate[matrix.column]
     within = (into == out_of) & (into >= 0)
-    total = float(model.weight.abs().sum())
-    inner = float(model.weight[within].abs().sum()) / total if total > 0 else 1.0
-    # each undirected edge is summed once and mirrored, so that the model is symmetric to the last bit
-    forth = (into >= 0) & (into < out_of)
-    place, order = torch.sort(into[forth] * n + out_of[forth], stable=True)
+    total = float(matrix.weight.abs().sum())
+    inner = float(matrix.weight[within].abs().sum()) / total if total > 0 else 1.0
+    # each undirected edge is summed once and mirrored, so that the result is symmetric to the last bit
+    upper = (into >= 0) & (into < out_of)
+    place, order = torch.sort(into[upper] * n + out_of[upper], stable=True)
     place, count = torch.unique_consecutive(place, return_counts=True)
-    weight = segment_sums(model.weight[forth][order], count)
+    weight = segment_sums(matrix.weight[upper][order], count)
     low, high = torch.div(place, max(n, 1), rounding_mode="floor"), place % max(n, 1)
     row, column, weight = torch.cat([low, high]), torch.cat([high, low]), weight.repeat(2)
     order = torch.argsort(row * n + column)
     row, column, weight = row[order], column[order], weight[order]
 
-    # the couplings to nodes left out are no part of the coarse model, and so are those within it
+    # couplings to nodes in no aggregate are no part of the coarse matrix, and so are no part of its row sums
     lost = (into >= 0) & (out_of < 0)
-    own = model.slack - row_sums(model.row, torch.where(lost, model.weight, 0.0), model.n)
-    slack, scale = _cluster_sums(own, cluster, n), _cluster_sums(model.diagonal, cluster, n)
-    diagonal = slack - row_sums(row, weight, n)
-    # a floating component that has become one cluster: any positive value grounds it
-    return Model(row, column, weight, torch.where(diagonal > _SINGULAR * scale, diagonal, scale), slack), inner
+    own = matrix.row_sum - row_sums(matrix.row, torch.where(lost, matrix.weight, 0.0), matrix.n)
+    row_sum, scale = _aggregate_sums(own, aggregate, n), _aggregate_sums(matrix.diagonal, aggregate, n)
+    diagonal = row_sum - row_sums(row, weight, n)
+    # a component of the graph with zero row sums that has become one aggregate: any positive value makes it regular
+    diagonal = torch.where(diagonal > _SINGULAR_DIAGONAL * scale, diagonal, scale)
+    return SymmetricMatrix(row, column, weight, diagonal, row_sum), inner
 
 
-def _cluster_sums(value: Tensor, cluster: Tensor, n: int) -> Tensor:
-    order = torch.argsort(cluster, stable=True)
-    order = order[cluster[order] >= 0]
-    return row_sums(cluster[order], value[order], n)
+def _aggregate_sums(value: Tensor, aggregate: Tensor, n: int) -> Tensor:
+    order = torch.argsort(aggregate, stable=True)
+    order = order[aggregate[order] >= 0]
+    return row_sums(aggregate[order], value[order], n)
 
 
-def _numbered(cluster: Tensor) -> Tensor:
-    """The same clusters, numbered by their first nodes."""
-    inside = cluster >= 0
-    names, place = torch.unique(cluster[inside], return_inverse=True)
-    first = torch.full((len(names),), len(cluster), device=cluster.device)
+def _renumber(aggregate: Tensor) -> Tensor:
+    """The same aggregates, numbered in the order of their first nodes."""
+    inside = aggregate >= 0
+    names, place = torch.unique(aggregate[inside], return_inverse=True)
+    first = torch.full((len(names),), len(aggregate), device=aggregate.device)
     first.scatter_reduce_(0, place, inside.nonzero().flatten(), "amin")
     number = torch.empty_like(first)
-    number[torch.argsort(first)] = torch.arange(len(names), device=cluster.device)
-    numbered = torch.full_like(cluster, -1)
+    number[torch.argsort(first)] = torch.arange(len(names), device=aggregate.device)
+    numbered = torch.full_like(aggregate, -1)
     numbered[inside] = number[place]
     return numbered
 
 
-def _strength(model: Model) -> Tensor:
-    smaller = torch.minimum(model.diagonal[model.row], model.diagonal[model.column])
-    return -model.weight / smaller
+def _strength(matrix: SymmetricMatrix) -> Tensor:
+    smaller = torch.minimum(matrix.diagonal[matrix.row], matrix.diagonal[matrix.column])
+    return -matrix.weight / smaller
 
 
-def _match(model: Model, in_play: Tensor) -> Tensor:
-    """A matching on the strong couplings between nodes ``in_play``; see `dominant_matching`."""
-    strength = _strength(model)
-    edge = (strength > _WEAKEST_LINK) & in_play[model.row] & in_play[model.column]
-    row, column = model.row[edge], model.column[edge]
-    return dominant_matching(row, column, edge_preference(row, column, strength[edge]), model.n, _MATCHING_ROUNDS)
+def _match(matrix: SymmetricMatrix, eligible: Tensor) -> Tensor:
+    """A matching on the strong couplings between ``eligible`` nodes; see `dominant_matching`."""
+    strength = _strength(matrix)
+    edge = (strength > _COUPLING_THRESHOLD) & eligible[matrix.row] & eligible[matrix.column]
+    row, column = matrix.row[edge], matrix.column[edge]
+    return dominant_matching(row, column, edge_preference(row, column, strength[edge]), matrix.n, _MATCHING_ROUNDS)
 
 
 def edge_preference(row: Tensor, column: Tensor, strength: Tensor) -> Tensor:
@@ -144,13 +145,14 @@ def edge_preference(row: Tensor, column: Tensor, strength: Tensor) -> Tensor:
     distance = high - low
     even = (torch.div(low, distance, rounding_mode="floor") % 2 == 0).long()
     length = torch.frexp(distance.float()).exponent.long().clamp(max=31)
-    bits = strength.float().view(torch.int32).long() >> _EQUAL
+    bits = strength.float().view(torch.int32).long() >> _IGNORED_BITS
     # 18 bits of strength, 1 of parity, 5 of shortness, 31 of hash
-    return ((bits << 37) | (even << 36) | ((31 - length) << 31)) | scramble(scramble(low) ^ (high * 3 + 1))
+    return ((bits << 37) | (even << 36) | ((31 - length) << 31)) | integer_hash(integer_hash(low) ^ (high * 3 + 1))
 
 
 def dominant_matching(row: Tensor, column: Tensor, preference: Tensor, n: int, rounds: int) -> Tensor:
-    """A locally dominant matching: in every round the edges that both ends prefer to all their others.
+    """A locally dominant matching: in every round the edges that both ends prefer to all their others
+    (Preis 1999; Manne and Bisseling 2007).
 
     With a strict order of preferences and enough rounds it is the greedy matching.
 
@@ -185,23 +187,25 @@ def dominant_matching(row: Tensor, column: Tensor, preference: Tensor, n: int, r
     return torch.minimum(mate, name)
 
 
-def _adopt_singles(model: Model, cluster: Tensor) -> Tensor:
-    """Nodes alone in their cluster join their strongest neighbour's: leaves always, others while there is room."""
-    size = torch.bincount(cluster[cluster >= 0], minlength=1)
-    members = torch.where(cluster >= 0, size[cluster.clamp(min=0)], 0)
-    degree = torch.bincount(model.row, minlength=model.n)
-    strength = _strength(model)
-    # towards clusters that are some already: two singles would only change places
-    edge = (members[model.row] == 1) & (members[model.column] > 1) & (strength > _WEAKEST_LINK)
-    near, far, strength = model.row[edge], model.column[edge], strength[edge]
-    best = torch.full_like(model.diagonal, -1.0).scatter_reduce_(0, near, strength, "amax")
-    liked = strength == best[near]
-    target = torch.full_like(cluster, -1).scatter_reduce_(0, near[liked], cluster[far[liked]], "amax")
+def _join_unmatched(matrix: SymmetricMatrix, aggregate: Tensor) -> Tensor:
+    """Nodes alone in their aggregate join that of their strongest neighbour: leaves always, others while it is small.
+
+    Only aggregates of two nodes or more are joined: two single nodes would only change places.
+    """
+    size = torch.bincount(aggregate[aggregate >= 0], minlength=1)
+    members = torch.where(aggregate >= 0, size[aggregate.clamp(min=0)], 0)
+    degree = torch.bincount(matrix.row, minlength=matrix.n)
+    strength = _strength(matrix)
+    edge = (members[matrix.row] == 1) & (members[matrix.column] > 1) & (strength > _COUPLING_THRESHOLD)
+    near, far, strength = matrix.row[edge], matrix.column[edge], strength[edge]
+    best = torch.full_like(matrix.diagonal, -1.0).scatter_reduce_(0, near, strength, "amax")
+    strongest = strength == best[near]
+    target = torch.full_like(aggregate, -1).scatter_reduce_(0, near[strongest], aggregate[far[strongest]], "amax")
     single = (target >= 0).nonzero().flatten()
     single = single[torch.argsort(target[single], stable=True)]
     wanted = target[single]
-    rank = torch.arange(len(single), device=cluster.device) - torch.searchsorted(wanted, wanted)
-    adopted = (degree[single] == 1) | (size[wanted] + rank < _LARGEST_CLUSTER)
-    cluster = cluster.clone()
-    cluster[single[adopted]] = wanted[adopted]
-    return cluster
+    rank = torch.arange(len(single), device=aggregate.device) - torch.searchsorted(wanted, wanted)
+    joins = (degree[single] == 1) | (size[wanted] + rank < _LARGEST_AGGREGATE)
+    aggregate = aggregate.clone()
+    aggregate[single[joins]] = wanted[joins]
+    return aggregate

@@ -1,7 +1,7 @@
 """Colours for the nodes of a graph, by tensor operations on any device: no two neighbours share one.
 
-A directed edge is a pair ``row[e]``, ``column[e]`` of int64 nodes; both directions are there. The results are the
-same on every device.
+The directed edges are ``row[e]``, ``column[e]``, int64, both directions of each. The results are the same on every
+device.
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 _RECOLOURINGS = 1  # pass of iterated greedy; a second gains next to nothing
 
 
-def scramble(number: Tensor) -> Tensor:
+def integer_hash(number: Tensor) -> Tensor:
     """A hash of nonnegative integers, below 2**31 (the finaliser of MurmurHash3, Appleby 2011)."""
     h = number & 0xFFFFFFFF
     h = ((h ^ (h >> 16)) * 0x85EBCA6B) & 0xFFFFFFFF
@@ -21,44 +21,44 @@ def scramble(number: Tensor) -> Tensor:
 def colour(n: int, row: Tensor, column: Tensor) -> Tensor:
     """Colours 0, 1, ... of the nodes, shape (n,) int64, largest classes first.
 
-    Two where they suffice. Elsewhere every node that comes before all its uncoloured neighbours takes the first free
-    colour, again and again (Jones and Plassmann 1993), in an order of hashes; then the classes are coloured anew from
+    Two colours for a bipartite graph. Otherwise, in rounds, every node that precedes all its uncoloured neighbours in
+    an order of hashes takes the first free colour (Jones and Plassmann 1993); then the classes are coloured again from
     the last to the first, which never needs more colours (iterated greedy; Culberson 1992).
     """
-    two = _two_colours(n, row, column)
+    two = _bipartition(n, row, column)
     if two is not None:
         return two
-    order = torch.argsort(scramble(torch.arange(n, device=row.device)), stable=True)
+    order = torch.argsort(integer_hash(torch.arange(n, device=row.device)), stable=True)
     rank = torch.empty_like(order)
     rank[order] = torch.arange(n, device=row.device)
     colours = torch.full((n,), -1, dtype=torch.int64, device=row.device)
     used = 0
-    waiting = torch.arange(n, device=row.device)
+    uncoloured = torch.arange(n, device=row.device)
     near, far = row, column
-    while len(waiting):
+    while len(uncoloured):
         ahead = torch.full_like(rank, -1).scatter_reduce_(0, near, rank[far], "amax")
-        first = waiting[rank[waiting] > ahead[waiting]]
-        colours, used = _first_free(colours, first, used, row, column)
-        waiting = waiting[colours[waiting] < 0]
+        first = uncoloured[rank[uncoloured] > ahead[uncoloured]]
+        colours, used = _colour_greedily(colours, first, used, row, column)
+        uncoloured = uncoloured[colours[uncoloured] < 0]
         left = (colours[near] < 0) & (colours[far] < 0)
         near, far = near[left], far[left]
     for _ in range(_RECOLOURINGS if used > 2 else 0):
         old, count = colours, used
         colours, used = torch.full_like(old, -1), 0
         for k in reversed(range(count)):
-            colours, used = _first_free(colours, (old == k).nonzero().flatten(), used, row, column)
+            colours, used = _colour_greedily(colours, (old == k).nonzero().flatten(), used, row, column)
     by_size = torch.argsort(torch.bincount(colours, minlength=used), descending=True, stable=True)
     place = torch.empty_like(by_size)
     place[by_size] = torch.arange(used, device=row.device)
     return place[colours]
 
 
-def _two_colours(n: int, row: Tensor, column: Tensor) -> Tensor | None:
+def _bipartition(n: int, row: Tensor, column: Tensor) -> Tensor | None:
     """Colours 0 and 1 of a bipartite graph, shape (n,) int64, those of the larger class 0; None for any other graph.
 
-    Trees of nodes whose sides are settled against their roots hook onto the tree of smallest number beside them, and
-    become stars again by pointer jumping, until no edge leads from tree to tree (after Shiloach and Vishkin 1982). An
-    edge within a side ends it, mostly in the first rounds.
+    Connected components after Shiloach and Vishkin (1982): trees, in which the side of each node relative to its root
+    is known, are hooked onto the adjacent tree of smallest number and flattened by pointer jumping, until no edge leads
+    from tree to tree. An edge within a side ends the search, mostly in the first rounds.
     """
     m, node = len(row), torch.arange(n, device=row.device)
     root, side, edge = node, torch.zeros_like(node), torch.arange(m, device=row.device)
@@ -85,13 +85,13 @@ def _two_colours(n: int, row: Tensor, column: Tensor) -> Tensor | None:
     return side if 2 * int(side.sum()) <= n else 1 - side
 
 
-def _first_free(colours: Tensor, nodes: Tensor, used: int, row: Tensor, column: Tensor) -> tuple[Tensor, int]:
-    """Give each of ``nodes``, no two of them neighbours, the first colour that none of its neighbours has."""
+def _colour_greedily(colours: Tensor, nodes: Tensor, used: int, row: Tensor, column: Tensor) -> tuple[Tensor, int]:
+    """Give each of ``nodes``, no two of them neighbours, the smallest colour that none of its neighbours has."""
     index = torch.full_like(colours, -1)
     index[nodes] = torch.arange(len(nodes), device=nodes.device)
-    meets = (index[row] >= 0) & (colours[column] >= 0)
+    coloured = (index[row] >= 0) & (colours[column] >= 0)
     taken = torch.zeros(len(nodes), used + 1, dtype=torch.bool, device=nodes.device)
-    taken[index[row[meets]], colours[column[meets]]] = True
+    taken[index[row[coloured]], colours[column[coloured]]] = True
     free = taken.to(torch.int8).argmin(1)
     colours = colours.clone()
     colours[nodes] = free

@@ -1,20 +1,23 @@
-"""What a step on a hierarchy costs a GPU, counted by going through its motions: kernels, and the bytes they move.
+"""Cost of an iteration on a hierarchy for a GPU: kernels launched and bytes moved, counted without running them.
 
-Each array that a kernel touches is counted once, padding included. Of a vector that is gathered, that is each number
+Each array that a kernel touches is counted once, padding included. Of a vector that is gathered, each number is counted
 at most once, as it stays in the second-level cache where it fits.
 """
 
+import inspect
+from collections.abc import Callable
 from functools import cache
+from operator import attrgetter
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from gabp.kernels.torch import multigrid_cycle
 from gabp.kernels.torch.multigrid_cycle import BACKWARD, FORWARD, PARTS, SUBSTITUTE
-from gabp.kernels.torch.multigrid_levels import Level
-from gabp.kernels.torch.sliced_rows import LANES, Part, SlicedRows
+from gabp.kernels.torch.sliced_ell import Parts, SlicedEll
 
-_COLUMN = 4
 _WIDE = 8
 
 
@@ -29,105 +32,116 @@ class Cost(NamedTuple):
         return self.bytes_moved / bandwidth + self.launches * gap
 
 
+class _Accesses(NamedTuple):
+    """What an operation of `multigrid_cycle` moves; names are its arguments or attributes of these, some perhaps None.
+
+    Attributes
+    ----------
+    reads, writes : tuple of str
+        Arrays that each row touches at its own place.
+    gathers : tuple of str
+        Vectors read where ``indices`` or the columns of ``matrix`` point.
+    matrix, value : str
+        A `SlicedEll`, and its values if they are not its own.
+    indices : str
+        One row for each row.
+    """
+
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    gathers: tuple[str, ...] = ()
+    matrix: str = ""
+    value: str = ""
+    indices: str = ""
+
+
+_FINISH = _Accesses(reads=("partials",))
+_OPERATIONS = {
+    "restrict": _Accesses(writes=("b",), gathers=("x",), matrix="rows"),
+    "prolong": _Accesses(reads=("x",), writes=("x",), gathers=("c", "d"), indices="aggregate"),
+    "image": _Accesses(("level.diagonal", "u", "v"), ("out", "partials"), ("x",), "level.rows"),
+    "subtract": _Accesses(("x", "y"), ("x",)),
+    "finish_first": _FINISH,
+    "finish_second": _FINISH,
+    "overlap": _Accesses(("cg.z", "cg.q")),
+    "finish_overlap": _FINISH,
+    "advance_direction": _Accesses(
+        ("diagonal", "cg.d", "cg.q", "cg.r"), ("cg.d", "cg.q", "cg.partials"), ("cg.z",), "level.rows", "value"
+    ),
+    "finish_direction": _FINISH,
+    "step": _Accesses(("cg.y", "cg.r", "cg.d", "cg.q", "cg.unit"), ("cg.y", "cg.r", "cg.b")),
+    "finish_step": _FINISH,
+}
+_RELAX = {
+    FORWARD: _Accesses(("b", "level.inverse_pivot"), ("x",), ("x",), "level.rows"),
+    BACKWARD: _Accesses(("b", "x", "level.inverse_pivot", "level.excess"), ("x",), ("x",), "level.rows"),
+    SUBSTITUTE: _Accesses(("x", "level.inverse_pivot"), ("x",), ("x",), "level.rows"),
+}
+
+
 class CycleCost:
-    """Stands in for `gabp.kernels.torch.multigrid_cycle` and its twin in Triton; does nothing but count."""
+    """Takes the place of `gabp.kernels.torch.multigrid_cycle`, and counts its calls instead of computing."""
 
     def __init__(self) -> None:
         self.launches, self.bytes_moved = 0, 0
-        self._widths = cache(_widths)
+        self._lengths = cache(_lengths)
 
     @property
     def total(self) -> Cost:
         return Cost(self.launches, self.bytes_moved)
 
-    def relax(self, level: Level, stage: int, first: int, last: int, b: Tensor, x: Tensor) -> None:
-        # b, x before where it is read, and x after; an inverse pivot, and what it exceeds the diagonal by
-        vectors, numbers = {FORWARD: (2, 1), BACKWARD: (3, 2), SUBSTITUTE: (2, 1)}[stage]
-        self._launch(last - first, vectors * _row_bytes(x) + numbers * level.diagonal.itemsize)
-        slots = self._slots(level.rows, PARTS[stage], first, last)
-        self._read(slots, level.rows.value, x, level.n - (last - first))  # a colour has no neighbours in itself
-
-    def restrict(self, rows: SlicedRows, x: Tensor, b: Tensor) -> None:
-        self._launch(rows.rows, _row_bytes(b), rows)
-        self._read(rows.slots, rows.value, x, len(x))
-
-    def prolong(self, cluster: Tensor, c: Tensor, d: Tensor | None, scalars: Tensor | None, x: Tensor) -> None:
-        self._launch(len(x), cluster.itemsize + 2 * _row_bytes(x))
-        self.bytes_moved += min(len(x), len(c)) * _row_bytes(c) * (1 if d is None else 2)
-
     def eliminate(self, inverse: Tensor, b: Tensor, x: Tensor) -> None:
-        self.launches += 3  # to float64, the product, and back
+        """Three of torch's own kernels: to float64, the product, and back."""
+        self.launches += 3
         self.bytes_moved += inverse.nbytes + len(x) * 2 * (_row_bytes(x) + 2 * _WIDE * x.shape[1])
 
-    def image(self, level: Level, x: Tensor, out: Tensor | None, u: Tensor, v: Tensor | None, partials: Tensor) -> None:
-        self._launch(level.n, level.diagonal.itemsize + 2 * _row_bytes(x), level.rows)
-        self._read(level.rows.slots, level.rows.value, x, level.n)
-        self.bytes_moved += partials.nbytes
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if name != "relax" and name not in _OPERATIONS:
+            raise AttributeError(name)
+        signature = inspect.signature(getattr(multigrid_cycle, name))
+        return lambda *arguments: self._count(name, SimpleNamespace(**signature.bind(*arguments).arguments))
 
-    def subtract(self, x: Tensor, y: Tensor, scalars: Tensor) -> None:
-        self._launch(len(x), 3 * _row_bytes(x))
+    def _count(self, name: str, arguments: SimpleNamespace) -> None:
+        def of(names: tuple[str, ...]) -> list[Tensor]:
+            return [array for name in names if (array := attrgetter(name)(arguments)) is not None]
 
-    def overlap(self, z: Tensor, q: Tensor, partials: Tensor) -> None:
-        self._launch(len(z), _row_bytes(z) + _row_bytes(q))
-
-    def advance_direction(
-        self,
-        level: Level,
-        value: Tensor,
-        diagonal: Tensor,
-        z: Tensor,
-        d: Tensor,
-        q: Tensor,
-        r: Tensor,
-        scalars: Tensor,
-        partials: Tensor,
-    ) -> None:
-        self._launch(level.n, diagonal.itemsize + 2 * _row_bytes(d) + 2 * _row_bytes(q) + _row_bytes(r), level.rows)
-        self._read(level.rows.slots, value, z, level.n)
-        self.bytes_moved += partials.nbytes
-
-    def step(
-        self,
-        y: Tensor,
-        r: Tensor,
-        d: Tensor,
-        q: Tensor,
-        unit: Tensor | None,
-        b: Tensor,
-        scalars: Tensor,
-        partials: Tensor,
-    ) -> None:
-        self._launch(len(y), 6 * _row_bytes(y) + _row_bytes(b) + (0 if unit is None else unit.itemsize))
-
-    def finish_first(self, partials: Tensor, scalars: Tensor) -> None:
         self.launches += 1
-        self.bytes_moved += partials.nbytes
+        colour = name == "relax"
+        accesses = _RELAX[arguments.stage] if colour else _OPERATIONS[name]
+        rows = slice(arguments.first, arguments.last) if colour else slice(None)
+        self.bytes_moved += sum(array[rows].nbytes for array in of(accesses.reads + accesses.writes))
+        fetches, others = 0, 0
+        if accesses.matrix:
+            matrix: SlicedEll = attrgetter(accesses.matrix)(arguments)
+            value = attrgetter(accesses.value)(arguments) if accesses.value else matrix.value
+            if colour:  # its rows are no neighbours of each other
+                others = arguments.last - arguments.first
+                fetches = self._slots(matrix, PARTS[arguments.stage], arguments.first, arguments.last)
+            else:
+                self.launches += len(matrix.long_row) > 0
+                fetches = matrix.slots
+            self.bytes_moved += fetches * (matrix.column.itemsize + value.itemsize)
+        elif accesses.indices:
+            indices = attrgetter(accesses.indices)(arguments)
+            fetches = len(indices)
+            self.bytes_moved += indices.nbytes
+        self.bytes_moved += sum(min(fetches, len(x) - others) * _row_bytes(x) for x in of(accesses.gathers))
 
-    finish_second = finish_overlap = finish_direction = finish_step = finish_first
-
-    def _launch(self, rows: int, bytes_per_row: int, with_long_rows: SlicedRows | None = None) -> None:
-        """A kernel over so many rows, and one more where some of them are long."""
-        self.launches += 1 if with_long_rows is None else 1 + (len(with_long_rows.long_row) > 0)
-        self.bytes_moved += rows * bytes_per_row
-
-    def _read(self, slots: int, value: Tensor, x: Tensor, sources: int) -> None:
-        """So many slots, and what they gather from ``x``, where no more than ``sources`` rows are wanted."""
-        self.bytes_moved += slots * (_COLUMN + value.itemsize) + min(slots, sources) * _row_bytes(x)
-
-    def _slots(self, rows: SlicedRows, part: Part, first: int, last: int) -> int:
-        """Places for entries in a part of the rows ``first:last``."""
-        width, long_width, long_row = self._widths(rows)
-        lane = torch.arange(len(width)) * LANES
-        live = (torch.clamp(lane + LANES, max=last) - torch.clamp(lane, min=first)).clamp(min=0)
+    def _slots(self, matrix: SlicedEll, parts: Parts, first: int, last: int) -> int:
+        """Slots of some parts of the rows ``first:last``."""
+        width, long_length, long_row = self._lengths(matrix)
+        lane = torch.arange(len(width)) * matrix.height
+        live = (torch.clamp(lane + matrix.height, max=last) - torch.clamp(lane, min=first)).clamp(min=0)
         long = (long_row >= first) & (long_row < last)
-        chosen = slice(*part)
-        return int((width[:, chosen].sum(1) * live).sum() + long_width[long, chosen].sum())
+        chosen = slice(*parts)
+        return int((width[:, chosen].sum(1) * live).sum() + long_length[long, chosen].sum())
 
 
-def _widths(rows: SlicedRows) -> tuple[Tensor, Tensor, Tensor]:
-    """Places of a row, low and high, in each slice and of each long row; and which these are."""
-    width = torch.div(rows.bounds.cpu().diff(), LANES, rounding_mode="floor").view(-1, 2)
-    return width, rows.long_bounds.cpu().diff().view(-1, 2), rows.long_row.cpu()
+def _lengths(matrix: SlicedEll) -> tuple[Tensor, Tensor, Tensor]:
+    """Slots of a row, by parts, in each slice and of each long row; and which rows these are."""
+    length = matrix.tile_start.cpu().diff().view(-1, matrix.parts)
+    width = torch.div(length[: matrix.slices], matrix.height, rounding_mode="floor")
+    return width, length[matrix.slices :], matrix.long_row.cpu()
 
 
 def _row_bytes(x: Tensor) -> int:

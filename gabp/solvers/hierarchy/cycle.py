@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gabp.kernels.torch.multigrid_cycle import BACKWARD, FORWARD, INNER_SCALARS, SUBSTITUTE, SUMS
-from gabp.kernels.torch.multigrid_levels import Level
+from gabp.kernels.torch.multigrid_levels import MultigridLevel
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class Cycle:
 
     Parameters
     ----------
-    levels : tuple of Level
+    levels : tuple of MultigridLevel
         Finest first.
     columns : int
         Right-hand sides.
@@ -38,7 +38,7 @@ class Cycle:
         launch depends on a number on the device; or none: then the cycle is linear, symmetric and positive definite.
     """
 
-    def __init__(self, levels: tuple[Level, ...], columns: int, kernels: Any, accelerated: bool) -> None:
+    def __init__(self, levels: tuple[MultigridLevel, ...], columns: int, kernels: Any, accelerated: bool) -> None:
         self._levels, self._kernels = levels, kernels
         self._vectors = [_allocate(level, columns, accelerated) for level in levels[1:]]
 
@@ -53,7 +53,7 @@ class Cycle:
             return
         for first, last in level.colours:
             kernels.relax(level, FORWARD, first, last, b, x)
-        if level.cluster is None:
+        if level.aggregate is None:
             for first, last in reversed(level.colours[:-1]):
                 kernels.relax(level, SUBSTITUTE, first, last, b, x)
             return
@@ -62,7 +62,7 @@ class Cycle:
         self._run(depth + 1, coarse.b, coarse.first)
         if coarse.second is not None:
             self._accelerate(depth + 1, coarse, coarse.second)
-        kernels.prolong(level.cluster, coarse.first, coarse.second, coarse.scalars, x)
+        kernels.prolong(level.aggregate, coarse.first, coarse.second, coarse.scalars, x)
         for first, last in reversed(level.colours):
             kernels.relax(level, BACKWARD, first, last, b, x)
 
@@ -76,7 +76,7 @@ class Cycle:
         kernels.finish_second(v.partials, v.scalars)
 
 
-def _allocate(level: Level, columns: int, accelerated: bool) -> _Vectors:
+def _allocate(level: MultigridLevel, columns: int, accelerated: bool) -> _Vectors:
     shape, like = (level.n, columns), level.diagonal
     b, first = like.new_empty(shape), like.new_empty(shape)
     if not accelerated or level.inverse is not None:
@@ -87,5 +87,5 @@ def _allocate(level: Level, columns: int, accelerated: bool) -> _Vectors:
         like.new_empty(shape),
         like.new_empty(shape),
         like.new_zeros((INNER_SCALARS, columns), dtype=torch.float64),
-        like.new_empty((level.rows.programs, SUMS, columns), dtype=torch.float64),
+        like.new_empty((level.programs, SUMS, columns), dtype=torch.float64),
     )

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from gabp.kernels import dispatch
 from gabp.kernels.cuda.graph_capture import record
-from gabp.kernels.torch.aggregation import Model
-from gabp.kernels.torch.multigrid_cycle import FAILURE, NOISE, OUTER_SCALARS, PANELS, SQUARE, SUMS, TARGET
+from gabp.kernels.torch.aggregation import SymmetricMatrix
+from gabp.kernels.torch.multigrid_cycle import FAILURE, NOISE, OUTER_SCALARS, SQUARE, SUMS, TARGET, CGVectors
 from gabp.kernels.torch.multigrid_cycle_cost import Cost, CycleCost
-from gabp.kernels.torch.multigrid_levels import Level, build_levels
+from gabp.kernels.torch.multigrid_levels import MultigridLevel, build_levels
+from gabp.kernels.torch.sliced_ell import PANELS
 from gabp.solvers.conjugate_gradients import SymmetricSolve
 from gabp.solvers.hierarchy.base import Hierarchy, LevelSummary
 from gabp.solvers.hierarchy.cycle import Cycle
@@ -49,7 +50,7 @@ class DeviceHierarchy(Hierarchy):
     """
 
     system: System
-    stored: tuple[Level, ...] = field(init=False)  # in float32
+    stored: tuple[MultigridLevel, ...] = field(init=False)  # in float32
     exponent: Tensor | None = field(init=False)  # (n,) the levels are those of S A S, S = 2**exponent
     value: Tensor = field(init=False)  # A's own, in the slots of the finest level
     diagonal: Tensor = field(init=False)
@@ -63,15 +64,15 @@ class DeviceHierarchy(Hierarchy):
         graph = self.system.graph
         row, column = graph.destination, graph.source.long()
         diagonal, weight = self.system.diagonal.detach().double(), self.system.weight.detach().double()
-        model = Model.of(row, column, weight, diagonal)
+        model = SymmetricMatrix.of(row, column, weight, diagonal)
         exponent = node_exponents(model)
         if exponent is not None:
             weight = times_power_of_two(weight, exponent[row] + exponent[column])
-            model = Model.of(row, column, weight, times_power_of_two(diagonal, 2 * exponent))
+            model = SymmetricMatrix.of(row, column, weight, times_power_of_two(diagonal, 2 * exponent))
         levels = build_levels(model, LARGEST_DENSE)
         finest = levels[0]
         in_float = bool((finest.rows.value.float().double() == finest.rows.value).all())
-        row_norms = model.diagonal + Model.of(row, column, weight.abs(), model.diagonal * 0).slack
+        row_norms = model.diagonal + SymmetricMatrix.of(row, column, weight.abs(), model.diagonal * 0).row_sum
         stored = tuple(level.astype(_IN_CYCLE) for level in levels)
         for name, content in {
             "stored": stored,
@@ -174,7 +175,7 @@ class DeviceSolve(SymmetricSolve):
         return done, self._failure
 
     def estimate(self) -> Tensor:
-        y = torch.cat([panel.y for panel in self._panels], 1)[:, : self._columns]
+        y = torch.cat([panel.cg.y for panel in self._panels], 1)[:, : self._columns]
         return self._hierarchy.out_of_rows(y)
 
     def iterate(self) -> None:
@@ -192,7 +193,7 @@ class DeviceSolve(SymmetricSolve):
 
     def _check(self) -> float:
         """The largest residual norm over its target, 0 where all targets are met; sets why they cannot be, if so."""
-        scalars = torch.cat([panel.scalars for panel in self._panels], 1).cpu()
+        scalars = torch.cat([panel.cg.scalars for panel in self._panels], 1).cpu()
         square, target, failure = scalars[SQUARE], scalars[TARGET], scalars[FAILURE]
         active = square > target
         if not bool(active.any()):
@@ -203,7 +204,7 @@ class DeviceSolve(SymmetricSolve):
 
     def _status(self, failed: list[int]) -> Status:
         """What the last directions of the columns that have failed prove: their curvature is at rounding level."""
-        directions = torch.cat([panel.d for panel in self._panels], 1)
+        directions = torch.cat([panel.cg.d for panel in self._panels], 1)
         for column in failed:
             status = self.certified(self._hierarchy.out_of_rows(directions[:, column : column + 1])[:, 0])
             if status is not None:
@@ -220,27 +221,33 @@ class _Panel:
         self._hierarchy, self._cycle, self._kernels = hierarchy, cycle, kernels
         finest, padding = hierarchy.stored[0], width - r.shape[1]
         r = torch.nn.functional.pad(r.double(), (0, padding))
-        self._r = hierarchy.into_rows(r).contiguous()
-        self.y, self.d, self._q = (torch.zeros_like(self._r) for _ in range(3))
-        self._b, self._z = self._r.to(_IN_CYCLE), torch.empty_like(self._r, dtype=_IN_CYCLE)
-        self.scalars = self._r.new_zeros((OUTER_SCALARS, width))
-        self.scalars[SQUARE] = (r**2).sum(0)
-        self.scalars[TARGET] = torch.nn.functional.pad((RECURRENCE_TARGET * target.to(r)) ** 2, (0, padding))
-        self.scalars[NOISE] = _ROUNDING * hierarchy.norm
-        self._partials = self._r.new_empty((finest.rows.programs, SUMS, width))
-        self._unit = hierarchy.units
+        scalars = r.new_zeros((OUTER_SCALARS, width))
+        scalars[SQUARE] = (r**2).sum(0)
+        scalars[TARGET] = torch.nn.functional.pad((RECURRENCE_TARGET * target.to(r)) ** 2, (0, padding))
+        scalars[NOISE] = _ROUNDING * hierarchy.norm
+        r = hierarchy.into_rows(r).contiguous()
+        y, d, q = (torch.zeros_like(r) for _ in range(3))
+        self.cg = CGVectors(
+            y=y,
+            r=r,
+            d=d,
+            q=q,
+            b=r.to(_IN_CYCLE),
+            z=torch.empty_like(r, dtype=_IN_CYCLE),
+            unit=hierarchy.units,
+            scalars=scalars,
+            partials=r.new_empty((finest.programs, SUMS, width)),
+        )
 
     def iterate(self) -> None:
-        kernels, scalars, partials, h = self._kernels, self.scalars, self._partials, self._hierarchy
-        self._cycle.apply(self._b, self._z)
-        kernels.overlap(self._z, self._q, partials)
-        kernels.finish_overlap(partials, scalars)
-        kernels.advance_direction(
-            h.stored[0], h.value, h.diagonal, self._z, self.d, self._q, self._r, scalars, partials
-        )
-        kernels.finish_direction(partials, scalars)
-        kernels.step(self.y, self._r, self.d, self._q, self._unit, self._b, scalars, partials)
-        kernels.finish_step(partials, scalars)
+        kernels, cg, h = self._kernels, self.cg, self._hierarchy
+        self._cycle.apply(cg.b, cg.z)
+        kernels.overlap(cg)
+        kernels.finish_overlap(cg.partials, cg.scalars)
+        kernels.advance_direction(h.stored[0], h.value, h.diagonal, cg)
+        kernels.finish_direction(cg.partials, cg.scalars)
+        kernels.step(cg)
+        kernels.finish_step(cg.partials, cg.scalars)
 
 
 def _panels(columns: int) -> list[tuple[int, int]]:

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from gabp.kernels.torch.aggregation import Model
+from gabp.kernels.torch.aggregation import SymmetricMatrix
 from gabp.system import times_power_of_two
 
 MODERATE = 60  # binary digits between a matrix and 1, or across its diagonal, whose squares float32 can hold
@@ -28,7 +28,7 @@ def exceeds_float32(smallest: float, largest: float) -> bool:
     return math.frexp(largest)[1] - math.frexp(smallest)[1] > MODERATE
 
 
-def node_exponents(model: Model) -> Tensor | None:
+def node_exponents(model: SymmetricMatrix) -> Tensor | None:
     """Exponents ``e``, shape (n,), of the units ``S = diag(2**e)`` in which ``S A S`` is stored; None for ``S = I``.
 
     Aggregation supposes a constant near-null space: the units are those of A, unless the constant vector has less
@@ -42,7 +42,7 @@ def node_exponents(model: Model) -> Tensor | None:
     exponent = -torch.div(torch.frexp(d).exponent, 2, rounding_mode="floor")
     scaled = times_power_of_two(d, 2 * exponent)
     coupling = times_power_of_two(model.weight, exponent[model.row] + exponent[model.column]).sum()
-    energy, scaled_energy = float(model.slack.sum()), float(scaled.sum() + coupling)
+    energy, scaled_energy = float(model.row_sum.sum()), float(scaled.sum() + coupling)
     if largest > _WIDE * smallest or scaled_energy * float(d.sum()) < 0.5 * energy * float(scaled.sum()):
         return exponent
     if not outside:

@@ -7,14 +7,14 @@ from gabp.kernels.torch import aggregation, multigrid_levels
 def test_both_backends_aggregate_by_the_same_thresholds():
     constants = extension.multigrid_constants()
     assert constants == {
-        "coupling_threshold": aggregation._WEAKEST_LINK,
-        "dominance_threshold": aggregation._DOMINANT,
-        "largest_aggregate": aggregation._LARGEST_CLUSTER,
-        "singular_diagonal": aggregation._SINGULAR,
-        "largest_coarsening_ratio": multigrid_levels._LEAST_CONTRACTION,
-        "smallest_inner_share": multigrid_levels._LEAST_INNER,
-        "pivot_rounding": multigrid_levels._ROUNDING,
-        "full_sweep_floor": multigrid_levels._WHOLE_SWEEP,
-        "half_sweep_floor": multigrid_levels._HALF_SWEEP,
-        "singular_pivot": multigrid_levels._SMALL_PIVOT,
+        "coupling_threshold": aggregation._COUPLING_THRESHOLD,
+        "dominance_threshold": aggregation._DOMINANCE_THRESHOLD,
+        "largest_aggregate": aggregation._LARGEST_AGGREGATE,
+        "singular_diagonal": aggregation._SINGULAR_DIAGONAL,
+        "largest_coarsening_ratio": multigrid_levels._LARGEST_COARSENING_RATIO,
+        "smallest_inner_share": multigrid_levels._SMALLEST_INNER_SHARE,
+        "pivot_rounding": multigrid_levels._PIVOT_ROUNDING,
+        "full_sweep_floor": multigrid_levels._FULL_SWEEP_FLOOR,
+        "half_sweep_floor": multigrid_levels._HALF_SWEEP_FLOOR,
+        "singular_pivot": multigrid_levels._SINGULAR_PIVOT,
     }

@@ -74,7 +74,7 @@ def test_edges_are_streamed_and_only_node_vectors_gathered(recorded):
 
 def test_what_is_declared_is_what_is_moved(recorded):
     launches, layout = recorded
-    rows_in_slices = 64 * int((layout.tile_row >= 0).sum())
+    rows_in_slices = 64 * int((layout.matrix.tile_row >= 0).sum())
     for launch in launches:
         accesses = launch.by_argument()
         if "tile_start" not in accesses:  # over long rows, or stopped by its control
@@ -93,7 +93,7 @@ def test_what_is_declared_is_what_is_moved(recorded):
                 for store in (False, True)
                 if (parts := [elements for is_store, elements in accesses.get(name, []) if is_store == store])
             )
-            long_rows = len(layout.long_row) * columns  # whose tiles read their own row
+            long_rows = len(layout.matrix.long_row) * columns  # whose tiles read their own row
             assert expected <= moved <= expected + long_rows * (argument.per == "row"), (launch.kernel.name, name)
 
 
@@ -133,12 +133,12 @@ def test_mean_sweeps_are_launches_and_nothing_else(monkeypatch):
     assert launched[:4] == launched[4:]
 
 
-def test_precision_sweeps_look_seldom(monkeypatch):
+def test_convergence_checks_of_precision_sweeps_are_few(monkeypatch):
     engine = cuda.load("messages")
-    looks = []
-    look = engine.Precisions.look
-    monkeypatch.setattr(engine.Precisions, "look", lambda self: looks.append(1) or look(self))
+    checks = []
+    progress = engine.PrecisionState.progress
+    monkeypatch.setattr(engine.PrecisionState, "progress", lambda self: checks.append(1) or progress(self))
     model = random_model(*grid(7, 7), margin=0.001)
     fixed = engine.precision_fixed_point(engine.layout(*model), limit=500)
     assert fixed.converged
-    assert len(looks) <= 1 + np.log2(fixed.sweeps)
+    assert len(checks) <= 1 + np.log2(fixed.sweeps)

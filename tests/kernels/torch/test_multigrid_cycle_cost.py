@@ -7,7 +7,7 @@ import torch
 
 from gabp.kernels import cuda
 from gabp.kernels.torch.multigrid_cycle_cost import Cost, CycleCost
-from gabp.kernels.torch.sliced_rows import LONG
+from gabp.kernels.torch.multigrid_levels import LONG_ROW
 from gabp.solvers.hierarchy import DeviceHierarchy, device
 from gabp.solvers.hierarchy.device import DeviceSolve
 from gabp.system import make_system, read_matrix
@@ -40,7 +40,7 @@ MATRICES = {"grid": lambda: grid(20, 21, shift=0.02), "thirds": lambda: grid(20,
 def test_a_step_moves_what_is_counted(matrix, columns, monkeypatch):
     monkeypatch.setattr(device, "LARGEST_DENSE", 60)
     A = MATRICES[matrix]()
-    assert matrix != "hub" or A.shape[0] > LONG
+    assert matrix != "hub" or A.shape[0] > LONG_ROW
     hierarchy = DeviceHierarchy(make_system(read_matrix(A)))
     assert len(hierarchy.levels) > 1
     r, target = torch.ones(A.shape[0], columns), torch.zeros(columns)
@@ -55,10 +55,10 @@ def test_a_step_moves_what_is_counted(matrix, columns, monkeypatch):
 
 
 def _bytes(launch):
-    """What a launch touches, each number once that it reads and once that it writes; bounds are left out."""
+    """What a launch touches, each number once that it reads and once that it writes; tiles are left out."""
     total = 0
     for name, accesses in launch.by_argument().items():
-        if name in ("bounds", "long_row"):
+        if name in ("tile_start", "tile_row"):
             continue
         for store in (False, True):
             parts = [elements for is_store, elements in accesses if is_store == store]
