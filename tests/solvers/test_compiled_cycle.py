@@ -6,7 +6,7 @@ import scipy.sparse as sp
 import torch
 
 import aggregation_multigrid
-from gabp.solvers.hierarchy import Hierarchy
+from gabp.solvers.hierarchy import CompiledHierarchy
 from gabp.system import make_system, read_matrix
 from spd_matrices import grid, laplacian
 
@@ -60,7 +60,7 @@ SYSTEMS = {
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_levels_and_v_cycle_are_the_literal_ones(name):
     A = SYSTEMS[name]()
-    hierarchy = Hierarchy(make_system(read_matrix(A)))
+    hierarchy = CompiledHierarchy(make_system(read_matrix(A)))
     literal = aggregation_multigrid.build(A, [level.exact for level in hierarchy.levels])
     assert len(literal) >= 3
     assert [(level.n, level.edges) for level in hierarchy.levels] == [(level.n, level.W.nnz) for level in literal]
@@ -74,7 +74,7 @@ def test_levels_and_v_cycle_are_the_literal_ones(name):
 def test_the_k_cycle_is_the_literal_one():
     """The first iteration of conjugate gradients goes along the K-cycle of the right-hand side."""
     A = grid(205, 204, shift=1e-4)
-    hierarchy = Hierarchy(make_system(read_matrix(A)))
+    hierarchy = CompiledHierarchy(make_system(read_matrix(A)))
     literal = aggregation_multigrid.build(A, [level.exact for level in hierarchy.levels])
     assert literal[1].n >= aggregation_multigrid.ACCELERATED
     b = np.random.default_rng(3).standard_normal((A.shape[0], 1))
