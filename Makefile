@@ -19,7 +19,7 @@ demo: $(VENV)/.installed
 	$(BIN)/gabp demo --out demo
 
 test: $(VENV)/.installed
-	$(BIN)/pytest -n auto --dist worksteal
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
 
 test-slow: $(VENV)/.installed
 	$(BIN)/pytest -m slow

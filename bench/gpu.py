@@ -85,8 +85,8 @@ def compiled() -> dict[tuple[str, tuple[str, str], int], dict]:
     """What the compiler says of each kernel, by name, types and columns; in a process of its own."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     command = [sys.executable, "-m", "gabp.kernels.cuda.ahead_of_time", "--capability", "90", "--columns", "1", "8"]
-    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    codes = map(json.loads, told.splitlines())
+    output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    codes = map(json.loads, output.splitlines())
     return {(code["kernel"], (code["number"], code["column"]), code["constants"].get("K", 1)): code for code in codes}
 
 
@@ -267,12 +267,12 @@ def main(argv: list[str] | None = None) -> int:
     names = arguments.problems.split(",")
     systems = {name: make_system(read_matrix(PROBLEMS[name](arguments.scale).A, device)) for name in names}
     codes, counts, bandwidth = compiled(), launches_and_waits(), cuda.load("traffic").BANDWIDTH
-    told = "Modelled, not measured: there was no GPU."
+    output = "Modelled, not measured: there was no GPU."
     if measured:
         bandwidth = {torch.cuda.get_device_name(): copy_bandwidth()}
-        told = f"Measured on one {torch.cuda.get_device_name()}, whose copy bandwidth is given."
+        output = f"Measured on one {torch.cuda.get_device_name()}, whose copy bandwidth is given."
     commit = describe_commit().get("commit", "no checkout")[:10]
-    lines = ["# Sweeps on a GPU", f"{date.today()}, gabp {gabp.__version__} ({commit}). {told}"]
+    lines = ["# Sweeps on a GPU", f"{date.today()}, gabp {gabp.__version__} ({commit}). {output}"]
     for number in NUMBERS:
         lines += [f"## {NUMBERS[number]}, model", model_table(systems, number, codes, counts, bandwidth)]
         if measured:

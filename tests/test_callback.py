@@ -117,7 +117,7 @@ def test_an_error_of_the_callback_is_the_callers():
 @pytest.mark.parametrize("name", ["bipartite", "chord_0.35", "complete", "ring", "path"])
 @pytest.mark.parametrize("method", ["flooding", "sequential"])
 def test_the_means_are_those_of_the_equations_sweep_by_sweep(name, method):
-    """Precisions depend on A alone and are settled first; then the potentials flow, from zero."""
+    """Precisions depend on A alone and reach their fixed point first; then the potentials are swept, from zero."""
     case = cases.BY_NAME[name]
     A = case.A.toarray()
     schedule = {"flooding": oracles.flooding, "sequential": oracles.sequential}[method]
@@ -142,8 +142,8 @@ def test_the_means_are_those_of_the_equations_sweep_by_sweep(name, method):
 def test_damped_means_are_those_of_the_equations_sweep_by_sweep(damping):
     case = cases.BY_NAME["bipartite"]
     A = case.A.toarray()
-    settled = oracles.converged_precisions(A).precision
-    expected = oracles.flooding(A, case.b, damping=damping, precision=settled)
+    precision = oracles.converged_precisions(A).precision
+    expected = oracles.flooding(A, case.b, damping=damping, precision=precision)
     next(expected)
     shown = []
     gabp.solve(

@@ -158,7 +158,7 @@ def _parse_body(body: bytes, header: _Header) -> np.ndarray:
         )
     if found > header.entries:
         line = _line_of_entry(body, header, header.entries)
-        _fail(line, f"more entries than the {header.entries} that the size line (line {header.line}) promises")
+        _fail(line, f"more entries than the {header.entries} that the size line (line {header.line}) declares")
     return numbers
 
 

@@ -105,7 +105,7 @@ def read_values(A: Any, values: Any, device: Any = None) -> SparseMatrix:
     if isinstance(A, Tensor) and A.layout in _TORCH_SPARSE:
         _require_alike(values, A._values() if A.layout == torch.sparse_coo else A.values(), A)
         return _from_torch(A, values, device)
-    raise TypeError("the values of this kind of matrix have no order of their own; give update a whole matrix")
+    raise TypeError("the values of this kind of matrix have no order of their own; pass a whole matrix to update")
 
 
 def read_rectangular(F: Any, name: str) -> scipy.sparse.csr_array:

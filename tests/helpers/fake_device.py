@@ -101,7 +101,7 @@ class FakeDevice(TorchDispatchMode):
 
 
 class _OutOfSight(TorchFunctionMode):
-    """Ways between Python's numbers and tensors that no operation tells of go through tensors of the CPU."""
+    """Ways between Python's numbers and tensors that dispatch no operation go through tensors of the CPU."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})

@@ -49,7 +49,7 @@ def test_the_function_set_is_complete(backend):
 
 
 @functools.cache
-def settled(backend: Backend, graph: Graph, dtype: torch.dtype) -> list[tuple[Any, Any, FixedPoint]]:
+def at_fixed_point(backend: Backend, graph: Graph, dtype: torch.dtype) -> list[tuple[Any, Any, FixedPoint]]:
     """The kernels under test and the literal ones, each with layout and precision fixed point of the same model."""
     model = random_model(*graph(), dtype=dtype).to(backend.device)
     layouts = [(kernels, kernels.layout(*model)) for kernels in (backend.kernels, in_torch)]
@@ -69,7 +69,7 @@ class TestAgainstReference:
 
     def test_mean_sweeps(self, backend, graph, dtype, columns):
         b = right_sides(graph, columns).to(backend.device)
-        states = [(k, k.mean_state(layout, fixed, b)) for k, layout, fixed in settled(backend, graph, dtype)]
+        states = [(k, k.mean_state(layout, fixed, b)) for k, layout, fixed in at_fixed_point(backend, graph, dtype)]
         for count in (0, 1, 1, 3, 4):
             means = []
             for kernels, state in states:
@@ -81,7 +81,7 @@ class TestAgainstReference:
         b = right_sides(graph, columns).to(backend.device)
         for undamped in (0, 1, 2):
             means = []
-            for kernels, layout, fixed in settled(backend, graph, dtype):
+            for kernels, layout, fixed in at_fixed_point(backend, graph, dtype):
                 state = kernels.mean_state(layout, fixed, b)
                 kernels.mean_sweeps(state, undamped)
                 kernels.mean_sweeps(state, 2, 0.4)
