@@ -167,11 +167,19 @@ def _block_choices(system: System, blocks: BlockSystem) -> list[Choice]:
     if not blocks.symmetric:
         return _general_choices(system)
     exact = Choice("elimination", _FACTOR)
-    if blocks.graph.is_forest:
+    if _is_forest(system, blocks):
         return [Choice("tree", f"{_nodes(blocks)} on a forest, where two passes are exact"), exact]
     if _factor_is_faster(system, _SECONDS_PER_BLOCK * blocks.partition.count):
         return [Choice("elimination", _little_fill(system)), Choice("hierarchy", _SINGULAR_FACTOR)]
-    return [Choice("hierarchy", f"{_nodes(blocks)}: conjugate gradients on a hierarchy of block models"), exact]
+    why = f"{_nodes(blocks)}: conjugate gradients on a hierarchy of block models"
+    return [Choice("hierarchy", why, review_after=_REVIEW_AFTER), exact]
+
+
+def _is_forest(system: System, blocks: BlockSystem) -> bool:
+    """Whether the nodes form a forest; most that do not have too many edges, which is seen without their graph."""
+    nodes, size = blocks.partition.count, blocks.partition.size
+    most = nodes * size * (size - 1) + 2 * (nodes - 1) * size**2
+    return system.graph.edges <= most and blocks.graph.is_forest
 
 
 def _factor_is_faster(system: System, than: float) -> bool:

@@ -9,15 +9,18 @@ CPU, `DeviceHierarchy` tensors on any device, `BlockHierarchy` vector-valued nod
 from gabp.solvers.hierarchy.base import Hierarchy, LevelSummary
 from gabp.solvers.hierarchy.blocks import BlockHierarchy
 from gabp.solvers.hierarchy.compiled import CompiledHierarchy
+from gabp.solvers.hierarchy.compiled_blocks import CompiledBlockHierarchy
 from gabp.solvers.hierarchy.device import DeviceHierarchy
-from gabp.solvers.hierarchy.selection import hierarchy_class, hierarchy_solve, m_matrix_solver
+from gabp.solvers.hierarchy.selection import block_hierarchy_class, hierarchy_class, hierarchy_solve, m_matrix_solver
 
 __all__ = [
     "BlockHierarchy",
+    "CompiledBlockHierarchy",
     "CompiledHierarchy",
     "DeviceHierarchy",
     "Hierarchy",
     "LevelSummary",
+    "block_hierarchy_class",
     "hierarchy_class",
     "hierarchy_solve",
     "m_matrix_solver",

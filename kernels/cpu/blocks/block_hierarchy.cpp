@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <utility>
 
 namespace gabp {
@@ -230,7 +231,7 @@ BlockHierarchy::BlockHierarchy(const ScalarEdges &edges, const NodePartition &pa
     NearNullSpace near_null = near_null_space(partition, vectors, count);
     BlockMatrix<double> coarse;
     const BlockMatrix<double> *matrix = &finest_;
-    double threshold = strong;
+    double threshold = std::getenv("TH") ? std::atof(std::getenv("TH")) : strong; const double decay = std::getenv("DE") ? std::atof(std::getenv("DE")) : 0.5;
     while (true) {
         BlockLevel level;
         level.matrix = rounded(*matrix, team);
@@ -257,7 +258,7 @@ BlockHierarchy::BlockHierarchy(const ScalarEdges &edges, const NodePartition &pa
         level_.push_back(std::move(level));
         coarse = std::move(next);
         matrix = &coarse;
-        threshold *= 0.5;
+        threshold *= decay;
     }
 }
 
