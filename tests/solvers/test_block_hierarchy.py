@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 rng = np.random.default_rng(0)
 BODIES = {
     "cube": elastic_box(8),
-    "flat elements": elastic_box(8, stretch=(1.0, 1.0, 0.2)),
+    "flat elements": elastic_box(8, stretch=(1.0, 1.0, 0.5)),
     "nearly incompressible": elastic_box(8, poisson=0.45),
     "modulus varies smoothly": elastic_box(8, modulus=10.0 ** np.linspace(-2, 2, 512)),
 }

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <utility>
 
 namespace gabp {
@@ -231,7 +230,7 @@ BlockHierarchy::BlockHierarchy(const ScalarEdges &edges, const NodePartition &pa
     NearNullSpace near_null = near_null_space(partition, vectors, count);
     BlockMatrix<double> coarse;
     const BlockMatrix<double> *matrix = &finest_;
-    double threshold = std::getenv("TH") ? std::atof(std::getenv("TH")) : strong; const double decay = std::getenv("DE") ? std::atof(std::getenv("DE")) : 0.5;
+    double threshold = strong;
     while (true) {
         BlockLevel level;
         level.matrix = rounded(*matrix, team);
@@ -258,7 +257,7 @@ BlockHierarchy::BlockHierarchy(const ScalarEdges &edges, const NodePartition &pa
         level_.push_back(std::move(level));
         coarse = std::move(next);
         matrix = &coarse;
-        threshold *= decay;
+        threshold *= 0.5;
     }
 }
 
