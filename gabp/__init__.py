@@ -7,7 +7,7 @@ from gabp.conditions import ComputationTree, ConvergenceReport, Verdict, unwrap
 from gabp.discrete import MaxProductResult, maxproduct
 from gabp.gaussian import Gaussian
 from gabp.marginals import Marginals
-from gabp.solvers import ConvergenceError, Progress, Solution, Status, lstsq
+from gabp.solvers import ConvergenceError, Progress, Solution, Status, lstsq, rigid_body_modes
 from gabp.system import InvalidSystemError, NotPositiveDefiniteError
 
 __version__ = "0.1.0"
@@ -34,6 +34,7 @@ __all__ = [
     "lstsq",
     "marginals",
     "maxproduct",
+    "rigid_body_modes",
     "sample",
     "solve",
     "unwrap",

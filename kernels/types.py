@@ -30,7 +30,7 @@ class Backend:
     factor : module
         ``Symbolic`` and ``Factor`` of `gabp.kernels.torch.factor`.
     hierarchy : module or None
-        Compiled aggregation multigrid: ``Hierarchy`` and ``ConjugateGradients`` of ``cpu/hierarchy``.
+        Compiled aggregation multigrid: ``Hierarchy``, ``BlockHierarchy`` and ``ConjugateGradients``.
     multigrid_cycle : module
         A multigrid cycle by tensors: the functions of `gabp.kernels.torch.multigrid_cycle`.
     markov_blankets, distance_colouring : module

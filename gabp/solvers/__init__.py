@@ -3,6 +3,7 @@
 from gabp.solvers.auto import recommended_method
 from gabp.solvers.hierarchy import hierarchy_solve, m_matrix_solver
 from gabp.solvers.least_squares import lstsq
+from gabp.solvers.near_nullspace import rigid_body_modes
 from gabp.solvers.refinement import Progress, Tolerances
 from gabp.solvers.solution import ConvergenceError, Solution, Status
 from gabp.solvers.solver import Solver
@@ -18,4 +19,5 @@ __all__ = [
     "lstsq",
     "m_matrix_solver",
     "recommended_method",
+    "rigid_body_modes",
 ]

@@ -14,7 +14,7 @@ from gabp.system.blocks import BlockSystem
 # matters.
 _SECONDS_PER_NONZERO = 1.5e-7  # of A: set-up of the hierarchy and some 13 iterations
 _SECONDS_PER_NONZERO_AND_ITERATION = 8e-9  # of A: each further iteration
-_SECONDS_PER_BLOCK = 1e-4  # set-up of the block hierarchy and some 30 iterations
+_SECONDS_PER_BLOCK_NONZERO = 1.2e-7  # set-up of the block hierarchy and some 20 iterations
 _SECONDS_TO_ORDER = 1.2e-7  # per node and directed edge
 _HARD_TO_ITERATE = 7  # how many times longer iterations take where A is sparse as a chain or not diagonally dominant
 _SMALL = 20_000  # nodes up to which elimination with pivoting takes a fraction of a second
@@ -167,11 +167,19 @@ def _block_choices(system: System, blocks: BlockSystem) -> list[Choice]:
     if not blocks.symmetric:
         return _general_choices(system)
     exact = Choice("elimination", _FACTOR)
-    if blocks.graph.is_forest:
+    if _is_forest(system, blocks):
         return [Choice("tree", f"{_nodes(blocks)} on a forest, where two passes are exact"), exact]
-    if _factor_is_faster(system, _SECONDS_PER_BLOCK * blocks.partition.count):
+    if _factor_is_faster(system, _SECONDS_PER_BLOCK_NONZERO * (system.n + system.graph.edges)):
         return [Choice("elimination", _little_fill(system)), Choice("hierarchy", _SINGULAR_FACTOR)]
-    return [Choice("hierarchy", f"{_nodes(blocks)}: conjugate gradients on a hierarchy of block models"), exact]
+    why = f"{_nodes(blocks)}: conjugate gradients on a hierarchy of block models"
+    return [Choice("hierarchy", why, review_after=_REVIEW_AFTER), exact]
+
+
+def _is_forest(system: System, blocks: BlockSystem) -> bool:
+    """Whether the nodes form a forest; most that do not have too many edges, which is seen without their graph."""
+    nodes, size = blocks.partition.count, blocks.partition.size
+    most = nodes * size * (size - 1) + 2 * (nodes - 1) * size**2
+    return system.graph.edges <= most and blocks.graph.is_forest
 
 
 def _factor_is_faster(system: System, than: float) -> bool:

@@ -1,11 +1,12 @@
 """The methods to try on one system in turn, and the fallback from one to the next."""
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gabp.solvers.auto import Choice, can_eliminate, choose, elimination_is_faster
 from gabp.solvers.methods import METHODS, require_options
@@ -26,6 +27,7 @@ class Settings:
     dtype: Any = None
     device: Any = None
     partition: BlockPartition | None = None
+    near_nullspace: Tensor | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -49,6 +51,7 @@ class MethodFactory:
     dtype: torch.dtype
     method: str
     options: dict[str, Any]
+    near_nullspace: Tensor | None = None
 
     def set_up(self, choice: Choice, reuse: MethodSetup | None = None) -> MethodSetup:
         """The method of a choice, which takes over from ``reuse`` what depends on the pattern alone, if it can."""
@@ -56,7 +59,9 @@ class MethodFactory:
         method = row.class_for(self.system, self.blocks)
         options = self.options if choice.method == self.method else {}
         require_options(choice.method, method, options)
-        if method is row.blocks:
+        if self.blocks is not None and row.blocks is not None:
+            if self.near_nullspace is not None and "near_nullspace" in {field.name for field in fields(method)}:
+                options = {**options, "near_nullspace": self.near_nullspace}
             return method(self.system, self.blocks, **options)
         system = self.system if method.exact else self.system.astype(choice.dtype or self.dtype)
         if method.reuses_setup and isinstance(reuse, method):
@@ -97,7 +102,7 @@ class MethodSequence:
         blocks = None if settings.partition is None else BlockSystem.of(system, settings.partition)
         may_round = settings.dtype is None and settings.options.get("joint", False) is False
         choices = choose(system, settings.method, blocks, may_round)
-        factory = MethodFactory(system, blocks, dtype, choices[0].method, settings.options)
+        factory = MethodFactory(system, blocks, dtype, choices[0].method, settings.options, settings.near_nullspace)
         first = factory.set_up(choices[0], reuse)
         if choices[0].dtype is not None and first.failure is not None:  # float32 may be the cause
             choices = choices[1:]

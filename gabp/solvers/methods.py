@@ -7,7 +7,7 @@ from typing import Any
 from gabp.solvers.blocks import BlockFlooding, BlockKrylov, BlockSequential, BlockTree
 from gabp.solvers.double_loop import DoubleLoop
 from gabp.solvers.elimination import Elimination
-from gabp.solvers.hierarchy import BlockHierarchy, CompiledHierarchy, hierarchy_class
+from gabp.solvers.hierarchy import BlockHierarchy, CompiledHierarchy, block_hierarchy_class, hierarchy_class
 from gabp.solvers.nonsymmetric import Krylov
 from gabp.solvers.schedules import Flooding, Sequential, Tree
 from gabp.system import InvalidSystemError, System
@@ -26,19 +26,20 @@ class Method:
         For vector-valued nodes: a dataclass of ``system``, ``blocks`` and the method's options.
     ignores_blocks : bool
         ``scalar`` serves vector-valued nodes too, as it solves the same system exactly.
-    choose : callable, optional
-        From a `System` to the class that serves it, where that is not always ``scalar``.
+    choose, choose_blocks : callable, optional
+        From a `System` to the class that serves it, where that is not always ``scalar`` or ``blocks``.
     """
 
     scalar: Any
     blocks: Any = None
     ignores_blocks: bool = False
     choose: Callable[[System], Any] | None = None
+    choose_blocks: Callable[[System], Any] | None = None
 
     def class_for(self, system: System, blocks: BlockSystem | None = None) -> Any:
         """The class to set up for a system, with blocks where both have them."""
         if blocks is not None and self.blocks is not None:
-            return self.blocks
+            return self.blocks if self.choose_blocks is None else self.choose_blocks(system)
         return self.scalar if self.choose is None else self.choose(system)
 
     def applies(self, symmetric: bool, with_blocks: bool) -> bool:
@@ -53,7 +54,7 @@ METHODS: dict[str, Method] = {
     "flooding": Method(Flooding, BlockFlooding),
     "sequential": Method(Sequential, BlockSequential),
     "double-loop": Method(DoubleLoop),
-    "hierarchy": Method(CompiledHierarchy, BlockHierarchy, choose=hierarchy_class),
+    "hierarchy": Method(CompiledHierarchy, BlockHierarchy, choose=hierarchy_class, choose_blocks=block_hierarchy_class),
     "krylov": Method(Krylov, BlockKrylov),
     "elimination": Method(Elimination, ignores_blocks=True),
 }

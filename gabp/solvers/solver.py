@@ -12,8 +12,9 @@ import torch
 
 from gabp.conditions import ConvergenceReport, check_system
 from gabp.solvers.auto import Choice, recommended_method
-from gabp.solvers.hierarchy import hierarchy_class, m_matrix_solver
+from gabp.solvers.hierarchy import Hierarchy, hierarchy_class, m_matrix_solver
 from gabp.solvers.method_sequence import MethodSequence, Settings
+from gabp.solvers.near_nullspace import read_near_nullspace
 from gabp.solvers.protocol import MethodSetup
 from gabp.solvers.refinement import IterationResult, Progress, Request, Tolerances, backward_errors
 from gabp.solvers.solution import ConvergenceError, Solution, Status
@@ -49,6 +50,9 @@ class Solver:
         float64 messages to fall back on. Residuals are always evaluated in float64.
     device : torch device, optional
         Where to compute; where A is, by default.
+    near_nullspace : array, shape (n, k), optional
+        Vectors that A nearly annihilates, which ``"hierarchy"`` represents exactly on its coarse levels: for elasticity
+        `gabp.rigid_body_modes`. Implies ``blocks="auto"`` where no blocks are given.
     **options
         Of the method; see `gabp.solve`.
 
@@ -77,6 +81,7 @@ class Solver:
         blocks: Any = None,
         dtype: Any = None,
         device: Any = None,
+        near_nullspace: Any = None,
         **options: Any,
     ) -> None:
         began = time.perf_counter()
@@ -85,9 +90,12 @@ class Solver:
         if not isinstance(symmetric, (bool, np.bool_)):
             raise TypeError(f"symmetric must be True or False, not {symmetric!r}")
         matrix = read_matrix(A, device)
+        if near_nullspace is not None and blocks is None:
+            blocks = "auto"
         partition = None if blocks is None else read_partition(blocks, matrix)
         system = make_system(matrix, bool(symmetric))
-        settings = Settings(method, dtype, device, partition, options)
+        vectors = None if near_nullspace is None else read_near_nullspace(near_nullspace, system.n)
+        settings = Settings(method, dtype, device, partition, vectors, options)
         self._assemble(A, settings, MethodSequence.of(system, settings), began)
         self._attach(A)
 
@@ -189,13 +197,14 @@ class Solver:
         """
         if not self.system.symmetric:
             raise InvalidSystemError("a symmetric preconditioner needs a symmetric system")
-        prepared = self._prepared
-        kind = hierarchy_class(self.system)
-        hierarchy = prepared if isinstance(prepared, kind) else kind(self.system)
+        hierarchy = self._prepared
+        if not (isinstance(hierarchy, Hierarchy) and hierarchy.is_linear):
+            hierarchy = hierarchy_class(self.system)(self.system)
+        cycle = hierarchy.precondition
 
         def precondition(r: np.ndarray) -> np.ndarray:
             columns = torch.from_numpy(np.ascontiguousarray(r, dtype=np.float64).reshape(self.n, -1))
-            return hierarchy.precondition(columns).numpy().reshape(r.shape)
+            return cycle(columns).numpy().reshape(r.shape)
 
         return scipy.sparse.linalg.LinearOperator(
             (self.n, self.n), matvec=precondition, rmatvec=precondition, matmat=precondition, dtype=np.float64

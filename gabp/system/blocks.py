@@ -1,7 +1,8 @@
 """Vector-valued nodes: the partition of the unknowns into node blocks, and the system in node blocks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -61,10 +62,10 @@ class BlockPartition:
     @cached_property
     def block(self) -> Tensor:
         """The block of each unknown, shape (n,), int64."""
-        return self._padded_index // self.size
+        return self.padded_index // self.size
 
     @cached_property
-    def _padded_index(self) -> Tensor:
+    def padded_index(self) -> Tensor:
         """Each unknown's index into the flattened ``member``, shape (n,), int64."""
         flat = self.member.flatten()
         index = torch.empty(self.n, dtype=torch.int64)
@@ -74,17 +75,17 @@ class BlockPartition:
     @cached_property
     def within(self) -> Tensor:
         """The position of each unknown in its block, shape (n,), int64."""
-        return self._padded_index % self.size
+        return self.padded_index % self.size
 
     def gather(self, x: Tensor) -> Tensor:
         """``x`` of shape (n, k) in blocks of shape (N, d, k); 0 in the padding of small blocks."""
         padded = x.new_zeros((self.count * self.size, x.shape[1]))
-        padded[self._padded_index] = x
+        padded[self.padded_index] = x
         return padded.reshape(self.count, self.size, -1)
 
     def scatter(self, blocks: Tensor) -> Tensor:
         """The inverse of `gather`, from (N, d, k) to (n, k)."""
-        return blocks.reshape(self.count * self.size, -1)[self._padded_index]
+        return blocks.reshape(self.count * self.size, -1)[self.padded_index]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,30 +106,29 @@ class BlockSystem:
     """
 
     partition: BlockPartition
-    graph: EdgeGraph
-    diagonal: Tensor
-    weight: Tensor
     symmetric: bool
+    _assemble: Callable[[], tuple[EdgeGraph, Tensor, Tensor]]  # only when first needed: it takes a sort of all edges
 
     @staticmethod
     def of(system: System, partition: BlockPartition) -> "BlockSystem":
         """The node blocks of a scalar system."""
-        block, within = partition.block, partition.within
-        row, column = system.graph.destination.cpu(), system.graph.source.long().cpu()
-        value, count, d = system.weight.double().cpu(), partition.count, partition.size
-        row_block, column_block = block[row], block[column]
-        inside = row_block == column_block
-        diagonal = torch.zeros((count, d, d), dtype=torch.float64)
-        diagonal[block, within, within] = system.diagonal.double().cpu()
-        diagonal[row_block[inside], within[row[inside]], within[column[inside]]] = value[inside]
-        padded, position = torch.nonzero(partition.member < 0, as_tuple=True)
-        diagonal[padded, position, position] = 1.0
-        outside = ~inside
-        key, edge = torch.unique(row_block[outside] * count + column_block[outside], return_inverse=True)
-        weight = torch.zeros((len(key), d, d), dtype=torch.float64)
-        weight[edge, within[row[outside]], within[column[outside]]] = value[outside]
-        graph = EdgeGraph.of(count, key // count, key % count)
-        return BlockSystem(partition, graph, diagonal, weight, system.symmetric)
+        return BlockSystem(partition, system.symmetric, partial(_node_blocks, system, partition))
+
+    @cached_property
+    def _arrays(self) -> tuple[EdgeGraph, Tensor, Tensor]:
+        return self._assemble()
+
+    @property
+    def graph(self) -> EdgeGraph:
+        return self._arrays[0]
+
+    @property
+    def diagonal(self) -> Tensor:
+        return self._arrays[1]
+
+    @property
+    def weight(self) -> Tensor:
+        return self._arrays[2]
 
     def reordered(self, order: Tensor) -> "BlockSystem":
         """The same system with its nodes renumbered: the new node ``p`` is the old node ``order[p]``."""
@@ -137,13 +137,33 @@ class BlockSystem:
         rank[order] = torch.arange(count)
         row, column = rank[self.graph.destination], rank[self.graph.source.long()]
         by_row = torch.argsort(row * count + column)
-        return BlockSystem(
-            BlockPartition(self.partition.member[order], self.partition.n),
-            EdgeGraph.of(count, row[by_row], column[by_row]),
-            self.diagonal[order],
-            self.weight[by_row],
-            self.symmetric,
-        )
+        arrays = EdgeGraph.of(count, row[by_row], column[by_row]), self.diagonal[order], self.weight[by_row]
+        partition = BlockPartition(self.partition.member[order], self.partition.n)
+        return BlockSystem(partition, self.symmetric, partial(_given, arrays))
+
+
+def _given(arrays: tuple[EdgeGraph, Tensor, Tensor]) -> tuple[EdgeGraph, Tensor, Tensor]:
+    return arrays  # not a lambda: it is pickled
+
+
+def _node_blocks(system: System, partition: BlockPartition) -> tuple[EdgeGraph, Tensor, Tensor]:
+    """The graph, the diagonal blocks and the off-diagonal blocks of a scalar system."""
+    block, within = partition.block, partition.within
+    row, column = system.graph.destination.cpu(), system.graph.source.long().cpu()
+    value, count, d = system.weight.double().cpu(), partition.count, partition.size
+    row_block, column_block = block[row], block[column]
+    inside = row_block == column_block
+    diagonal = torch.zeros((count, d, d), dtype=torch.float64)
+    diagonal[block, within, within] = system.diagonal.double().cpu()
+    diagonal[row_block[inside], within[row[inside]], within[column[inside]]] = value[inside]
+    padded, position = torch.nonzero(partition.member < 0, as_tuple=True)
+    diagonal[padded, position, position] = 1.0
+    outside = ~inside
+    key, edge = torch.unique(row_block[outside] * count + column_block[outside], return_inverse=True)
+    weight = torch.zeros((len(key), d, d), dtype=torch.float64)
+    weight[edge, within[row[outside]], within[column[outside]]] = value[outside]
+    graph = EdgeGraph.of(count, key // count, key % count)
+    return graph, diagonal, weight
 
 
 def read_partition(blocks: Any, matrix: SparseMatrix) -> BlockPartition:

@@ -42,12 +42,15 @@ class Hierarchy(MethodSetup):
 
     Attributes
     ----------
+    is_linear : bool
+        Whether `precondition` is a fixed linear operator, as other libraries' conjugate gradients need it.
     groups : str
         What the smoother divides the rows of a level into: row blocks are swept independently of each other, colours
         and nodes one after another.
     """
 
     symmetric_only = True
+    is_linear: ClassVar[bool] = True
     groups: ClassVar[str]
 
     @property

@@ -69,6 +69,7 @@ class BlockHierarchy(HostOnly, Hierarchy):
     factor: "scipy.sparse.linalg.SuperLU | None" = field(init=False)  # of the coarsest level
     invalid_node: int | None = field(init=False)
     groups = "nodes"
+    is_linear = False
 
     def __post_init__(self) -> None:
         levels, blocks, invalid_node = [], self.blocks, None

@@ -16,8 +16,63 @@ from gabp.system import System, require_positive_diagonal, times_power_of_two
 from gabp.system.vectors import largest_entries
 
 
+class CompiledLevels(Hierarchy):
+    """The face of levels that the extension holds.
+
+    Attributes
+    ----------
+    _levels : object
+        Of the extension: ``levels()``, ``bytes`` and ``apply``.
+    _unit : float
+        The levels are those of A times this.
+    _root : Tensor, shape (n, 1), or None
+        The root of their diagonal, where float32 cannot hold its range.
+    """
+
+    _levels: Any
+    _unit: float
+    _root: Tensor | None
+    stops_itself = True
+    needs_positive_diagonal = True
+
+    @property
+    def nbytes(self) -> int:
+        return self._levels.bytes
+
+    def correct(self, r: Tensor, target: Tensor) -> "CompiledSolve":
+        return CompiledSolve(self, r, target)
+
+    @property
+    def _device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def _column_exponents(self, r: Tensor) -> Tensor:
+        return super()._column_exponents(r if self._root is None else r / self._root)
+
+    def _cycle(self, r: Tensor) -> Tensor:
+        r = r.contiguous()
+        out = torch.empty_like(r)
+        self._levels.apply(r, out, torch.get_num_threads())
+        return out if self._unit == 1.0 else out * self._unit
+
+
+def require_compiled() -> Any:
+    """The compiled hierarchies of the CPU's backend.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        They are missing.
+    """
+    compiled = dispatch.backend("cpu").hierarchy
+    if compiled is None:
+        reason = dispatch.extension_missing_because()
+        raise ModuleNotFoundError(f"method 'hierarchy' needs the compiled kernels: {reason}")
+    return compiled
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class CompiledHierarchy(Hierarchy):
+class CompiledHierarchy(CompiledLevels):
     """The hierarchy of a scalar system on the CPU, with elimination sweeps in row blocks.
 
     On the way down a level does the forward half of a sweep, on the way up the backward half. There is a single level
@@ -44,17 +99,12 @@ class CompiledHierarchy(Hierarchy):
     _levels: Any = field(init=False)
     _unit: float = field(init=False)  # the levels are those of A times this
     _root: Tensor | None = field(init=False)  # of their diagonal, where float32 cannot hold its range; shape (n, 1)
-    stops_itself = True
-    needs_positive_diagonal = True
     reuses_setup = True
     groups = "row blocks"
 
     def __post_init__(self, reuse: "CompiledHierarchy | None") -> None:
         require_positive_diagonal(self.system, "hierarchy")
-        compiled = dispatch.backend("cpu").hierarchy
-        if compiled is None:
-            reason = dispatch.extension_missing_because()
-            raise ModuleNotFoundError(f"method 'hierarchy' needs the compiled kernels: {reason}")
+        compiled = require_compiled()
         graph = self.system.graph
         ends = self.system.smallest_diagonal, float(largest_entries(self.system.diagonal[:, None]))
         unit = common_unit(*ends)
@@ -79,36 +129,16 @@ class CompiledHierarchy(Hierarchy):
         )
 
     @property
-    def nbytes(self) -> int:
-        return self._levels.bytes
-
-    @property
     def notes(self) -> str:
         finest = self.levels[0]
         diagonal_only = finest.groups == finest.n and not finest.exact
         return "the graph lacks locality, so the preconditioner is the diagonal (Jacobi)" if diagonal_only else ""
 
-    def correct(self, r: Tensor, target: Tensor) -> "CompiledSolve":
-        return CompiledSolve(self, r, target)
-
-    @property
-    def _device(self) -> torch.device:
-        return torch.device("cpu")
-
-    def _column_exponents(self, r: Tensor) -> Tensor:
-        return super()._column_exponents(r if self._root is None else r / self._root)
-
-    def _cycle(self, r: Tensor) -> Tensor:
-        r = r.contiguous()
-        out = torch.empty_like(r)
-        self._levels.apply(r, out, torch.get_num_threads())
-        return out if self._unit == 1.0 else out * self._unit
-
 
 class CompiledSolve(SymmetricSolve):
     """Flexible conjugate gradients on ``A y = r``, compiled."""
 
-    def __init__(self, hierarchy: CompiledHierarchy, r: Tensor, target: Tensor) -> None:
+    def __init__(self, hierarchy: CompiledLevels, r: Tensor, target: Tensor) -> None:
         super().__init__(hierarchy.system)
         compiled = dispatch.backend("cpu").hierarchy
         assert compiled is not None

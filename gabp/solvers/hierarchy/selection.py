@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from gabp.kernels import dispatch
+from gabp.solvers.hierarchy.blocks import BlockHierarchy
 from gabp.solvers.hierarchy.compiled import CompiledHierarchy, CompiledSolve
+from gabp.solvers.hierarchy.compiled_blocks import CompiledBlockHierarchy
 from gabp.solvers.hierarchy.device import DeviceHierarchy, DeviceSolve
 from gabp.system import System
 
@@ -14,6 +16,11 @@ from gabp.system import System
 def hierarchy_class(system: System) -> type[CompiledHierarchy] | type[DeviceHierarchy]:
     """The hierarchy for a scalar system: the compiled one where it can run, else tensor operations on any device."""
     return DeviceHierarchy if dispatch.backend(system.device).hierarchy is None else CompiledHierarchy
+
+
+def block_hierarchy_class(system: System) -> type[CompiledBlockHierarchy] | type[BlockHierarchy]:
+    """The hierarchy for vector-valued nodes: the compiled one where it can run, else by tensors on the CPU."""
+    return BlockHierarchy if dispatch.backend("cpu").hierarchy is None else CompiledBlockHierarchy
 
 
 def hierarchy_solve(system: System, r: Tensor, target: Tensor) -> CompiledSolve | DeviceSolve:

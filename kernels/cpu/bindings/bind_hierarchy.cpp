@@ -1,7 +1,10 @@
 // Python bindings of hierarchy/: set-up, preconditioner, conjugate gradients, the elimination sweep of one level.
 #include "bindings/tensors.hpp"
 #include "hierarchy/aggregation.hpp"
+#include "blocks/block_cg.hpp"
 #include "hierarchy/batched_cg.hpp"
+#include "hierarchy/multigrid_cg.hpp"
+#include "hierarchy/jacobi_cg.hpp"
 #include "hierarchy/cycle_workspace.hpp"
 #include "hierarchy/elimination_sweep.hpp"
 
@@ -103,8 +106,23 @@ private:
 void construct_cg(BatchedCG *self, const Hierarchy &hierarchy, Columns<const double> residual, int threads) {
     require(static_cast<std::int32_t>(residual.shape(0)) == hierarchy.n(), "the residual must have n rows");
     nb::gil_scoped_release release;
-    new (self) BatchedCG(hierarchy, residual.data(), static_cast<std::int64_t>(residual.shape(1)),
-                         team_for(hierarchy.n(), threads));
+    const auto columns = static_cast<std::int64_t>(residual.shape(1));
+    const auto make = [&](std::int64_t first, int count, Team &team) -> std::unique_ptr<CGSolver> {
+        if (hierarchy.lacks_locality())
+            return std::make_unique<JacobiCG>(hierarchy, residual.data() + first, columns, count, team);
+        return std::make_unique<MultigridCG>(hierarchy, residual.data() + first, columns, count, Cycle::k, team);
+    };
+    new (self) BatchedCG(hierarchy.n(), columns, team_for(hierarchy.n(), threads), make);
+}
+
+void construct_block_cg(BatchedCG *self, const BlockHierarchy &hierarchy, Columns<const double> residual, int threads) {
+    require(static_cast<std::int64_t>(residual.shape(0)) == hierarchy.n(), "the residual must have n rows");
+    nb::gil_scoped_release release;
+    const auto columns = static_cast<std::int64_t>(residual.shape(1));
+    const auto make = [&](std::int64_t first, int count, Team &team) -> std::unique_ptr<CGSolver> {
+        return std::make_unique<BlockCG>(hierarchy, residual.data() + first, columns, count, team);
+    };
+    new (self) BatchedCG(hierarchy.n(), columns, Team(threads), make);
 }
 
 // (iterations done, whether the last met a direction without curvature beyond rounding)
@@ -119,7 +137,7 @@ nb::tuple advance(BatchedCG &self, std::int64_t most, Vector<const double> targe
 }
 
 void estimate(BatchedCG &self, Columns<double> out) {
-    require(static_cast<std::int32_t>(out.shape(0)) == self.n() &&
+    require(static_cast<std::int64_t>(out.shape(0)) == self.n() &&
                 static_cast<std::int64_t>(out.shape(1)) == self.columns(),
             "out must be (n, columns)");
     nb::gil_scoped_release release;
@@ -127,7 +145,7 @@ void estimate(BatchedCG &self, Columns<double> out) {
 }
 
 void flat_direction(const BatchedCG &self, Vector<double> out) {
-    require(static_cast<std::int32_t>(out.shape(0)) == self.n(), "out must have n entries");
+    require(static_cast<std::int64_t>(out.shape(0)) == self.n(), "out must have n entries");
     require(self.met_flat_direction(), "every direction had curvature");
     self.write_flat_direction(out.data());
 }
@@ -175,6 +193,7 @@ void bind_hierarchy(nb::module_ &m) {
         .def_prop_ro("loaded", &EliminationSweep::loaded);
     nb::class_<BatchedCG>(m, "ConjugateGradients")
         .def("__init__", &construct_cg, nb::keep_alive<1, 2>())
+        .def("__init__", &construct_block_cg, nb::keep_alive<1, 2>())
         .def("advance", &advance, "(iterations done, whether a direction had no curvature beyond rounding).")
         .def("estimate", &estimate)
         .def("norms", &BatchedCG::norms)

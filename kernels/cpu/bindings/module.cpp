@@ -2,6 +2,7 @@
 
 namespace gabp {
 void bind_block(nanobind::module_ &);
+void bind_block_hierarchy(nanobind::module_ &);
 void bind_bounds(nanobind::module_ &);
 void bind_column_norms(nanobind::module_ &);
 void bind_directed(nanobind::module_ &);
@@ -22,6 +23,7 @@ NB_MODULE(_cpu, m) {
     nanobind::set_leak_warnings(false);  // factors that live until the interpreter ends are no leaks
     m.doc() = "Compiled message-passing kernels; gabp/kernels/reference.py states what they compute.";
     gabp::bind_block(m);
+    gabp::bind_block_hierarchy(m);
     gabp::bind_bounds(m);
     gabp::bind_column_norms(m);
     gabp::bind_directed(m);

@@ -10,6 +10,7 @@ namespace gabp {
 class Team {
 public:
     explicit Team(int threads) : threads_(std::max(threads, 1)) {}
+    int threads() const { return threads_; }
 
     // Calls task(0), ..., task(tasks - 1), each once, in any order and on any thread; returns when all are done.
     template <class Task>

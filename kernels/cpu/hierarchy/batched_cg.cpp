@@ -1,21 +1,13 @@
 #include "hierarchy/batched_cg.hpp"
 
-#include "hierarchy/jacobi_cg.hpp"
-#include "hierarchy/multigrid_cg.hpp"
-
 #include <algorithm>
 
 namespace gabp {
 
-BatchedCG::BatchedCG(const Hierarchy &hierarchy, const double *residual, std::int64_t columns, Team team)
-    : n_(hierarchy.n()), columns_(columns), team_(team), lowest_(static_cast<std::size_t>(columns), INFINITY) {
-    for (std::int64_t c = 0; c < columns_; c += 8) {
-        const auto count = static_cast<int>(std::min<std::int64_t>(8, columns_ - c));
-        if (hierarchy.lacks_locality())
-            group_.push_back(std::make_unique<JacobiCG>(hierarchy, residual + c, columns_, count, team_));
-        else
-            group_.push_back(std::make_unique<MultigridCG>(hierarchy, residual + c, columns_, count, Cycle::k, team_));
-    }
+BatchedCG::BatchedCG(std::int64_t n, std::int64_t columns, Team team, const MakeSolver &make)
+    : n_(n), columns_(columns), team_(team), lowest_(static_cast<std::size_t>(columns), INFINITY) {
+    for (std::int64_t c = 0; c < columns_; c += 8)
+        group_.push_back(make(c, static_cast<int>(std::min<std::int64_t>(8, columns_ - c)), team_));
 }
 
 std::int64_t BatchedCG::iterate(std::int64_t most, const double *target, std::int64_t stall_limit) {

@@ -2,9 +2,11 @@
 #pragma once
 
 #include "hierarchy/cg_solver.hpp"
-#include "hierarchy/hierarchy.hpp"
+
+#include "common/team.hpp"
 
 #include <cmath>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -12,8 +14,10 @@ namespace gabp {
 
 class BatchedCG {
 public:
-    // residual: (n, columns) by rows.
-    BatchedCG(const Hierarchy &hierarchy, const double *residual, std::int64_t columns, Team team);
+    // Makes the solver of the columns first, ..., first + count - 1; it may keep the reference to the team.
+    using MakeSolver = std::function<std::unique_ptr<CGSolver>(std::int64_t first, int count, Team &)>;
+
+    BatchedCG(std::int64_t n, std::int64_t columns, Team team, const MakeSolver &make);
     BatchedCG(const BatchedCG &) = delete;
     BatchedCG &operator=(const BatchedCG &) = delete;
 
@@ -22,7 +26,7 @@ public:
     // rounding. Returns the iterations done.
     std::int64_t iterate(std::int64_t most, const double *target, std::int64_t stall_limit);
 
-    std::int32_t n() const { return n_; }
+    std::int64_t n() const { return n_; }
     std::int64_t columns() const { return columns_; }
     void write_solution(double *out);
     std::vector<double> norms() const;
@@ -34,7 +38,7 @@ private:
     bool reached(std::size_t g, const double *target) const;
     bool norm_decreased(std::size_t g);
 
-    std::int32_t n_;
+    std::int64_t n_;
     std::int64_t columns_;
     Team team_;
     std::vector<std::unique_ptr<CGSolver>> group_;
