@@ -15,7 +15,7 @@ PATH = sp.csr_array(sp.diags_array([-np.ones(3), 2.5 * np.ones(4), -np.ones(3)],
 
 
 def test_every_keyword_is_in_the_signature():
-    keywords = ["method", "symmetric", "blocks", "dtype", "device", "options"]
+    keywords = ["method", "symmetric", "blocks", "dtype", "device", "near_nullspace", "options"]
     assert list(inspect.signature(gabp.Solver).parameters) == ["A", *keywords]
     solve = inspect.signature(gabp.Solver.solve).parameters
     assert list(solve) == ["self", "b", "x0", "rtol", "atol", "maxiter", "callback", "throw"]

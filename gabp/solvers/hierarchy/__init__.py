@@ -3,8 +3,8 @@
 Strongly coupled variables are aggregated by double pairwise matching (Notay 2010); the coarse matrix ``PᵀAP`` is a
 Gaussian model again. Elimination sweeps of its messages are the smoother. Coarse levels are accelerated by up to two
 iterations of conjugate gradients (the K-cycle), the coarsest is eliminated. `CompiledHierarchy` stores rows for the
-CPU, `DeviceHierarchy` tensors on any device. For vector-valued nodes `CompiledBlockHierarchy` is smoothed aggregation with a
-near-null space; `BlockHierarchy` aggregates pairs by tensors where the compiled kernels are missing.
+CPU, `DeviceHierarchy` tensors on any device. For vector-valued nodes `CompiledBlockHierarchy` is smoothed aggregation
+with a near-null space; `BlockHierarchy` aggregates pairs by tensors where the compiled kernels are missing.
 """
 
 from gabp.solvers.hierarchy.base import Hierarchy, LevelSummary

@@ -9,13 +9,14 @@ from torch import Tensor
 from gabp.solvers.hierarchy.base import LevelSummary
 from gabp.solvers.hierarchy.compiled import CompiledLevels, require_compiled
 from gabp.solvers.hierarchy.scaling import exceeds_float32
+from gabp.solvers.host_only import HostOnly
 from gabp.system import System, require_positive_diagonal
 from gabp.system.blocks import BlockSystem
 from gabp.system.vectors import largest_entries
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class CompiledBlockHierarchy(CompiledLevels):
+class CompiledBlockHierarchy(HostOnly, CompiledLevels):
     """Smoothed aggregation of vector-valued nodes (Vaněk, Mandel and Brezina 1996), with block Gauss-Seidel sweeps.
 
     Strongly coupled nodes are aggregated, and the near-null vectors on each aggregate, orthonormalised, are its coarse
