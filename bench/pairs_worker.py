@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 import gabp
 
-REPEATS, BUDGET = 15, 1.5  # runs of a case at most, and seconds for them
+REPEATS, BUDGET = 25, 0.4  # runs of a case at most, and seconds for them
 SWEEPS = 64
 CASES = {  # by name: the method and its options
     "auto": ("auto", {}),
