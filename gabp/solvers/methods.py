@@ -27,19 +27,19 @@ class Method:
     ignores_blocks : bool
         ``scalar`` serves vector-valued nodes too, as it solves the same system exactly.
     choose, choose_blocks : callable, optional
-        From a `System` to the class that serves it, where that is not always ``scalar`` or ``blocks``.
+        From a `System`, or from a `BlockSystem`, to the class that serves it, where that is not always the same.
     """
 
     scalar: Any
     blocks: Any = None
     ignores_blocks: bool = False
     choose: Callable[[System], Any] | None = None
-    choose_blocks: Callable[[System], Any] | None = None
+    choose_blocks: Callable[[BlockSystem], Any] | None = None
 
     def class_for(self, system: System, blocks: BlockSystem | None = None) -> Any:
         """The class to set up for a system, with blocks where both have them."""
         if blocks is not None and self.blocks is not None:
-            return self.blocks if self.choose_blocks is None else self.choose_blocks(system)
+            return self.blocks if self.choose_blocks is None else self.choose_blocks(blocks)
         return self.scalar if self.choose is None else self.choose(system)
 
     def applies(self, symmetric: bool, with_blocks: bool) -> bool:

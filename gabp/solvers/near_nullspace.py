@@ -8,6 +8,8 @@ from torch import Tensor
 
 from gabp.system import InvalidSystemError
 
+_MOST_VECTORS = 64
+
 
 def read_near_nullspace(vectors: Any, n: int) -> Tensor:
     """The public argument ``near_nullspace`` as a float64 tensor, shape (n, k), on the CPU.
@@ -24,8 +26,10 @@ def read_near_nullspace(vectors: Any, n: int) -> Tensor:
         raise TypeError(f"near_nullspace must hold real numbers, not {values.dtype}")
     if values.ndim == 1:
         values = values[:, None]
-    if values.ndim != 2 or values.shape[0] != n or values.shape[1] == 0:
-        raise InvalidSystemError(f"near_nullspace has shape {values.shape}; expected ({n}, k)")
+    if values.ndim != 2 or values.shape[0] != n or not 1 <= values.shape[1] <= _MOST_VECTORS:
+        raise InvalidSystemError(
+            f"near_nullspace has shape {values.shape}; expected ({n}, k), k from 1 to {_MOST_VECTORS}"
+        )
     if not np.isfinite(values).all():
         i, c = (int(index) for index in np.argwhere(~np.isfinite(values))[0])
         raise InvalidSystemError(f"near_nullspace[{i}, {c}] is {values[i, c]}; every value must be finite")

@@ -109,7 +109,7 @@ def test_scalar_nodes_are_a_hierarchy_too():
     assert relative_residual(A, solution.x, b) <= 1e-8
 
 
-@pytest.mark.parametrize("size", [2, 4, 5])
+@pytest.mark.parametrize("size", [2, 4, 5, 80])
 def test_blocks_of_other_sizes_and_of_unequal_sizes(size):
     n = 240
     random = sp.random_array((n, n), density=0.02, rng=np.random.default_rng(6))
@@ -191,10 +191,11 @@ def test_rigid_body_modes_are_the_null_space_of_a_floating_body():
     [
         (np.ones(5), gabp.InvalidSystemError, "shape"),
         (np.ones((CUBE.A.shape[0], 0)), gabp.InvalidSystemError, "shape"),
+        (np.ones((CUBE.A.shape[0], 65)), gabp.InvalidSystemError, "1 to 64"),
         (np.full((CUBE.A.shape[0], 2), np.nan), gabp.InvalidSystemError, r"near_nullspace\[0, 0\] is nan"),
         (np.array(["a"] * CUBE.A.shape[0]), TypeError, "real numbers"),
     ],
-    ids=["length", "empty", "nan", "text"],
+    ids=["length", "empty", "too many", "nan", "text"],
 )
 def test_wrong_near_null_vectors(vectors, error, message):
     with pytest.raises(error, match=message):

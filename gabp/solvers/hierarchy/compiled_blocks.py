@@ -14,6 +14,8 @@ from gabp.system import System, require_positive_diagonal
 from gabp.system.blocks import BlockSystem
 from gabp.system.vectors import largest_entries
 
+LARGEST_NODE = 64  # unknowns of a node that the compiled kernels hold in registers and on the stack
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CompiledBlockHierarchy(HostOnly, CompiledLevels):

@@ -8,9 +8,10 @@ from torch import Tensor
 from gabp.kernels import dispatch
 from gabp.solvers.hierarchy.blocks import BlockHierarchy
 from gabp.solvers.hierarchy.compiled import CompiledHierarchy, CompiledSolve
-from gabp.solvers.hierarchy.compiled_blocks import CompiledBlockHierarchy
+from gabp.solvers.hierarchy.compiled_blocks import LARGEST_NODE, CompiledBlockHierarchy
 from gabp.solvers.hierarchy.device import DeviceHierarchy, DeviceSolve
 from gabp.system import System
+from gabp.system.blocks import BlockSystem
 
 
 def hierarchy_class(system: System) -> type[CompiledHierarchy] | type[DeviceHierarchy]:
@@ -18,9 +19,10 @@ def hierarchy_class(system: System) -> type[CompiledHierarchy] | type[DeviceHier
     return DeviceHierarchy if dispatch.backend(system.device).hierarchy is None else CompiledHierarchy
 
 
-def block_hierarchy_class(system: System) -> type[CompiledBlockHierarchy] | type[BlockHierarchy]:
+def block_hierarchy_class(blocks: BlockSystem) -> type[CompiledBlockHierarchy] | type[BlockHierarchy]:
     """The hierarchy for vector-valued nodes: the compiled one where it can run, else by tensors on the CPU."""
-    return BlockHierarchy if dispatch.backend("cpu").hierarchy is None else CompiledBlockHierarchy
+    compiled = dispatch.backend("cpu").hierarchy is not None and blocks.partition.size <= LARGEST_NODE
+    return CompiledBlockHierarchy if compiled else BlockHierarchy
 
 
 def hierarchy_solve(system: System, r: Tensor, target: Tensor) -> CompiledSolve | DeviceSolve:
