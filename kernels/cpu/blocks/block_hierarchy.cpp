@@ -16,6 +16,8 @@ constexpr double strong = 0.08;               // threshold on the finest level, 
 constexpr int power_iterations = 12;
 constexpr double smoothing = 4.0 / 3.0;       // over the spectral radius of D^-1 A
 constexpr double singular = 1e-12;            // pivot, relative to the diagonal
+constexpr int most_grounded = 32;             // pivots of the coarsest level that are replaced one by one
+constexpr double largest_shift = 1e6;         // of its diagonal, past any indefinite matrix of unit diagonal
 constexpr std::int64_t fewest_rows = 2048;    // of a stretch
 constexpr std::int64_t most_stretches = 16;
 constexpr double held = 0.5;                  // share of the diagonal that couplings to other stretches may reach
@@ -158,7 +160,7 @@ Array<double> inverse_diagonal(const BlockMatrix<double> &matrix, const BlockLev
 }
 
 // The inverse of the Cholesky factor of the coarsest level, a lower triangle column by column. Pivots at rounding level, of
-// floating bodies, get their diagonal added.
+// floating bodies, get their diagonal added; the diagonal of an indefinite level is raised as a whole until it has a factor.
 std::vector<double> inverse_factor(const BlockMatrix<double> &matrix, Team &team) {
     const int d = matrix.height;
     const std::int64_t n = std::int64_t(matrix.rows) * d;
@@ -169,13 +171,19 @@ std::vector<double> inverse_factor(const BlockMatrix<double> &matrix, Team &team
                 for (int r = 0; r < d; ++r) a[(matrix.column[e] * std::int64_t(d) + c) * n + i * d + r] = matrix.at(e)[c * d + r];
     std::vector<double> diagonal(static_cast<std::size_t>(n));
     for (std::int64_t i = 0; i < n; ++i) diagonal[i] = a[i * n + i] > 0.0 ? a[i * n + i] : 1.0;
-    for (std::int64_t tries = 0; tries < n; ++tries) {
+    double shift = 1e-10;
+    for (int tries = 0;; ++tries) {
         l = a;
         std::int64_t bad = dense::cholesky(l.data(), n, n, n, team.threads());
         for (std::int64_t i = 0; bad < 0 && i < n; ++i)
             if (!(l[i * n + i] * l[i * n + i] > singular * diagonal[i])) bad = i;
-        if (bad < 0) break;
-        a[bad * n + bad] += diagonal[bad];
+        if (bad < 0 || shift > largest_shift) break;
+        if (tries < most_grounded) {
+            a[bad * n + bad] += diagonal[bad];
+            continue;
+        }
+        for (std::int64_t i = 0; i < n; ++i) a[i * n + i] += shift * diagonal[i];
+        shift *= 10.0;
     }
     for (std::int64_t i = 0; i < n; ++i) inverse[i * n + i] = 1.0;
     dense::solve(inverse.data(), n, n, l.data(), n, n, true, team.threads());
