@@ -174,6 +174,17 @@ def test_an_indefinite_matrix_is_reported(body, shift):
     assert solution.status is gabp.Status.NOT_POSITIVE_DEFINITE
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_random_symmetric_matrices_end_truly(seed):
+    """Strongly indefinite ones, on which the sweeps themselves overflow."""
+    rng = np.random.default_rng(seed)
+    n = 840
+    R = sp.random_array((n, n), density=0.4, rng=rng)
+    A = sp.csr_array(R + R.T + 2 * sp.eye_array(n))
+    solution = gabp.solve(A, rng.standard_normal(n), method="hierarchy", blocks=6, throw=False)
+    assert solution.status is gabp.Status.NOT_POSITIVE_DEFINITE
+
+
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_rigid_body_modes_strain_nothing(dimensions):
     modes = gabp.rigid_body_modes(np.random.default_rng(12).random((20, dimensions)))

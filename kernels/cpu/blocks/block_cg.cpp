@@ -1,5 +1,6 @@
 #include "blocks/block_cg.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace gabp {
@@ -59,11 +60,16 @@ void BlockCG::iterate_column(int c) {
         for (std::int64_t i = first * d; i < last * d; ++i) b_[i] = static_cast<float>(v.residual[i]);
     });
     cycle_.apply(b_.data(), z_.data());
-    const double along = sum([&](std::int64_t first, std::int64_t last) {
-        double part = 0.0;
-        for (std::int64_t i = first; i < last; ++i) part += z_[i] * v.image[i];
-        return part;
-    });
+    const auto dot_with_cycle = [&](const Array<double> &other) {
+        return sum([&](std::int64_t first, std::int64_t last) {
+            double part = 0.0;
+            for (std::int64_t i = first; i < last; ++i) part += z_[i] * other[i];
+            return part;
+        });
+    };
+    // beside strong negative curvature the sweeps overflow: the residual itself then meets it
+    if (!std::isfinite(dot_with_cycle(v.residual))) std::copy(b_.data(), b_.data() + b_.size(), z_.data());
+    const double along = dot_with_cycle(v.image);
     const double beta = curvature_[c] > 0.0 ? -along / curvature_[c] : 0.0;
     each_range(team_, hierarchy_.matrix().rows, [&](std::int64_t first, std::int64_t last) {
         for (std::int64_t i = first * d; i < last * d; ++i) v.direction[i] = z_[i] + beta * v.direction[i];
