@@ -20,7 +20,7 @@ constexpr int most_grounded = 32;             // pivots of the coarsest level th
 constexpr double largest_shift = 1e6;         // of its diagonal, past any indefinite matrix of unit diagonal
 constexpr std::int64_t fewest_rows = 2048;    // of a stretch
 constexpr std::int64_t most_stretches = 16;
-constexpr double held = 0.5;                  // share of the diagonal that couplings to other stretches may reach
+constexpr double outside_share = 0.5;         // of the diagonal: sum of couplings to other stretches that needs no load
 
 double nearest_power_of_two(double value) { return std::exp2(std::round(std::log2(value))); }
 
@@ -92,7 +92,7 @@ void set_pivots(const BlockMatrix<double> &matrix, BlockLevel &level, Team &team
             std::copy(matrix.at(level.own[i]), matrix.at(level.own[i]) + d * d, block.begin());
             bool any = false;
             for (int r = 0; r < d; ++r) {
-                const double load = 0.5 * std::max(0.0, outside[r] - held * block[r * d + r]);
+                const double load = 0.5 * std::max(0.0, outside[r] - outside_share * block[r * d + r]);
                 level.load[i * d + r] = static_cast<float>(load);
                 block[r * d + r] += load;
                 any = any || load > 0.0;
@@ -202,6 +202,17 @@ void solve_exactly(const std::vector<double> &inverse, std::int64_t n, const flo
     }
 }
 
+double largest_row_sum(const BlockMatrix<double> &matrix, Team &team) {
+    const int d = matrix.height;
+    std::vector<double> sums(static_cast<std::size_t>(matrix.rows) * d, 0.0);
+    each_range(team, matrix.rows, [&](std::int64_t first, std::int64_t last) {
+        for (std::int64_t i = first; i < last; ++i)
+            for (std::int64_t e = matrix.start[i]; e < matrix.start[i + 1]; ++e)
+                for (int c = 0; c < d * d; ++c) sums[i * d + c % d] += std::abs(matrix.at(e)[c]);
+    });
+    return *std::max_element(sums.begin(), sums.end());
+}
+
 }  // namespace
 
 BlockRows BlockLevel::rows() const {
@@ -226,47 +237,40 @@ BlockHierarchy::BlockHierarchy(const ScalarEdges &edges, const NodePartition &pa
     scale_.resize(static_cast<std::size_t>(edges.n));
     for (std::int64_t u = 0; u < edges.n; ++u) scale_[u] = nearest_power_of_two(1.0 / std::sqrt(edges.diagonal[u]));
     finest_ = gather_blocks(edges, partition, scale_.data(), team);
-    std::vector<double> sums(static_cast<std::size_t>(padded()), 0.0);
-    each_range(team, finest_.rows, [&](std::int64_t first, std::int64_t last) {
-        const int d = finest_.height;
-        for (std::int64_t i = first; i < last; ++i)
-            for (std::int64_t e = finest_.start[i]; e < finest_.start[i + 1]; ++e)
-                for (int c = 0; c < d * d; ++c) sums[i * d + c % d] += std::abs(finest_.at(e)[c]);
-    });
-    norm_bound_ = *std::max_element(sums.begin(), sums.end());
-
+    norm_bound_ = largest_row_sum(finest_, team);
     NearNullSpace near_null = near_null_space(partition, vectors, count);
-    BlockMatrix<double> coarse;
-    const BlockMatrix<double> *matrix = &finest_;
-    double threshold = strong;
-    while (true) {
-        BlockLevel level;
-        level.matrix = rounded(*matrix, team);
-        divide(*matrix, level);
-        set_pivots(*matrix, level, team);
-        const bool small = level.unknowns() <= largest_exact;
-        NodeAggregates aggregates;
-        if (!small && level_.size() < most_levels) aggregates = aggregate_nodes(*matrix, threshold, team);
-        if (aggregates.count == 0 || aggregates.count > least_aggregation * matrix->rows) {
-            if (small) level.exact = inverse_factor(*matrix, team);
-            level_.push_back(std::move(level));
-            return;
-        }
-        Interpolation interpolation = tentative_prolongation(aggregates, near_null, matrix->height, team);
-        BlockMatrix<double> prolongation = std::move(interpolation.tentative);
-        near_null = std::move(interpolation.coarse);
-        const Array<double> inverse = inverse_diagonal(*matrix, level, team);
-        smooth_prolongation(*matrix, inverse.data(), smoothing / spectral_radius(*matrix, inverse.data(), team),
-                            prolongation, team);
-        level.by_column = transposed(prolongation.start.data(), prolongation.column.data(), prolongation.rows,
-                                     prolongation.columns);
-        BlockMatrix<double> next = galerkin(*matrix, prolongation, level.by_column, team);
-        level.prolongation = rounded(prolongation, team);
+    BlockMatrix<double> coarse = add_level(finest_, near_null, strong, team);
+    for (double threshold = strong / 2; coarse.rows > 0; threshold /= 2)
+        coarse = add_level(coarse, near_null, threshold, team);
+}
+
+// Appends the level of a matrix; returns the coarse matrix, without rows where this level is the coarsest.
+BlockMatrix<double> BlockHierarchy::add_level(const BlockMatrix<double> &matrix, NearNullSpace &near_null,
+                                              double threshold, Team &team) {
+    BlockLevel level;
+    level.matrix = rounded(matrix, team);
+    divide(matrix, level);
+    set_pivots(matrix, level, team);
+    const bool small = level.unknowns() <= largest_exact;
+    NodeAggregates aggregates;
+    if (!small && level_.size() < most_levels) aggregates = aggregate_nodes(matrix, threshold, team);
+    if (aggregates.count == 0 || aggregates.count > least_aggregation * matrix.rows) {
+        if (small) level.exact = inverse_factor(matrix, team);
         level_.push_back(std::move(level));
-        coarse = std::move(next);
-        matrix = &coarse;
-        threshold *= 0.5;
+        return {};
     }
+    Interpolation interpolation = tentative_prolongation(aggregates, near_null, matrix.height, team);
+    BlockMatrix<double> prolongation = std::move(interpolation.tentative);
+    near_null = std::move(interpolation.coarse);
+    const Array<double> inverse = inverse_diagonal(matrix, level, team);
+    const double omega = smoothing / spectral_radius(matrix, inverse.data(), team);
+    smooth_prolongation(matrix, inverse.data(), omega, prolongation, team);
+    level.by_column =
+        transposed(prolongation.start.data(), prolongation.column.data(), prolongation.rows, prolongation.columns);
+    BlockMatrix<double> coarse = galerkin(matrix, prolongation, level.by_column, team);
+    level.prolongation = rounded(prolongation, team);
+    level_.push_back(std::move(level));
+    return coarse;
 }
 
 NearNullSpace BlockHierarchy::near_null_space(const NodePartition &partition, const double *vectors,

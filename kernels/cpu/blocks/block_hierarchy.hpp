@@ -47,6 +47,8 @@ public:
     std::int64_t bytes() const;
 
 private:
+    BlockMatrix<double> add_level(const BlockMatrix<double> &matrix, NearNullSpace &near_null, double threshold,
+                                  Team &team);
     NearNullSpace near_null_space(const NodePartition &partition, const double *vectors, int count) const;
 
     std::vector<std::int64_t> place_;
