@@ -35,6 +35,13 @@ class CompiledLevels(Hierarchy):
     stops_itself = True
     needs_positive_diagonal = True
 
+    def _keep(self, levels: Any, unit: float, diagonal_range: tuple[float, float]) -> None:
+        """Set the fields, given the smallest and the largest diagonal entry of A."""
+        wide = exceeds_float32(*diagonal_range)
+        root = (self.system.diagonal.detach().double().cpu() * unit).sqrt()[:, None] if wide else None
+        for name, value in {"_levels": levels, "_unit": unit, "_root": root}.items():
+            object.__setattr__(self, name, value)
+
     @property
     def nbytes(self) -> int:
         return self._levels.bytes
@@ -117,9 +124,7 @@ class CompiledHierarchy(CompiledLevels):
             torch.get_num_threads(),
             None if reuse is None else reuse._levels,
         )
-        root = (diagonal.double().cpu() * unit).sqrt()[:, None] if exceeds_float32(*ends) else None
-        for name, value in {"_levels": levels, "_unit": unit, "_root": root}.items():
-            object.__setattr__(self, name, value)
+        self._keep(levels, unit, ends)
 
     @property
     def levels(self) -> tuple[LevelSummary, ...]:

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from gabp.solvers.hierarchy.base import LevelSummary
 from gabp.solvers.hierarchy.compiled import CompiledLevels, require_compiled
-from gabp.solvers.hierarchy.scaling import exceeds_float32
 from gabp.solvers.host_only import HostOnly
 from gabp.system import System, require_positive_diagonal
 from gabp.system.blocks import BlockSystem
@@ -52,21 +51,18 @@ class CompiledBlockHierarchy(HostOnly, CompiledLevels):
     def __post_init__(self) -> None:
         require_positive_diagonal(self.system, "hierarchy")
         graph, partition = self.system.graph, self.blocks.partition
-        diagonal = self.system.diagonal.detach().double().cpu()
         levels = require_compiled().BlockHierarchy(
             graph.start.cpu(),
             graph.source.cpu(),
             self.system.weight.detach().double().cpu(),
-            diagonal,
+            self.system.diagonal.detach().double().cpu(),
             partition.member,
             partition.padded_index,
             None if self.near_nullspace is None else self.near_nullspace.contiguous(),
             torch.get_num_threads(),
         )
         ends = self.system.smallest_diagonal, float(largest_entries(self.system.diagonal[:, None]))
-        root = diagonal.sqrt()[:, None] if exceeds_float32(*ends) else None
-        for name, value in {"_levels": levels, "_unit": 1.0, "_root": root}.items():
-            object.__setattr__(self, name, value)
+        self._keep(levels, 1.0, ends)  # it scales the unknowns itself
 
     @property
     def levels(self) -> tuple[LevelSummary, ...]:

@@ -1,12 +1,12 @@
 // Python bindings of hierarchy/: set-up, preconditioner, conjugate gradients, the elimination sweep of one level.
 #include "bindings/tensors.hpp"
-#include "hierarchy/aggregation.hpp"
 #include "blocks/block_cg.hpp"
+#include "hierarchy/aggregation.hpp"
 #include "hierarchy/batched_cg.hpp"
-#include "hierarchy/multigrid_cg.hpp"
-#include "hierarchy/jacobi_cg.hpp"
 #include "hierarchy/cycle_workspace.hpp"
 #include "hierarchy/elimination_sweep.hpp"
+#include "hierarchy/jacobi_cg.hpp"
+#include "hierarchy/multigrid_cg.hpp"
 
 #include <nanobind/stl/vector.h>
 

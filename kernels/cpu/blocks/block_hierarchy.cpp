@@ -124,13 +124,16 @@ double spectral_radius(const BlockMatrix<double> &matrix, const double *inverse,
     for (int step = 0; step < power_iterations; ++step) {
         each_range(team, matrix.rows, [&](std::int64_t first, std::int64_t last) {
             kernel.product(rows, d, first, last, x.data(), y.data());
+            std::vector<double> image(static_cast<std::size_t>(d));
             double sum = 0.0;
-            for (std::int64_t i = first; i < last; ++i)
+            for (std::int64_t i = first; i < last; ++i) {
                 for (int a = 0; a < d; ++a) {
-                    double value = 0.0;
-                    for (int b = 0; b < d; ++b) value += inverse[i * d * d + b * d + a] * y[i * d + b];
-                    sum += value * value;
+                    image[a] = 0.0;
+                    for (int b = 0; b < d; ++b) image[a] += inverse[i * d * d + b * d + a] * y[i * d + b];
+                    sum += image[a] * image[a];
                 }
+                std::copy(image.begin(), image.end(), y.data() + i * d);
+            }
             square[first / rows_per_task] = sum;
         });
         double norm2 = 0.0;
@@ -139,12 +142,7 @@ double spectral_radius(const BlockMatrix<double> &matrix, const double *inverse,
         if (!(radius > 0.0)) return 1.0;
         const double factor = 1.0 / radius;
         each_range(team, matrix.rows, [&](std::int64_t first, std::int64_t last) {
-            for (std::int64_t i = first; i < last; ++i)
-                for (int a = 0; a < d; ++a) {
-                    double value = 0.0;
-                    for (int b = 0; b < d; ++b) value += inverse[i * d * d + b * d + a] * y[i * d + b];
-                    x[i * d + a] = factor * value;
-                }
+            for (std::int64_t i = first * d; i < last * d; ++i) x[i] = factor * y[i];
         });
     }
     return radius;
