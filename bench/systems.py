@@ -206,6 +206,28 @@ def diffusion(side: int, jump: float, random_field: bool = False) -> sp.csr_arra
     return laplacian(side * side, i, j, 2 * k[i] * k[j] / (k[i] + k[j]), ground)
 
 
+def porous(side: int, kind: str, jump: float = 1e6) -> sp.csr_array:
+    """Flow through the cells of a cube: conducting inclusions or straight channels in a fifth of the cells, layers five
+    cells thick, or independent lognormal conductivities with a standard deviation of 3.
+    """
+    random = np.random.default_rng(SEED)
+    k = np.ones((side,) * 3)
+    if kind == "inclusions":
+        k[random.random(k.shape) < 0.2] = jump
+    elif kind == "channels":
+        while (k > 1).mean() < 0.2:
+            i, j = random.integers(side, size=2)
+            np.moveaxis(k, random.integers(3), 0)[:, i : i + 2, j : j + 2] = jump
+    elif kind == "layers":
+        k[(np.arange(side) // 5) % 2 == 1] = 1 / jump
+    else:
+        k = np.exp(3.0 * random.standard_normal(k.shape))
+    i, j = grid_edges(side, side, side)
+    outside = 6.0 - np.bincount(np.concatenate([i, j]), minlength=k.size)  # faces, where the potential is zero
+    k = k.ravel()
+    return laplacian(k.size, i, j, 2 * k[i] * k[j] / (k[i] + k[j]), 2 * k * outside)
+
+
 def stencil(side: int, epsilon: float, theta: float) -> sp.csr_array:
     """Rotated anisotropic diffusion on bilinear elements."""
     values = pyamg.gallery.diffusion_stencil_2d(epsilon=epsilon, theta=theta, type="FE")
@@ -479,6 +501,10 @@ SYSTEMS: dict[str, Callable[[], sp.csr_array]] = {
     "diffusion 40,000, jumps 10^8": partial(diffusion, 200, 1e8),
     "diffusion 250,000, jumps 10^4": partial(diffusion, 500, 1e4),
     "diffusion 250,000, random field": partial(diffusion, 500, 1e6, True),
+    "inclusions 216,000, jumps 10^6": partial(porous, 60, "inclusions"),
+    "channels 216,000, jumps 10^6": partial(porous, 60, "channels"),
+    "layers 216,000, jumps 10^6": partial(porous, 60, "layers"),
+    "lognormal 216,000, σ = 3": partial(porous, 60, "lognormal"),
     "rotated diffusion 90,000": partial(stencil, 300, 1e-3, np.pi / 4),
     "rotated diffusion 360,000": partial(stencil, 600, 1e-2, 0.5),
     "box 90,000 + 1e-9": partial(box, 300, 300, slack=1e-9),

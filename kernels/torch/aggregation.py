@@ -12,6 +12,7 @@ from torch import Tensor
 from gabp.kernels.torch.colouring import integer_hash
 
 _COUPLING_THRESHOLD = 0.05  # share of the smaller diagonal below which a coupling aggregates nothing
+_MUTUAL_THRESHOLD = 0.1  # share of the larger diagonal from which a coupling is strong for both
 _DOMINANCE_THRESHOLD = 0.6  # a node whose couplings sum to less than this share of its diagonal is not aggregated
 _LARGEST_AGGREGATE = 6
 _MATCHING_ROUNDS = 12  # nodes unmatched after them stay so
@@ -63,14 +64,16 @@ def find_aggregates(matrix: SymmetricMatrix) -> Tensor:
     """The aggregate of each node, shape (n,) int64, numbered in the order of their first nodes; -1 for none.
 
     Double pairwise aggregation on ``-A_ij / min(A_ii, A_jj)`` (Notay 2010): two matchings, the second between the pairs
-    of the first. Nodes so dominant that a sweep alone solves for them are left out; unmatched nodes join the aggregate
-    of their strongest neighbour.
+    of the first, whose diagonals are sums of their nodes': a sweep does not see the constant on nodes of large
+    diagonal, so no aggregate may hold two such nodes that are coupled weakly. Nodes so dominant that a sweep alone
+    solves for them are left out; unmatched nodes join the aggregate of their strongest neighbour.
     """
     coupled = row_sums(matrix.row, matrix.weight.abs(), matrix.n) > _DOMINANCE_THRESHOLD * matrix.diagonal
-    aggregate = _renumber(torch.where(coupled, _match(matrix, coupled), -1))
+    aggregate = _renumber(torch.where(coupled, _match(matrix, coupled, matrix.diagonal), -1))
     pairs = galerkin_matrix(matrix, aggregate)[0]
     if pairs.n:
-        matched = _match(pairs, torch.ones_like(pairs.diagonal, dtype=torch.bool))
+        diagonal = _aggregate_sums(matrix.diagonal, aggregate, pairs.n)
+        matched = _match(pairs, torch.ones_like(diagonal, dtype=torch.bool), diagonal)
         aggregate = torch.where(aggregate >= 0, matched[aggregate.clamp(min=0)], -1)
     return _renumber(_join_unmatched(matrix, _renumber(aggregate)))
 
@@ -121,17 +124,23 @@ def _renumber(aggregate: Tensor) -> Tensor:
     return numbered
 
 
-def _strength(matrix: SymmetricMatrix) -> Tensor:
-    smaller = torch.minimum(matrix.diagonal[matrix.row], matrix.diagonal[matrix.column])
-    return -matrix.weight / smaller
+def _match(matrix: SymmetricMatrix, eligible: Tensor, diagonal: Tensor) -> Tensor:
+    """A matching on the strong couplings between ``eligible`` nodes; see `dominant_matching`.
 
-
-def _match(matrix: SymmetricMatrix, eligible: Tensor) -> Tensor:
-    """A matching on the strong couplings between ``eligible`` nodes; see `dominant_matching`."""
-    strength = _strength(matrix)
+    First on the couplings that are strong for both ends, as inside an inclusion, which a weak neighbour would part.
+    """
+    ends = diagonal[matrix.row], diagonal[matrix.column]
+    strength = -matrix.weight / torch.minimum(*ends)
     edge = (strength > _COUPLING_THRESHOLD) & eligible[matrix.row] & eligible[matrix.column]
-    row, column = matrix.row[edge], matrix.column[edge]
-    return dominant_matching(row, column, edge_preference(row, column, strength[edge]), matrix.n, _MATCHING_ROUNDS)
+    mutual = -matrix.weight > _MUTUAL_THRESHOLD * torch.maximum(*ends)
+    pair = torch.arange(matrix.n, device=diagonal.device)
+    for among in (edge & mutual, edge):
+        taken = torch.bincount(pair, minlength=matrix.n)[pair] > 1
+        among = among & ~taken[matrix.row] & ~taken[matrix.column]
+        row, column = matrix.row[among], matrix.column[among]
+        preference = edge_preference(row, column, strength[among])
+        pair = torch.where(taken, pair, dominant_matching(row, column, preference, matrix.n, _MATCHING_ROUNDS))
+    return pair
 
 
 def edge_preference(row: Tensor, column: Tensor, strength: Tensor) -> Tensor:
@@ -195,7 +204,9 @@ def _join_unmatched(matrix: SymmetricMatrix, aggregate: Tensor) -> Tensor:
     size = torch.bincount(aggregate[aggregate >= 0], minlength=1)
     members = torch.where(aggregate >= 0, size[aggregate.clamp(min=0)], 0)
     degree = torch.bincount(matrix.row, minlength=matrix.n)
-    strength = _strength(matrix)
+    whole = _aggregate_sums(matrix.diagonal, aggregate, len(size))
+    near, far = matrix.diagonal[matrix.row], whole[aggregate.clamp(min=0)][matrix.column]
+    strength = -matrix.weight / torch.minimum(near, far)
     edge = (members[matrix.row] == 1) & (members[matrix.column] > 1) & (strength > _COUPLING_THRESHOLD)
     near, far, strength = matrix.row[edge], matrix.column[edge], strength[edge]
     best = torch.full_like(matrix.diagonal, -1.0).scatter_reduce_(0, near, strength, "amax")

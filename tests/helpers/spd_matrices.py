@@ -78,6 +78,34 @@ def permuted():
     return sp.csr_array(A[order][:, order])
 
 
+def porous(kind, size=20):
+    """Finite volumes on a cube whose conductivities jump by 1e6 or vary by decades; zero outside."""
+    k = np.ones((size,) * 3)
+    rng = np.random.default_rng(5)
+    if kind == "inclusions":
+        k[rng.random(k.shape) < 0.2] = 1e6
+    elif kind == "channels":
+        for axis in range(3):
+            for i, j in rng.integers(0, size, (size, 2)):
+                np.moveaxis(k, axis, 0)[:, i, j] = 1e6
+    elif kind == "layers":
+        k[(np.arange(size) // 3) % 2 == 1] = 1e-6
+    else:
+        k = np.exp(3.0 * rng.standard_normal(k.shape))
+    index, k = np.arange(k.size).reshape(k.shape), np.pad(k, 1, mode="edge")
+    ends, weight, ground = [], [], np.zeros(index.size)
+    for axis in range(3):
+        inner = np.moveaxis(k, axis, 0)[:, 1:-1, 1:-1]
+        face = 2 * inner[1:] * inner[:-1] / (inner[1:] + inner[:-1])
+        cell = np.moveaxis(index, axis, 0)
+        ends.append([cell[:-1].ravel(), cell[1:].ravel()])
+        weight.append(face[1:-1].ravel())
+        np.add.at(ground, cell[0], 2 * face[0])
+        np.add.at(ground, cell[-1], 2 * face[-1])
+    i, j = np.concatenate(ends, axis=1)
+    return laplacian(i, j, np.concatenate(weight), index.size, ground)
+
+
 CASES = {
     "2-D grid": lambda: grid(120, 130, shift=0.1),
     "2-D Poisson": lambda: grid(150, 150),
@@ -97,6 +125,10 @@ CASES = {
     "permuted": permuted,
     "huge values": lambda: grid(110, 100) * 1e30,
     "tiny values": lambda: grid(110, 100) * 1e-30,
+    "inclusions": lambda: porous("inclusions"),
+    "channels": lambda: porous("channels"),
+    "layers": lambda: porous("layers"),
+    "lognormal": lambda: porous("lognormal"),
     "near-singular": lambda: grid(110, 110, closed=True, shift=1e-9),
     "floating parts": lambda: sp.csr_array(
         sp.block_diag([grid(50, 50), 3.0 * sp.eye_array(100), grid(40, 40, closed=True, shift=1e-6)])

@@ -153,6 +153,7 @@ void flat_direction(const BatchedCG &self, Vector<double> out) {
 nb::dict multigrid_constants() {
     nb::dict all;
     all["coupling_threshold"] = coupling_threshold;
+    all["mutual_threshold"] = mutual_threshold;
     all["dominance_threshold"] = dominance_threshold;
     all["largest_aggregate"] = largest_aggregate;
     all["singular_diagonal"] = singular_diagonal;

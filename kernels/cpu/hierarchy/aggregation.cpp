@@ -16,7 +16,11 @@ public:
     BlockMatching(const RowsView<W> &rows, std::int32_t begin, std::int32_t end)
         : rows_(rows), begin_(begin), size_(end - begin) {}
 
-    // Fills aggregate[0 .. size) with local numbers, in the order of the first rows, and returns their count.
+    // Fills aggregate[0 .. size) with local numbers, in the order of the first rows, and returns their count. A sweep
+    // does not see the constant on a node of large diagonal, so no aggregate may hold two such nodes that are coupled
+    // weakly: a coupling counts by its share of the smaller diagonal, and of a pair by the sum of the nodes' diagonals.
+    // The first pass over rows, and over pairs, is for those that are strong for both, as inside an inclusion; else a
+    // weak neighbour would part it.
     std::int32_t run(std::int32_t *aggregate) {
         exclude_dominant_rows();
         match_rows();
@@ -27,7 +31,18 @@ public:
     }
 
 private:
-    double strength(double coupling, double a, double b) const { return -coupling / std::min(a, b); }
+    // The strongest coupling so far; among nearly equal ones, the earliest.
+    struct Strongest {
+        std::int32_t which;
+        double strength = coupling_threshold;
+        void consider(std::int32_t other, double coupling, double a, double b, bool mutual) {
+            const double s = -coupling / std::min(a, b);
+            if (!(s > strength * (1.0 + tie))) return;
+            if (mutual && !(-coupling > mutual_threshold * std::max(a, b))) return;
+            strength = s;
+            which = other;
+        }
+    };
     bool inside(std::int32_t j) const { return j >= begin_ && j < begin_ + size_; }
 
     void exclude_dominant_rows() {
@@ -41,30 +56,32 @@ private:
     }
 
     void match_rows() {
-        for (std::int32_t i = 0; i < size_; ++i) {
-            if (mate_[i] != unmatched) continue;
-            const std::int32_t row = begin_ + i;
-            std::int32_t best = i;
-            double strongest = coupling_threshold, coupling = 0.0;
-            for (std::int64_t e = rows_.start[row]; e < rows_.start[row + 1]; ++e) {
-                const std::int32_t j = rows_.column[e];
-                if (!inside(j) || mate_[j - begin_] != unmatched) continue;
-                const double s = strength(rows_.weight[e], rows_.diagonal[row], rows_.diagonal[j]);
-                if (s > strongest * (1.0 + tie)) {
-                    strongest = s;
-                    best = j - begin_;
-                    coupling = rows_.weight[e];
-                }
-            }
-            mate_[i] = best;
-            mate_[best] = i;
-            first_.push_back(i);
-            diagonal_.push_back(best == i ? rows_.diagonal[row]
-                                          : rows_.diagonal[row] + rows_.diagonal[begin_ + best] + 2.0 * coupling);
-        }
+        for (const bool mutual : {true, false})
+            for (std::int32_t i = 0; i < size_; ++i)
+                if (mate_[i] == unmatched) match_row(i, mutual);
         pair_.assign(static_cast<std::size_t>(size_), excluded);
-        for (std::size_t p = 0; p < first_.size(); ++p)
-            pair_[first_[p]] = pair_[mate_[first_[p]]] = static_cast<std::int32_t>(p);
+        for (std::int32_t i = 0; i < size_; ++i) {
+            if (mate_[i] == excluded || pair_[i] != excluded) continue;
+            const double own = rows_.diagonal[begin_ + i];
+            pair_[i] = static_cast<std::int32_t>(first_.size());
+            first_.push_back(i);
+            if (mate_[i] == unmatched) mate_[i] = i;
+            diagonal_.push_back(mate_[i] == i ? own : own + rows_.diagonal[begin_ + mate_[i]]);
+            pair_[mate_[i]] = pair_[i];
+        }
+    }
+
+    void match_row(std::int32_t i, bool mutual) {
+        const std::int32_t row = begin_ + i;
+        Strongest best{i};
+        for (std::int64_t e = rows_.start[row]; e < rows_.start[row + 1]; ++e) {
+            const std::int32_t j = rows_.column[e];
+            if (inside(j) && mate_[j - begin_] == unmatched)
+                best.consider(j - begin_, rows_.weight[e], rows_.diagonal[row], rows_.diagonal[j], mutual);
+        }
+        if (best.which == i) return;
+        mate_[i] = best.which;
+        mate_[best.which] = i;
     }
 
     // The couplings of pair p to the unmatched pairs of the block, summed.
@@ -90,21 +107,22 @@ private:
         const auto pairs = static_cast<std::int32_t>(first_.size());
         partner_.assign(first_.size(), unmatched);
         position_.assign(first_.size(), -1);
-        for (std::int32_t p = 0; p < pairs; ++p) {
-            if (partner_[p] != unmatched) continue;
-            sum_couplings(p);
-            std::int32_t best = p;
-            double strongest = coupling_threshold;
-            for (const PairCoupling &n : couplings_) {
-                const double s = strength(n.weight, diagonal_[p], diagonal_[n.pair]);
-                if (s > strongest * (1.0 + tie)) {
-                    strongest = s;
-                    best = n.pair;
-                }
-            }
-            partner_[p] = best;
-            partner_[best] = p;
-        }
+        for (const bool mutual : {true, false})
+            for (std::int32_t p = 0; p < pairs; ++p)
+                if (partner_[p] == unmatched) match_pair(p, mutual);
+        for (std::int32_t p = 0; p < pairs; ++p)
+            if (partner_[p] == unmatched) partner_[p] = p;
+    }
+
+    void match_pair(std::int32_t p, bool mutual) {
+        sum_couplings(p);
+        Strongest best{p};
+        for (const PairCoupling &n : couplings_)
+            best.consider(n.pair, n.weight, diagonal_[p], diagonal_[n.pair], mutual);
+        if (best.which == p) return;
+        partner_[p] = best.which;
+        partner_[best.which] = p;
+        diagonal_[p] = diagonal_[best.which] = diagonal_[p] + diagonal_[best.which];
     }
 
     // Numbers an aggregate by its earlier pair.
@@ -122,22 +140,18 @@ private:
             if (aggregate[i] < 0 || members_[aggregate[i]] != 1) continue;
             const std::int32_t row = begin_ + i;
             const bool leaf = rows_.start[row + 1] - rows_.start[row] == 1;
-            std::int32_t best = -1;
-            double strongest = coupling_threshold;
+            Strongest best{excluded};
             for (std::int64_t e = rows_.start[row]; e < rows_.start[row + 1]; ++e) {
                 const std::int32_t j = rows_.column[e];
-                if (!inside(j) || aggregate[j - begin_] < 0) continue;
-                if (!leaf && members_[aggregate[j - begin_]] >= largest_aggregate) continue;
-                const double s = strength(rows_.weight[e], rows_.diagonal[row], rows_.diagonal[j]);
-                if (s > strongest) {
-                    strongest = s;
-                    best = aggregate[j - begin_];
-                }
+                const std::int32_t into = inside(j) ? aggregate[j - begin_] : excluded;
+                if (into < 0 || (!leaf && members_[into] >= largest_aggregate)) continue;
+                best.consider(into, rows_.weight[e], rows_.diagonal[row], diagonal_[into], false);
             }
-            if (best < 0) continue;
+            if (best.which < 0) continue;
             members_[aggregate[i]] = 0;
-            aggregate[i] = best;
-            ++members_[best];
+            aggregate[i] = best.which;
+            ++members_[best.which];
+            diagonal_[best.which] += rows_.diagonal[row];
         }
     }
 
@@ -161,7 +175,7 @@ private:
     const RowsView<W> &rows_;
     std::int32_t begin_, size_;
     std::vector<std::int32_t> mate_, pair_, first_, partner_, position_, members_;
-    std::vector<double> diagonal_;  // of the pairs' Galerkin product
+    std::vector<double> diagonal_;  // of each pair's nodes, and later of its aggregate's, summed
     std::vector<PairCoupling> couplings_;
 };
 

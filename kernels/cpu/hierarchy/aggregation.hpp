@@ -7,6 +7,7 @@ namespace gabp {
 
 // kernels/torch/aggregation.py has the same values (`multigrid_constants` in the bindings).
 constexpr double coupling_threshold = 0.05;   // weaker couplings, as a share of the smaller diagonal, are not matched
+constexpr double mutual_threshold = 0.1;      // share of the larger diagonal from which a coupling is strong for both
 constexpr double dominance_threshold = 0.6;   // rows whose couplings sum to at most this share are not aggregated
 constexpr int largest_aggregate = 6;          // rows that singletons may join
 constexpr double singular_diagonal = 1e-14;   // a coarse diagonal below this share of the fine ones is rounding

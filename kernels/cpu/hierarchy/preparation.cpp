@@ -16,6 +16,7 @@ constexpr int balls = 5;
 constexpr std::int32_t window_rows = 1024;  // of the mean dominance slack
 // Largest over smallest diagonal entry.
 constexpr double narrow_spread = 16.0;  // below: no scaling
+constexpr double clustered_spread = 100.0;  // above: dominance may not hold strong clusters
 constexpr double wide_spread = 1e24;    // above: always scaled, float32 could overflow
 constexpr double float_limit = 1e12;
 
@@ -40,7 +41,7 @@ Preparation<W>::Preparation(const Pattern &pattern, const W *weight, const W *di
       given_diagonal_(diagonal), diagonal_(n_), row_sum_(n_) {
     const RowStatistics statistics = scan_rows(team);
     norm_bound_ = statistics.norm;
-    dominance_slack_ = statistics.dominance_slack;
+    if (statistics.largest <= clustered_spread * statistics.smallest) dominance_slack_ = statistics.dominance_slack;
     if (order == nullptr) {
         choose_order(statistics);
     } else if (order->size() > 0) {

@@ -26,7 +26,8 @@ public:
     bool bounded_growth() const { return bounded_growth_; }
     bool lacks_locality() const { return lacks_locality_; }  // unbounded growth, and most couplings join row blocks
     // The smallest mean, over windows of rows in the user's order, of the relative slack of diagonal dominance
-    // max(0, 1 - sum_j |A_ij| / A_ii). 0 where rows were permuted.
+    // max(0, 1 - sum_j |A_ij| / A_ii). 0 where rows were permuted, and where diagonal entries differ so much that strong
+    // clusters may stand among weak neighbours: what dominates their rows does not hold the clusters.
     double dominance_slack() const { return order_.size() > 0 ? 0.0 : dominance_slack_; }
     double norm_bound() const { return norm_bound_; }  // of rows(): the largest absolute row sum
 

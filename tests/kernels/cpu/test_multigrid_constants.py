@@ -8,6 +8,7 @@ def test_both_backends_aggregate_by_the_same_thresholds():
     constants = extension.multigrid_constants()
     assert constants == {
         "coupling_threshold": aggregation._COUPLING_THRESHOLD,
+        "mutual_threshold": aggregation._MUTUAL_THRESHOLD,
         "dominance_threshold": aggregation._DOMINANCE_THRESHOLD,
         "largest_aggregate": aggregation._LARGEST_AGGREGATE,
         "singular_diagonal": aggregation._SINGULAR_DIAGONAL,
