@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg as sl
 
-WEAKEST_LINK, DOMINANT, LARGEST_AGGREGATE, SINGULAR = 0.05, 0.6, 6, 1e-14
+WEAKEST_LINK, MUTUAL, DOMINANT, LARGEST_AGGREGATE, SINGULAR = 0.05, 0.1, 0.6, 6, 1e-14
 LEFT_OUT = -1
 ACCELERATED = 10_000  # rows of a coarse level from which the K-cycle takes two steps
 HALF_SWEEP, WHOLE_SWEEP = (0.8, 0.5, 0.0), (0.01, 0.0, 1.0)  # floors of the pivots: see `pivots`
@@ -56,63 +56,69 @@ def finest_level(A: sp.csr_array) -> Level:
     return Level(W, diagonal, diagonal + W.sum(axis=1))
 
 
-def strongest(candidates: dict[int, float], diagonal: dict | np.ndarray, own: int) -> int:
-    """The candidate of the strongest coupling ``-a / min(d_own, d)``, ``own`` where none is strong enough."""
-    best, strength = own, WEAKEST_LINK
+def strongest(candidates: dict, scale: dict, own: float, mutual: bool = False) -> int | None:
+    """The candidate of the strongest coupling ``-a / min(d_own, d)``, None where none is strong enough.
+
+    ``mutual`` is for couplings that are strong for the larger of the two diagonals as well.
+    """
+    best, strength = None, WEAKEST_LINK
     for other, coupling in candidates.items():
-        found = -coupling / min(diagonal[own], diagonal[other])
-        if found > strength * (1 + 1e-6):
+        found = -coupling / min(own, scale[other])
+        if found > strength * (1 + 1e-6) and (not mutual or -coupling > MUTUAL * max(own, scale[other])):
             best, strength = other, found
     return best
 
 
+def matching(couplings: Callable[[int, dict], dict], scale: dict) -> dict[int, int]:
+    """The mate of each, itself where it stays alone; first those that are strong for both.
+
+    ``couplings(i, mate)`` are i's to all that have no mate yet.
+    """
+    mate: dict[int, int] = {}
+    for mutual in (True, False):
+        for i in scale:
+            if i not in mate:
+                best = strongest(couplings(i, mate), scale, scale[i], mutual)
+                if best is not None:
+                    mate[i], mate[best] = best, i
+    return {i: mate.get(i, i) for i in scale}
+
+
 def aggregates_of_block(level: Level, begin: int, end: int) -> dict[int, int]:
     """The aggregate of each row of a block, named by one of its rows; rows that dominate their couplings have none."""
-    near = {i: {j: w for j, w in level.row(i) if begin <= j < end} for i in range(begin, end)}
-    strength = abs(level.W).sum(axis=1)
-    members = [i for i in near if strength[i] > DOMINANT * level.diagonal[i]]
-    pair: dict[int, int] = {}
-    diagonal: dict[int, float] = {}
-    for i in members:
-        if i not in pair:
-            free = {j: w for j, w in near[i].items() if j not in pair and strength[j] > DOMINANT * level.diagonal[j]}
-            mate = strongest(free, level.diagonal, i)
-            pair[i] = pair[mate] = i
-            diagonal[i] = level.diagonal[i]
-            if mate != i:
-                diagonal[i] += level.diagonal[mate] + 2 * near[i][mate]
+    total = abs(level.W).sum(axis=1)
+    members = [i for i in range(begin, end) if total[i] > DOMINANT * level.diagonal[i]]
+    diagonal = {i: level.diagonal[i] for i in members}
+    near = {i: {j: w for j, w in level.row(i) if j in diagonal} for i in members}
+    mate = matching(lambda i, taken: {j: w for j, w in near[i].items() if j not in taken}, diagonal)
+    pair = {i: min(i, mate[i]) for i in members}
     rows: dict[int, list[int]] = {}
     for i in members:
         rows.setdefault(pair[i], []).append(i)
-    partner: dict[int, int] = {}
-    for p in diagonal:
-        if p not in partner:
-            coupling: dict[int, float] = {}
-            for i in rows[p]:
-                for j, w in near[i].items():
-                    if j in pair and pair[j] != p and pair[j] not in partner:
-                        coupling[pair[j]] = coupling.get(pair[j], 0.0) + w
-            mate = strongest(coupling, diagonal, p)
-            partner[p], partner[mate] = mate, p
+
+    def couplings(p: int, taken: dict) -> dict[int, float]:
+        found: dict[int, float] = {}
+        for i in rows[p]:
+            for j, w in near[i].items():
+                if pair[j] != p and pair[j] not in taken:
+                    found[pair[j]] = found.get(pair[j], 0.0) + w
+        return found
+
+    partner = matching(couplings, {p: sum(diagonal[i] for i in rows[p]) for p in rows})
     aggregate = {i: min(pair[i], partner[pair[i]]) for i in members}
     size: dict[int, int] = {}
-    for a in aggregate.values():
-        size[a] = size.get(a, 0) + 1
-    for (
-        i
-    ) in members:  # rows that stayed alone join their strongest neighbour: leaves always, others where there is room
-        if size[aggregate[i]] != 1:
-            continue
-        leaf = len(level.row(i)) == 1
-        best, strength_of_best = None, WEAKEST_LINK
-        for j, w in near[i].items():
-            if j in aggregate and (leaf or size[aggregate[j]] < LARGEST_AGGREGATE):
-                found = -w / min(level.diagonal[i], level.diagonal[j])
-                if found > strength_of_best:
-                    best, strength_of_best = aggregate[j], found
-        if best is not None:
-            size[aggregate[i]], aggregate[i] = 0, best
-            size[best] += 1
+    whole: dict[int, float] = {}
+    for i, a in aggregate.items():
+        size[a], whole[a] = size.get(a, 0) + 1, whole.get(a, 0.0) + diagonal[i]
+    for i in members:  # those alone join their strongest neighbour: leaves always, others where there is room
+        if size[aggregate[i]] == 1:
+            room = len(level.row(i)) == 1
+            open_to = {j: w for j, w in near[i].items() if room or size[aggregate[j]] < LARGEST_AGGREGATE}
+            best = strongest(open_to, {j: whole[aggregate[j]] for j in open_to}, diagonal[i])
+            if best is not None:
+                size[aggregate[i]], aggregate[i] = 0, aggregate[best]
+                size[aggregate[i]] += 1
+                whole[aggregate[i]] += diagonal[i]
     return aggregate
 
 
