@@ -16,8 +16,11 @@ from gabp.system.model import System
 
 _LARGEST_BLOCK = 8  # unknowns in a block of equal patterns
 _BLOCKS_PER_UNKNOWN = 0.6  # up to which equal patterns count as block structure
-_COMMON_SIZES = (6, 3, 2)  # poses in space and in the plane, and pairs
-_FILL = 0.55  # a chain or a grid in pairs has a half, pose graphs of diagonal information 0.58
+_COMMON_SIZES = (2, 3, 6)  # pairs, and poses in the plane and in space
+_SAMPLE = 200  # block rows
+_FILL = 0.3  # blocks of springs along the axes and diagonals of a grid are filled to a third
+_ALIGNED = 1.1  # how many times better than moved
+_WHOLE = 0.75  # share of what smaller blocks are filled: pairs of blocks are filled less
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +189,7 @@ def read_partition(blocks: Any, matrix: SparseMatrix) -> BlockPartition:
     if isinstance(blocks, str):
         if blocks != "auto":
             raise InvalidSystemError(f"blocks must be an integer, an array or 'auto', not {blocks!r}")
-        return BlockPartition.of(find_blocks(matrix))
+        return BlockPartition.of(find_blocks(_graph_of(matrix)))
     if isinstance(blocks, (int, np.integer)) and not isinstance(blocks, bool):
         if blocks < 1 or n % blocks:
             raise InvalidSystemError(f"blocks of {blocks} do not divide {n} unknowns")
@@ -199,70 +202,76 @@ def read_partition(blocks: Any, matrix: SparseMatrix) -> BlockPartition:
     return BlockPartition.of(labels)
 
 
-def find_blocks(matrix: SparseMatrix) -> np.ndarray:
-    """The block structure of a matrix, as the block of each unknown, shape (n,), int64.
+def _graph_of(matrix: SparseMatrix) -> EdgeGraph:
+    row = torch.repeat_interleave(torch.arange(matrix.n, device=matrix.start.device), matrix.start.diff())
+    off_diagonal = matrix.column != row
+    return EdgeGraph.of(matrix.n, row[off_diagonal], matrix.column[off_diagonal])
+
+
+def find_blocks(graph: EdgeGraph) -> np.ndarray:
+    """The block structure of a symmetric pattern, as the block of each unknown, shape (n,), int64.
 
     Unknowns of equal row patterns (diagonal included) form a block, as the components of one vector do where
     whole blocks are stored; at most eight. Where hardly any do, because single entries of the blocks are zero, blocks
-    of 6, 3 or 2 successive unknowns are tried: the first size of which the stored entries fill more than a half.
+    of 2, 3 or 6 successive unknowns are tried: the largest that the stored entries fill about as well as smaller ones,
+    and better than the same blocks moved along by one unknown or more, which on a grid makes no difference.
     """
-    start, column = matrix.start.cpu().numpy(), matrix.column.cpu().numpy()
-    labels = _blocks_of_equal_rows(start, column)
-    if labels.max() + 1 <= _BLOCKS_PER_UNKNOWN * matrix.n:
+    labels = _blocks_of_equal_rows(graph)
+    if labels.max() + 1 <= _BLOCKS_PER_UNKNOWN * graph.n:
         return labels
-    row = np.repeat(np.arange(matrix.n), np.diff(start))
+    found, most = 1, _FILL
     for size in _COMMON_SIZES:
-        touched = len(np.unique((row // size) * matrix.n + column // size))
-        if matrix.n % size == 0 and len(column) >= _FILL * touched * size**2:
-            return np.arange(matrix.n) // size
-    return labels
+        if graph.n % size:
+            continue
+        filled, *moved = (_filled_share(graph, size, offset) for offset in range(size))
+        if filled >= max(most, _ALIGNED * max(moved)):
+            found, most = size, max(most, _WHOLE * filled)
+    return labels if found == 1 else np.arange(graph.n) // found
 
 
-def _blocks_of_equal_rows(start: np.ndarray, column: np.ndarray) -> np.ndarray:
+def _blocks_of_equal_rows(graph: EdgeGraph) -> np.ndarray:
     """Blocks of at most eight rows of equal pattern, numbered by their first rows, shape (n,), int64."""
-    n = len(start) - 1
-    order, is_repeat = _rows_by_pattern(start, column)
-    leads = np.flatnonzero(~is_repeat)  # where each pattern begins in `order`
-    count = np.arange(n) - np.repeat(leads, np.diff(leads, append=n))  # earlier rows of the same pattern
+    pattern = _pattern_hash(graph)
+    order = np.argsort(pattern, kind="stable")
+    leads = np.flatnonzero(np.append(True, pattern[order[1:]] != pattern[order[:-1]]))
+    count = np.arange(graph.n) - np.repeat(leads, np.diff(leads, append=graph.n))  # earlier rows of the same pattern
     opens = count % _LARGEST_BLOCK == 0
     block = np.cumsum(opens) - 1
     rank = np.empty(block[-1] + 1, dtype=np.int64)
     rank[np.argsort(order[opens])] = np.arange(len(rank))
-    labels = np.empty(n, dtype=np.int64)
+    labels = np.empty(graph.n, dtype=np.int64)
     labels[order] = rank[block]
     return labels
 
 
-def _rows_by_pattern(start: np.ndarray, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """An order that brings rows of equal pattern together, ascending, and which of them repeat the row before.
+def _pattern_hash(graph: EdgeGraph) -> np.ndarray:
+    """A 64-bit hash of each row's set of columns with the diagonal, shape (n,), uint64: the sum of their splitmix64.
 
-    Sorted by hash and then compared entry by entry; if two patterns share a hash, another hash function is drawn.
+    Rows of unlike patterns share one with a probability of 2⁻⁶⁴, and any partition is a valid one.
     """
-    seed = 0
-    while True:
-        key = _pattern_hash(start, column, seed=seed)
-        order = np.argsort(key, kind="stable")
-        same_hash = np.append(False, key[order[1:]] == key[order[:-1]])
-        if _equal_rows(start, column, order[1:][same_hash[1:]], order[:-1][same_hash[1:]]):
-            return order, same_hash
-        seed += 1
-
-
-def _pattern_hash(start: np.ndarray, column: np.ndarray, seed: int) -> np.ndarray:
-    """A 64-bit hash of each row's set of columns, shape (n,), uint64: the sum of splitmix64 over the columns."""
-    n = len(start) - 1
-    z = np.arange(1 + seed * n, 1 + (seed + 1) * n, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    z = np.arange(1, 1 + graph.n, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    total = np.zeros(len(column) + 1, dtype=np.uint64)
-    np.cumsum((z ^ (z >> np.uint64(31)))[column], out=total[1:])
-    return total[start[1:]] - total[start[:-1]]
+    z ^= z >> np.uint64(31)
+    start = graph.start.cpu().numpy()
+    row = np.flatnonzero(np.diff(start))
+    total = z.copy()
+    if len(row):
+        total[row] += np.add.reduceat(z[graph.source.cpu().numpy()], start[row])
+    return total
 
 
-def _equal_rows(start: np.ndarray, column: np.ndarray, rows: np.ndarray, others: np.ndarray) -> bool:
-    """Whether each of ``rows`` has the pattern of its counterpart in ``others``."""
-    length = start[rows + 1] - start[rows]
-    if not np.array_equal(length, start[others + 1] - start[others]):
-        return False
-    entry = np.arange(length.sum()) + np.repeat(start[rows] - np.cumsum(length) + length, length)
-    return np.array_equal(column[entry], column[entry + np.repeat(start[others] - start[rows], length)])
+def _filled_share(graph: EdgeGraph, size: int, offset: int) -> float:
+    """The share of the entries stored in blocks of ``size`` successive unknowns, of those in all blocks touched.
+
+    Of some block rows from the first, which begins at unknown ``offset``, to the last.
+    """
+    start, count = graph.start.cpu().numpy(), (graph.n - offset) // size
+    block = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(np.int64))
+    first = start[offset + size * block]
+    stored = start[offset + size * (block + 1)] - first
+    sampled = np.arange(stored.sum()) + np.repeat(first - np.cumsum(stored) + stored, stored)
+    column = (graph.source.cpu().numpy()[sampled] - offset) // size + 1
+    width = count + 2
+    touched = np.unique(np.concatenate([np.repeat(block, stored) * width + column, block * width + block + 1]))
+    return (len(sampled) + size * len(block)) / (len(touched) * size**2)

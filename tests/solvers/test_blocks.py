@@ -261,24 +261,27 @@ def test_renumbering_keeps_the_model():
     assert sweep.apply(b).numpy() == pytest.approx(np.linalg.solve(A, b.numpy()))
 
 
+def found_in(A):
+    return find_blocks(make_system(read_matrix(A)).graph)
+
+
 def test_blocks_are_found_in_a_plain_matrix():
     A = pose_graph(60)
-    assert np.array_equal(find_blocks(read_matrix(A)), np.arange(180) // 3)
+    assert np.array_equal(found_in(A), np.arange(180) // 3)
     shuffle = np.random.default_rng(0).permutation(180)
-    found = find_blocks(read_matrix(A[shuffle][:, shuffle]))
+    found = found_in(A[shuffle][:, shuffle])
     assert all(len(set(shuffle[found == label] // 3)) == 1 for label in range(60))
-    assert np.array_equal(find_blocks(read_matrix(pose_graph(60, sideways=600.0))), np.arange(180) // 3)  # with zeros
+    assert np.array_equal(found_in(pose_graph(60, sideways=600.0)), np.arange(180) // 3)  # with zeros
     grid = sp.diags_array([-np.ones(9), np.full(10, 2.0), -np.ones(9)], offsets=[-1, 0, 1])
-    assert len(set(find_blocks(read_matrix(grid)))) == 10
-    assert np.bincount(find_blocks(read_matrix(np.ones((20, 20))))).max() == 8
+    assert len(set(found_in(grid))) == 10
+    assert np.bincount(found_in(np.ones((20, 20)))).max() == 8
 
 
-def blocks_row_by_row(matrix) -> np.ndarray:
+def blocks_row_by_row(A) -> np.ndarray:
     """The literal definition: each row joins the open block of its pattern, which closes at eight."""
-    start, column = matrix.start.numpy(), matrix.column.numpy()
-    open_block, labels, count = {}, np.empty(matrix.n, dtype=np.int64), 0
-    for i in range(matrix.n):
-        pattern = tuple(column[start[i] : start[i + 1]])
+    open_block, labels, count = {}, np.empty(len(A), dtype=np.int64), 0
+    for i, row in enumerate(A):
+        pattern = tuple(np.flatnonzero(row))
         label, members = open_block.get(pattern, (-1, 8))
         if members == 8:
             label, members, count = count, 0, count + 1
@@ -287,21 +290,40 @@ def blocks_row_by_row(matrix) -> np.ndarray:
     return labels
 
 
-@pytest.mark.parametrize("collide", [False, True])
 @pytest.mark.parametrize("seed", range(12))
-def test_equal_rows_are_grouped_as_row_by_row(seed, collide, monkeypatch):
-    """Shuffled patterns of 1 to 11 equal rows, some rows empty; also where the first hash maps patterns together."""
+def test_equal_rows_are_grouped_as_row_by_row(seed):
+    """Shuffled nodes of 1 to 11 unknowns, each node all of one pattern; some have no neighbours."""
     rng = np.random.default_rng(seed)
-    copies = rng.integers(1, 12, 15)
-    rows = np.repeat(rng.random((15, copies.sum())) < 0.1 * (seed % 3), copies, axis=0)
-    matrix = read_matrix(rng.permutation(rows).astype(float))
-    exact = blocks._pattern_hash
-    if collide:
-        monkeypatch.setattr(
-            blocks, "_pattern_hash", lambda *rows, seed: exact(*rows, seed) if seed else exact(*rows, 0) % np.uint64(2)
-        )
-    found = blocks._blocks_of_equal_rows(matrix.start.numpy(), matrix.column.numpy())
-    assert np.array_equal(found, blocks_row_by_row(matrix))
+    node = np.repeat(np.arange(15), rng.integers(1, 12, 15))
+    adjacent = rng.random((15, 15)) < 0.1 * (seed % 3)
+    A = (adjacent | adjacent.T | np.eye(15, dtype=bool))[node][:, node].astype(float)
+    shuffle = rng.permutation(len(node))
+    A = A[shuffle][:, shuffle]
+    assert np.array_equal(blocks._blocks_of_equal_rows(make_system(read_matrix(A)).graph), blocks_row_by_row(A))
+
+
+@pytest.mark.parametrize("size", [2, 3, 6])
+@pytest.mark.parametrize("kept", [1.0, 0.8, 0.5])
+def test_blocks_with_zeros_in_them_are_found(size, kept):
+    """Nodes of a grid whose blocks lack some of their entries."""
+    rng = np.random.default_rng(size)
+    stored = np.kron(grid_of_nodes(12), np.ones((size, size))) > 0
+    absent = np.triu(rng.random(stored.shape) > kept, 1)
+    A = np.where(absent | absent.T, 0.0, stored)
+    assert np.array_equal(found_in(A + np.eye(len(A))), np.arange(len(A)) // size)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_a_scalar_grid_has_no_blocks(width):
+    """A stencil that reaches ``width`` nodes along the rows fills successive unknowns, wherever their blocks begin."""
+    offsets = list(range(-width, width + 1)) + [-12, 12]
+    A = sp.diags_array([np.ones(144 - abs(k)) for k in offsets], offsets=offsets)
+    assert len(set(found_in(A).tolist())) == 144
+
+
+def grid_of_nodes(side):
+    path = np.eye(side) + np.eye(side, k=1) + np.eye(side, k=-1)
+    return np.kron(path, np.eye(side)) + np.kron(np.eye(side), path)
 
 
 def test_a_pose_graph_takes_fewer_iterations_in_blocks():
