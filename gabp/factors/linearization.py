@@ -1,0 +1,104 @@
+"""The quadratic model of a factor graph at an estimate, as a linear system of gabp."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gabp.factors.structure import Structure
+from gabp.system import System
+
+Values = tuple[Tensor, ...]
+
+
+class NonFiniteResidualError(ArithmeticError):
+    """A residual or its derivative is not finite; the message names the factor."""
+
+
+@dataclass(frozen=True, eq=False)
+class Linearization:
+    """``f(x ⊞ δ) ≈ objective + gradientᵀδ + ½ δᵀAδ``.
+
+    Attributes
+    ----------
+    objective : float
+    system : System
+        A, on the structure's graph.
+    gradient : Tensor, shape (n,)
+    """
+
+    objective: float
+    system: System
+    gradient: Tensor
+
+    def reduction(self, step: Tensor) -> float:
+        """By how much the model decreases in a step."""
+        column = step[:, None]
+        return -float(self.gradient @ step + 0.5 * (step @ self.system.multiply(column)[:, 0]))
+
+
+def initial_values(structure: Structure) -> Values:
+    """The values that the variables were added with."""
+    return tuple(variables.initial for variables in structure.sets)
+
+
+def objective(structure: Structure, values: Values) -> float:
+    """``½ Σ ρ(rᵀΩr)``; infinite or NaN where a residual is."""
+    return float(sum(batch.objective(values).sum() for batch in structure.factors))
+
+
+def linearize(structure: Structure, values: Values) -> Linearization:
+    """Linearise all factors.
+
+    Raises
+    ------
+    NonFiniteResidualError
+    """
+    graph = structure.graph
+    matrix = np.zeros(graph.edges + graph.n + 1)
+    gradient = np.zeros(graph.n + 1)
+    total = 0.0
+    for batch, places, unknowns in zip(
+        structure.factors, structure.weight_place, structure.gradient_place, strict=True
+    ):
+        objectives, residual, jacobian = batch.linearize(values)
+        products = jacobian.mT @ jacobian
+        descent = (jacobian.mT @ residual[..., None])[..., 0]
+        total += float(objectives.sum())
+        matrix += np.bincount(places.reshape(-1), products.numpy().reshape(-1), len(matrix))
+        gradient += np.bincount(unknowns.reshape(-1), descent.numpy().reshape(-1), len(gradient))
+    if not np.isfinite(total) or not np.isfinite(matrix[graph.edges :]).all():
+        _blame(structure, values)
+    weight, diagonal = torch.from_numpy(matrix[:-1]).split([graph.edges, graph.n])
+    return Linearization(total, System(graph, diagonal, weight, True), torch.from_numpy(gradient[:-1]))
+
+
+def retract(structure: Structure, values: Values, step: Tensor) -> Values:
+    """``x ⊞ δ``; held variables keep their values."""
+    moved = []
+    for variables, first, value in zip(structure.sets, structure.unknown, values, strict=True):
+        free = torch.from_numpy(first >= 0)
+        if not bool(free.any()):
+            moved.append(value)
+            continue
+        if bool(free.all()):  # they are contiguous
+            delta = step[first[0] : first[0] + variables.count * variables.manifold.dimension]
+            moved.append(variables.manifold.retract(value, delta.reshape(variables.count, -1)))
+            continue
+        places = torch.from_numpy(first)[free][:, None] + torch.arange(variables.manifold.dimension)
+        new = value.clone()
+        new[free] = variables.manifold.retract(value[free], step[places])
+        moved.append(new)
+    return tuple(moved)
+
+
+def _blame(structure: Structure, values: Sequence[Tensor]) -> None:
+    """Name the first factor whose residual or derivative is not finite."""
+    for batch in structure.factors:
+        objectives, residual, jacobian = batch.linearize(values)
+        finite = torch.isfinite(objectives) & torch.isfinite(residual).all(1) & torch.isfinite(jacobian).all(2).all(1)
+        if not bool(finite.all()):
+            raise NonFiniteResidualError(batch.named(int((~finite).nonzero()[0])))
+    raise NonFiniteResidualError("the sum of all factors, which overflows")
