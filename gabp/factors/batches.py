@@ -11,6 +11,7 @@ from gabp.factors.kinds import FactorKind, FunctionKind
 from gabp.factors.losses import Loss
 from gabp.factors.reading import read_array, read_index, read_information, require_finite, square_root
 from gabp.factors.variables import Variables, normalized
+from gabp.kernels.torch.normal_equations import Factors as NormalFactors
 from gabp.system import InvalidSystemError
 
 
@@ -64,20 +65,13 @@ class Factors:
         """``½ ρ(rᵀ Ω r)`` of each factor, (m,)."""
         return self._half_loss(self.squared_residuals(values))
 
-    def linearize(self, values: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """The objectives, (m,), and residuals (m, d) and derivatives (m, d, sum of dimensions) of the quadratic model.
-
-        Whitened and multiplied by the root of the loss's weight: ``A = Σ JᵀJ`` and ``b = -Σ Jᵀr``.
-        """
-        residual, jacobians = self.kind.linearize(self.gather(values), self.measurement)
-        whitened, joint = self._whiten(residual), torch.cat(jacobians, -1)
-        if self.root is not None:
-            joint = self.root @ joint
+    def linearize(self, values: Sequence[Tensor]) -> tuple[Tensor, NormalFactors]:
+        """The objectives, (m,), and the quadratic model: residuals, derivatives and the weights of the loss."""
+        residual, jacobian = self.kind.linearize(self.gather(values), self.measurement)
+        whitened = self._whiten(residual)
         squared = (whitened * whitened).sum(1)
-        if self.loss is not None:
-            scale = self.loss.weight(squared).sqrt()
-            whitened, joint = scale[:, None] * whitened, scale[:, None, None] * joint
-        return self._half_loss(squared), whitened, joint
+        weight = None if self.loss is None else self.loss.weight(squared)
+        return self._half_loss(squared), NormalFactors(self.root, whitened, jacobian, weight)
 
     def named(self, factor: int) -> str:
         """One of the factors, in messages."""

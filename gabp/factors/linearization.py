@@ -1,13 +1,14 @@
 """The quadratic model of a factor graph at an estimate, as a linear system of gabp."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from gabp.factors.structure import Structure
+from gabp.kernels import dispatch
 from gabp.system import System
 
 Values = tuple[Tensor, ...]
@@ -57,22 +58,15 @@ def linearize(structure: Structure, values: Values) -> Linearization:
     NonFiniteResidualError
     """
     graph = structure.graph
-    matrix = np.zeros(graph.edges + graph.n + 1)
-    gradient = np.zeros(graph.n + 1)
-    total = 0.0
-    for batch, places, unknowns in zip(
-        structure.factors, structure.weight_place, structure.gradient_place, strict=True
-    ):
-        objectives, residual, jacobian = batch.linearize(values)
-        products = jacobian.mT @ jacobian
-        descent = (jacobian.mT @ residual[..., None])[..., 0]
+    weight, diagonal, gradient = (torch.zeros(size, dtype=torch.float64) for size in (graph.edges, graph.n, graph.n))
+    kernels, total = dispatch.backend("cpu").normal_equations, 0.0
+    for batch, places in zip(structure.factors, structure.places, strict=True):
+        objectives, factors = batch.linearize(values)
+        kernels.add_products(factors, places, weight, diagonal, gradient)
         total += float(objectives.sum())
-        matrix += np.bincount(places.reshape(-1), products.numpy().reshape(-1), len(matrix))
-        gradient += np.bincount(unknowns.reshape(-1), descent.numpy().reshape(-1), len(gradient))
-    if not np.isfinite(total) or not np.isfinite(matrix[graph.edges :]).all():
+    if not (math.isfinite(total) and math.isfinite(float(diagonal.sum()))):
         _blame(structure, values)
-    weight, diagonal = torch.from_numpy(matrix[:-1]).split([graph.edges, graph.n])
-    return Linearization(total, System(graph, diagonal, weight, True), torch.from_numpy(gradient[:-1]))
+    return Linearization(total, System(graph, diagonal, weight, True), gradient)
 
 
 def retract(structure: Structure, values: Values, step: Tensor) -> Values:
@@ -97,8 +91,8 @@ def retract(structure: Structure, values: Values, step: Tensor) -> Values:
 def _blame(structure: Structure, values: Sequence[Tensor]) -> None:
     """Name the first factor whose residual or derivative is not finite."""
     for batch in structure.factors:
-        objectives, residual, jacobian = batch.linearize(values)
-        finite = torch.isfinite(objectives) & torch.isfinite(residual).all(1) & torch.isfinite(jacobian).all(2).all(1)
+        objectives, factors = batch.linearize(values)
+        finite = torch.isfinite(objectives) & torch.isfinite(factors.jacobian).all(2).all(1)
         if not bool(finite.all()):
             raise NonFiniteResidualError(batch.named(int((~finite).nonzero()[0])))
     raise NonFiniteResidualError("the sum of all factors, which overflows")

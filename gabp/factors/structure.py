@@ -11,6 +11,7 @@ import torch
 
 from gabp.factors.batches import Factors
 from gabp.factors.variables import Variables
+from gabp.kernels.torch.normal_equations import Places
 from gabp.system import EdgeGraph
 
 
@@ -28,11 +29,8 @@ class Structure:
         The first unknown of each variable; -1 where it is held.
     graph : EdgeGraph
         Of the unknowns.
-    weight_place : sequence of ndarray, shape (m, D, D), int64
-        For each batch of factors with D derivatives, the place of ``JᵀJ`` in the off-diagonal values, the diagonal
-        after them and one more place, for what belongs to held variables.
-    gradient_place : sequence of ndarray, shape (m, D), int64
-        The unknown of each derivative, or the number of unknowns for those of held variables.
+    places : sequence of Places
+        For each batch of factors, where its products go in the matrix.
     """
 
     sets: tuple[Variables, ...]
@@ -40,8 +38,7 @@ class Structure:
     held: tuple[np.ndarray, ...]
     unknown: tuple[np.ndarray, ...]
     graph: EdgeGraph
-    weight_place: tuple[np.ndarray, ...]
-    gradient_place: tuple[np.ndarray, ...]
+    places: tuple[Places, ...]
 
     @property
     def n(self) -> int:
@@ -61,8 +58,7 @@ class Structure:
             held=tuple(held),
             unknown=tuple(first[f] for f in free),
             graph=blocks.graph,
-            weight_place=tuple(blocks.matrix_places(_variables_of(b, free), _dimensions(b)) for b in factors),
-            gradient_place=tuple(blocks.vector_places(_variables_of(b, free), _dimensions(b)) for b in factors),
+            places=tuple(blocks.places(_variables_of(batch, free), _dimensions(batch)) for batch in factors),
         )
 
     def variable_of(self, unknown: int) -> tuple[Variables, int]:
@@ -112,17 +108,25 @@ def _dimensions(batch: Factors) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class _BlockPattern:
-    """Compressed rows of the blocks between variables, and where each begins among the scalars.
+    """Compressed rows of the blocks between variables, and where they are among the scalars.
 
-    The scalars of a block row are stored row by row, each over all its blocks; ``place[p]`` is where the scalar at ``p``
-    of that order is in the values of the edge graph and, after them, the diagonal.
+    Attributes
+    ----------
+    first : ndarray, shape (variables + 1,)
+        The first unknown of each variable, and the number of unknowns.
+    key : ndarray, shape (blocks,)
+        Row times the number of variables plus column, ascending.
+    place : ndarray, shape (blocks,)
+        Where the first row of each block begins in the off-diagonal values.
+    stride : ndarray, shape (variables,)
+        From a row of a variable to its next.
+    graph : EdgeGraph
     """
 
-    first: np.ndarray  # of each variable's unknowns, and their number at the end
-    key: np.ndarray  # of each block, row · variables + column, ascending
-    block_start: np.ndarray  # of each block's first scalar
-    row_width: np.ndarray  # of each variable's block row, in scalars
+    first: np.ndarray
+    key: np.ndarray
     place: np.ndarray
+    stride: np.ndarray
     graph: EdgeGraph
 
     @staticmethod
@@ -130,53 +134,44 @@ class _BlockPattern:
         count = len(dimension)
         first = np.concatenate([[0], np.cumsum(dimension)])
         key = _block_keys(count, variables)
-        row, column = np.divmod(key, count) if count else (key, key)
-        width = dimension[column]
-        before = np.concatenate([[0], np.cumsum(width)])  # scalars of one scalar row each, of the blocks before
+        row, column = np.divmod(key, max(count, 1))
+        before = np.concatenate([[0], np.cumsum(dimension[column])])  # one scalar row of each block before
         row_block = np.searchsorted(row, np.arange(count + 1))
-        row_width = before[row_block[1:]] - before[row_block[:-1]]
-        row_start = np.concatenate([[0], np.cumsum(dimension * row_width)])
-        in_row = before[:-1] - before[row_block[:-1]][row]
+        stride = before[row_block[1:]] - before[row_block[:-1]] - 1  # without the diagonal entry
+        start = np.concatenate([[0], np.cumsum(np.repeat(stride, dimension))])
+        inside = before[:-1] - before[row_block[:-1]][row]
+        place = start[first[row]] + inside - (column > row)
+        graph = _scalar_graph(first, column, before, row_block, start)
+        return _BlockPattern(first, key, place, stride, graph)
 
-        columns = np.repeat(first[column] - before[:-1], width) + np.arange(before[-1])
-        owner = np.repeat(np.arange(count), dimension)  # the variable of each unknown
-        inside = np.arange(first[-1]) - first[owner]
-        start = row_start[:-1][owner] + inside * row_width[owner]
-        shift = np.repeat(before[row_block[:-1]][owner] - start, row_width[owner])
-        column_of = columns[shift + np.arange(row_start[-1])]
-        own = in_row[np.searchsorted(key, np.arange(count) * (count + 1))]  # of the diagonal block in its row
-        diagonal = start + own[owner] + inside
+    def places(self, variables: np.ndarray, dimensions: Sequence[int]) -> Places:
+        """Where the products of factors on ``variables``, (m, arity), go; -1 for those that are held."""
+        count = len(self.stride)
+        held = variables < 0
+        block = np.zeros((*variables.shape, variables.shape[1]), dtype=np.int64)
+        if count:
+            either = held[:, :, None] | held[:, None, :]
+            key = variables[:, :, None] * count + variables[:, None, :]
+            block = np.where(either, 0, self.place[np.searchsorted(self.key, np.where(either, 0, key))])
+        stride = np.where(held, 0, np.append(self.stride, 0)[variables])
+        arrays = (np.array(dimensions), np.where(held, -1, self.first[variables]), block, stride)
+        return Places(*(torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64)) for array in arrays))
 
-        off = np.ones(row_start[-1], dtype=bool)
-        off[diagonal] = False
-        place = np.cumsum(off) - 1
-        place[diagonal] = row_start[-1] - len(owner) + np.arange(len(owner))
-        rows = np.append(start, row_start[-1]) - np.arange(len(owner) + 1)
-        graph = EdgeGraph(len(owner), torch.from_numpy(rows), torch.from_numpy(column_of[off].astype(np.int32)))
-        return _BlockPattern(first, key, row_start[:-1][row] + in_row, row_width, place, graph)
 
-    def matrix_places(self, variables: np.ndarray, dimensions: Sequence[int]) -> np.ndarray:
-        """The place of each entry of ``JᵀJ`` of factors on ``variables``, (m, arity)."""
-        size, ends = sum(dimensions), np.cumsum([0, *dimensions])
-        places = np.full((len(variables), size, size), len(self.place), dtype=np.int64)
-        for p, rows in enumerate(dimensions):
-            for q, columns in enumerate(dimensions):
-                u, v = variables[:, p], variables[:, q]
-                kept = (u >= 0) & (v >= 0)
-                u, v = u[kept], v[kept]
-                start = self.block_start[np.searchsorted(self.key, u * len(self.row_width) + v)]
-                inside = np.arange(rows)[:, None] * self.row_width[u][:, None, None] + np.arange(columns)
-                block = places[:, ends[p] : ends[p + 1], ends[q] : ends[q + 1]]
-                block[kept] = self.place[start[:, None, None] + inside]
-        return places
-
-    def vector_places(self, variables: np.ndarray, dimensions: Sequence[int]) -> np.ndarray:
-        """The unknown of each derivative of factors on ``variables``, (m, arity)."""
-        columns = []
-        for variable, dimension in zip(variables.T, dimensions, strict=True):
-            unknown = self.first[variable][:, None] + np.arange(dimension)
-            columns.append(np.where(variable[:, None] >= 0, unknown, self.first[-1]))
-        return np.concatenate(columns, 1)
+def _scalar_graph(
+    first: np.ndarray, column: np.ndarray, before: np.ndarray, row_block: np.ndarray, start: np.ndarray
+) -> EdgeGraph:
+    """The graph of the unknowns: every row of a variable has the same columns, less its own."""
+    count, n = len(first) - 1, int(first[-1])
+    width = np.diff(before)
+    columns = np.repeat(first[column] - before[:-1], width) + np.arange(before[-1])  # of one row of each variable
+    owner = np.repeat(np.arange(count), np.diff(first))
+    begin = before[row_block[:-1]][owner]
+    size = np.diff(start) + 1
+    full = np.concatenate([[0], np.cumsum(size)])
+    all_columns = columns[np.repeat(begin - full[:-1], size) + np.arange(full[-1])]
+    source = all_columns[all_columns != np.repeat(np.arange(n), size)]
+    return EdgeGraph(n, torch.from_numpy(start), torch.from_numpy(source.astype(np.int32)))
 
 
 def _block_keys(count: int, variables: Sequence[np.ndarray]) -> np.ndarray:

@@ -57,8 +57,8 @@ class FactorKind(ABC):
         """Residuals, (m, dimension), for values of the variables (m, width) each, measurements (m, …)."""
 
     @abstractmethod
-    def linearize(self, x: Sequence[Tensor], measurement: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Residuals, and for each variable their derivative in its tangent space, (m, dimension, its dimension)."""
+    def linearize(self, x: Sequence[Tensor], measurement: Tensor) -> tuple[Tensor, Tensor]:
+        """Residuals, and their derivatives in the tangent spaces of the variables side by side, (m, dimension, D)."""
 
     def refuse(self, wanted: str) -> InvalidSystemError:
         """The error of a kind that does not apply to its variables."""

@@ -33,8 +33,5 @@ class Between(FactorKind):
     def residual(self, x: Sequence[Tensor], measurement: Tensor) -> Tensor:
         return self.group.local(measurement, self.group.relative(*x))
 
-    def linearize(self, x: Sequence[Tensor], measurement: Tensor) -> tuple[Tensor, list[Tensor]]:
-        between = self.group.relative(*x)
-        outer = self.group.local_jacobian(measurement, between)
-        first = outer @ self.group.relative_jacobian(*x)
-        return self.group.local(measurement, between), [first, outer]
+    def linearize(self, x: Sequence[Tensor], measurement: Tensor) -> tuple[Tensor, Tensor]:
+        return self.group.linearize_between(x[0], x[1], measurement)

@@ -53,10 +53,10 @@ class FunctionKind(FactorKind):
     def residual(self, x: Sequence[Tensor], measurement: Tensor) -> Tensor:
         return self._residuals(*x, measurement)
 
-    def linearize(self, x: Sequence[Tensor], measurement: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def linearize(self, x: Sequence[Tensor], measurement: Tensor) -> tuple[Tensor, Tensor]:
         zeros = [value.new_zeros(manifold.dimension) for manifold, value in zip(self.manifolds, x, strict=True)]
         jacobians, residual = self._derivatives(*zeros, tuple(x), measurement)
-        return residual, list(jacobians)
+        return residual, torch.cat(jacobians, -1)
 
     def _residual(self, *arguments: Any) -> Tensor:
         return torch.atleast_1d(self.function(*arguments)).to(torch.float64)

@@ -8,8 +8,8 @@ from torch import Tensor
 from gabp.factors.kinds.base import FactorKind
 from gabp.factors.manifolds import SE2, SE3, Euclidean, Manifold
 from gabp.factors.manifolds.planar import rotation_matrix, wrap
-from gabp.factors.manifolds.quaternions import cross_matrix
-from gabp.factors.manifolds.quaternions import rotation_matrix as rotation_of
+from gabp.kernels.torch.quaternions import cross_matrix
+from gabp.kernels.torch.quaternions import rotation_matrix as rotation_of
 
 _SPACE = {SE2: 2, SE3: 3}  # dimension of the space in which a pose lives
 
@@ -42,9 +42,9 @@ class Landmark(FactorKind):
     def residual(self, x: Sequence[Tensor], measurement: Tensor) -> Tensor:
         return self.manifolds[0].observe(*x) - measurement  # type: ignore[attr-defined]
 
-    def linearize(self, x: Sequence[Tensor], measurement: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def linearize(self, x: Sequence[Tensor], measurement: Tensor) -> tuple[Tensor, Tensor]:
         residual = self.residual(x, measurement)
-        return residual, _observation_jacobians(self.manifolds[0], x[0], residual + measurement)
+        return residual, _observation_jacobian(self.manifolds[0], x[0], residual + measurement)
 
 
 class BearingRange(FactorKind):
@@ -68,15 +68,13 @@ class BearingRange(FactorKind):
     def residual(self, x: Sequence[Tensor], measurement: Tensor) -> Tensor:
         return self._compare(SE2.observe(*x), measurement)
 
-    def linearize(self, x: Sequence[Tensor], measurement: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def linearize(self, x: Sequence[Tensor], measurement: Tensor) -> tuple[Tensor, Tensor]:
         seen = SE2.observe(*x)
         distance = torch.linalg.vector_norm(seen, dim=1)
         direction = _divided(seen, distance)
         across = _divided(torch.stack([-direction[:, 1], direction[:, 0]], -1), distance)
         polar = torch.stack([across, direction], 1)
-        return self._compare(seen, measurement), [
-            polar @ jacobian for jacobian in _observation_jacobians(SE2, x[0], seen)
-        ]
+        return self._compare(seen, measurement), polar @ _observation_jacobian(SE2, x[0], seen)
 
     @staticmethod
     def _compare(seen: Tensor, measurement: Tensor) -> Tensor:
@@ -105,12 +103,12 @@ class Range(FactorKind):
     def residual(self, x: Sequence[Tensor], measurement: Tensor) -> Tensor:
         return torch.linalg.vector_norm(self._offset(x), dim=1, keepdim=True) - measurement
 
-    def linearize(self, x: Sequence[Tensor], measurement: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def linearize(self, x: Sequence[Tensor], measurement: Tensor) -> tuple[Tensor, Tensor]:
         offset = self._offset(x)
         distance = torch.linalg.vector_norm(offset, dim=1)
         direction = _divided(offset, distance)[:, None, :]
         ends = zip((-direction, direction), self.manifolds, x, strict=True)
-        return distance[:, None] - measurement, [self._in_tangent_space(*end) for end in ends]
+        return distance[:, None] - measurement, torch.cat([self._in_tangent_space(*end) for end in ends], -1)
 
     def _offset(self, x: Sequence[Tensor]) -> Tensor:
         return x[1][:, : self.space] - x[0][:, : self.space]
@@ -134,15 +132,12 @@ def _require_pose_and_point(kind: FactorKind, spaces: tuple[int, ...]) -> int:
     raise kind.refuse(f"a pose and a point, {poses}")
 
 
-def _observation_jacobians(pose: Manifold, x: Tensor, seen: Tensor) -> list[Tensor]:
-    """The derivatives of ``seen = Rᵀ (l - t)`` in the pose and in the point."""
+def _observation_jacobian(pose: Manifold, x: Tensor, seen: Tensor) -> Tensor:
+    """The derivatives of ``seen = Rᵀ (l - t)`` in the pose and in the point, side by side."""
     back = orientation(pose, x).mT
-    if pose is SE2:
-        turning = torch.stack([seen[:, 1], -seen[:, 0]], -1)[..., None]
-    else:
-        turning = cross_matrix(seen)
+    turning = torch.stack([seen[:, 1], -seen[:, 0]], -1)[..., None] if pose is SE2 else cross_matrix(seen)
     moving = -torch.eye(seen.shape[1], dtype=seen.dtype, device=seen.device).expand(len(seen), -1, -1)
-    return [torch.cat([moving, turning], -1), back]
+    return torch.cat([moving, turning, back], -1)
 
 
 def _divided(v: Tensor, length: Tensor) -> Tensor:

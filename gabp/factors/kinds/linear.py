@@ -30,5 +30,5 @@ class Linear(FactorKind):
         joint = torch.cat([*x, -torch.ones_like(x[0][:, :1])], -1)
         return (measurement @ joint[..., None])[..., 0]
 
-    def linearize(self, x: Sequence[Tensor], measurement: Tensor) -> tuple[Tensor, list[Tensor]]:
-        return self.residual(x, measurement), list(measurement[..., :-1].split(self.dimensions, -1))
+    def linearize(self, x: Sequence[Tensor], measurement: Tensor) -> tuple[Tensor, Tensor]:
+        return self.residual(x, measurement), measurement[..., :-1]

@@ -28,5 +28,5 @@ class Prior(FactorKind):
     def residual(self, x: Sequence[Tensor], measurement: Tensor) -> Tensor:
         return self.manifold.local(measurement, x[0])
 
-    def linearize(self, x: Sequence[Tensor], measurement: Tensor) -> tuple[Tensor, list[Tensor]]:
-        return self.residual(x, measurement), [self.manifold.local_jacobian(measurement, x[0])]
+    def linearize(self, x: Sequence[Tensor], measurement: Tensor) -> tuple[Tensor, Tensor]:
+        return self.residual(x, measurement), self.manifold.local_jacobian(measurement, x[0])

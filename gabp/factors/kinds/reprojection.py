@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from gabp.factors.kinds.base import FactorKind
-from gabp.factors.manifolds import Euclidean, Manifold, quaternions
+from gabp.factors.manifolds import Euclidean, Manifold
+from gabp.kernels.torch import quaternions
 
 
 class Reprojection(FactorKind):
@@ -36,7 +37,7 @@ class Reprojection(FactorKind):
         focal, k1, k2 = camera[:, 6:7], camera[:, 7:8], camera[:, 8:9]
         return focal * (1 + squared * (k1 + squared * k2)) * p - measurement
 
-    def linearize(self, x: Sequence[Tensor], measurement: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def linearize(self, x: Sequence[Tensor], measurement: Tensor) -> tuple[Tensor, Tensor]:
         camera, point = x
         rotation = quaternions.rotation_matrix(quaternions.exp(camera[:, :3]))
         turned = (rotation @ point[..., None])[..., 0]
@@ -56,4 +57,4 @@ class Reprojection(FactorKind):
         in_seen = torch.cat([through, through @ p[..., None]], -1)
         in_rotation = -in_seen @ quaternions.cross_matrix(turned) @ quaternions.left_jacobian(camera[:, :3])
         in_intrinsics = torch.stack([distortion * p, focal * squared * p, focal * squared**2 * p], -1)
-        return residual, [torch.cat([in_rotation, in_seen, in_intrinsics], -1), in_seen @ rotation]
+        return residual, torch.cat([in_rotation, in_seen, in_intrinsics, in_seen @ rotation], -1)

@@ -94,6 +94,12 @@ class LieGroup(Manifold):
 
         return _derivative(moved, self.dimension, x, y)
 
+    def linearize_between(self, x: Tensor, y: Tensor, measurement: Tensor) -> tuple[Tensor, Tensor]:
+        """``local(z, x⁻¹ · y)`` and its derivatives in ``x`` and ``y`` side by side, (m, dimension, 2 dimension)."""
+        between = self.relative(x, y)
+        outer = self.local_jacobian(measurement, between)
+        return self.local(measurement, between), torch.cat([outer @ self.relative_jacobian(x, y), outer], -1)
+
 
 def _derivative(function: object, dimension: int, x: Tensor, y: Tensor) -> Tensor:
     zero = x.new_zeros(dimension)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gabp.factors.manifolds.base import LieGroup
+from gabp.kernels import dispatch
 
 
 def wrap(angle: Tensor) -> Tensor:
@@ -87,6 +88,9 @@ class _SE2(LieGroup):
         v = -s * between[:, 1] - c * between[:, 0]
         zero, one = torch.zeros_like(c), torch.ones_like(c)
         return torch.stack([-c, -s, u, s, -c, v, zero, zero, -one], -1).unflatten(-1, (3, 3))
+
+    def linearize_between(self, x: Tensor, y: Tensor, measurement: Tensor) -> tuple[Tensor, Tensor]:
+        return dispatch.backend("cpu").poses.between_se2(x, y, measurement)
 
     def act(self, x: Tensor, point: Tensor) -> Tensor:
         """The point, (..., 2), given in the frame of ``x``, in the world's frame."""

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from gabp.factors.manifolds import quaternions
 from gabp.factors.manifolds.base import LieGroup
+from gabp.kernels import dispatch
+from gabp.kernels.torch import quaternions
 
 
 class _SO3(LieGroup):
@@ -71,6 +72,9 @@ class _SE3(LieGroup):
         jacobian[..., :3, :3] = jacobian[..., 3:, 3:] = -back
         jacobian[..., :3, 3:] = back @ quaternions.cross_matrix(between[..., :3])
         return jacobian
+
+    def linearize_between(self, x: Tensor, y: Tensor, measurement: Tensor) -> tuple[Tensor, Tensor]:
+        return dispatch.backend("cpu").poses.between_se3(x, y, measurement)
 
     def act(self, x: Tensor, point: Tensor) -> Tensor:
         """The point, (..., 3), given in the frame of ``x``, in the world's frame."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gabp.factors.gauge import undetermined
+from gabp.factors.linear_solves import SystemSolve
 from gabp.factors.linearization import (
     Linearization,
     NonFiniteResidualError,
@@ -99,17 +100,17 @@ class Descent:
     def _iterate(self) -> tuple[OptimizationStatus, str]:
         if self.structure.n == 0 or self._gradient_vanishes():
             return self._check(OptimizationStatus.CONVERGED_GRADIENT)
-        if self.limits.check_directions:
-            where = self._undetermined()
-            if where:
-                return OptimizationStatus.INDETERMINATE, where
+        checked = not self.limits.check_directions
         while self.iterations < self.limits.maxiter:
             try:
                 self.policy.begin(self.current)
-                status = self._advance()
-            except NotPositiveDefiniteError as error:
-                variables, index = self.structure.variable_of(error.node)
-                return OptimizationStatus.INDETERMINATE, variables.named(index)
+                where = "" if checked else self._undetermined(self.policy.prepared)
+                checked = True
+                status = None if where else self._advance()
+            except NotPositiveDefiniteError:
+                where = self._undetermined(None)
+            if where:
+                return OptimizationStatus.INDETERMINATE, where
             if status is not None:
                 return self._check(status)
         return OptimizationStatus.MAX_ITERATIONS, ""
@@ -191,10 +192,10 @@ class Descent:
     def _check(self, status: OptimizationStatus) -> tuple[OptimizationStatus, str]:
         """A converged status, unless a direction is undetermined at the values reached."""
         if status.converged and self.limits.check_directions and self.structure.n:
-            where = self._undetermined()
+            where = self._undetermined(self.policy.prepared)
             if where:
                 return OptimizationStatus.INDETERMINATE, where
         return status, ""
 
-    def _undetermined(self) -> str:
-        return undetermined(self.structure, self.current, self.policy.linear)
+    def _undetermined(self, prepared: SystemSolve | None) -> str:
+        return undetermined(self.structure, self.current, self.policy.linear, prepared)

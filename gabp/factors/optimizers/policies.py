@@ -52,7 +52,7 @@ class Policy(ABC):
     def propose(self) -> Step:
         """The next step from this linearisation."""
 
-    def accept(self, ratio: float) -> None:
+    def accept(self, ratio: float) -> None:  # noqa: B027
         """Learn from a step that decreased the objective by ``ratio`` of what was predicted."""
 
     def reject(self) -> bool:

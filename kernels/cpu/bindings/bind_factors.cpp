@@ -1,0 +1,73 @@
+// Python bindings of factors/.
+#include "bindings/tensors.hpp"
+#include "factors/normal_equations.hpp"
+#include "factors/poses.hpp"
+
+#include <optional>
+
+#include <nanobind/stl/optional.h>
+
+namespace gabp {
+namespace {
+
+using Numbers = Vector<const double>;
+using Indices = Vector<const std::int64_t>;
+template <class T>
+using Cube = nb::ndarray<T, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+
+using Between = void (*)(std::int64_t, const double *, const double *, const double *, double *, double *);
+
+template <Between between, int Width, int Dimension>
+void checked_between(Columns<const double> first, Columns<const double> second, Columns<const double> measurement,
+                     Columns<double> residual, Cube<double> jacobian) {
+    const std::size_t count = first.shape(0);
+    for (const auto *poses : {&first, &second, &measurement})
+        require(poses->shape(0) == count && poses->shape(1) == Width, "poses of one number and width are needed");
+    require(residual.shape(0) == count && residual.shape(1) == Dimension, "residual has another shape");
+    require(jacobian.shape(0) == count && jacobian.shape(1) == Dimension && jacobian.shape(2) == 2 * Dimension,
+            "jacobian has another shape");
+    nb::gil_scoped_release release;
+    between(static_cast<std::int64_t>(count), first.data(), second.data(), measurement.data(), residual.data(),
+            jacobian.data());
+}
+
+void checked_add_products(std::optional<Cube<const double>> root, Columns<const double> residual,
+                          Cube<const double> jacobian, std::optional<Numbers> factor_weight, Indices dimension,
+                          Columns<const std::int64_t> unknown, Cube<const std::int64_t> block,
+                          Columns<const std::int64_t> stride, Vector<double> weight, Vector<double> diagonal,
+                          Vector<double> gradient) {
+    const std::size_t count = jacobian.shape(0), rows = jacobian.shape(1), variables = dimension.shape(0);
+    require(residual.shape(0) == count && residual.shape(1) == rows, "residual has another shape");
+    require(unknown.shape(0) == count && unknown.shape(1) == variables, "unknown has another shape");
+    require(stride.shape(0) == count && stride.shape(1) == variables, "stride has another shape");
+    require(block.shape(0) == count && block.shape(1) == variables && block.shape(2) == variables,
+            "block has another shape");
+    require(!factor_weight || factor_weight->shape(0) == count, "weight has another shape");
+    require(!root || ((root->shape(0) == count || root->shape(0) == 1) && root->shape(1) == rows &&
+                      root->shape(2) == rows),
+            "root has another shape");
+    require(diagonal.shape(0) == gradient.shape(0), "diagonal and gradient must have one length");
+    const FactorArrays factors{static_cast<std::int64_t>(count),
+                               static_cast<std::int64_t>(rows),
+                               static_cast<std::int64_t>(jacobian.shape(2)),
+                               root ? root->data() : nullptr,
+                               root && root->shape(0) == 1,
+                               residual.data(),
+                               jacobian.data(),
+                               factor_weight ? factor_weight->data() : nullptr};
+    const PlaceArrays places{static_cast<std::int64_t>(variables), dimension.data(), unknown.data(), block.data(),
+                             stride.data()};
+    nb::gil_scoped_release release;
+    add_products(factors, places, weight.data(), diagonal.data(), gradient.data());
+}
+
+}  // namespace
+
+void bind_factors(nb::module_ &m) {
+    m.def("between_se2", &checked_between<between_se2, 3, 3>);
+    m.def("between_se3", &checked_between<between_se3, 7, 6>);
+    m.def("add_products", &checked_add_products, nb::arg().none(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg(),
+          nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg());
+}
+
+}  // namespace gabp
