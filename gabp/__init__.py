@@ -18,6 +18,7 @@ from gabp.factors import (
     OptimizationStatus,
     losses,
 )
+from gabp.files import read_bal, read_g2o, write_g2o
 from gabp.gaussian import Gaussian
 from gabp.marginals import Marginals
 from gabp.solvers import ConvergenceError, Progress, Solution, Status, lstsq, rigid_body_modes
@@ -58,8 +59,11 @@ __all__ = [
     "lstsq",
     "marginals",
     "maxproduct",
+    "read_bal",
+    "read_g2o",
     "rigid_body_modes",
     "sample",
     "solve",
     "unwrap",
+    "write_g2o",
 ]

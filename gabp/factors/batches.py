@@ -11,6 +11,7 @@ from gabp.factors.kinds import FactorKind, FunctionKind
 from gabp.factors.losses import Loss
 from gabp.factors.reading import read_array, read_index, read_information, require_finite, square_root
 from gabp.factors.variables import Variables, normalized
+from gabp.kernels import dispatch
 from gabp.kernels.torch.normal_equations import Factors as NormalFactors
 from gabp.system import InvalidSystemError
 
@@ -54,7 +55,8 @@ class Factors:
     def gather(self, values: Sequence[Tensor]) -> list[Tensor]:
         """The values of each factor's variables, from those of all sets."""
         pairs = zip(self.variables, self.index.unbind(1), strict=True)
-        return [values[variables.position].index_select(0, index) for variables, index in pairs]
+        # by numpy, which leaves no threads spinning on the cores that factors need
+        return [torch.from_numpy(values[v.position].numpy().take(index.numpy(), 0)) for v, index in pairs]
 
     def squared_residuals(self, values: Sequence[Tensor]) -> Tensor:
         """``rᵀ Ω r`` of each factor, (m,)."""
@@ -79,7 +81,9 @@ class Factors:
         return f"factor {factor} of {self!r}, on " + " and ".join(variables.named(index) for variables, index in pairs)
 
     def _whiten(self, residual: Tensor) -> Tensor:
-        return residual if self.root is None else (self.root @ residual[..., None])[..., 0]
+        if self.root is None:
+            return residual
+        return dispatch.backend("cpu").normal_equations.whiten(self.root, residual)
 
     def _half_loss(self, squared: Tensor) -> Tensor:
         return 0.5 * (squared if self.loss is None else self.loss.rho(squared))

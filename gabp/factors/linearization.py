@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -58,7 +59,7 @@ def linearize(structure: Structure, values: Values) -> Linearization:
     NonFiniteResidualError
     """
     graph = structure.graph
-    weight, diagonal, gradient = (torch.zeros(size, dtype=torch.float64) for size in (graph.edges, graph.n, graph.n))
+    weight, diagonal, gradient = (torch.from_numpy(np.zeros(size)) for size in (graph.edges, graph.n, graph.n))
     kernels, total = dispatch.backend("cpu").normal_equations, 0.0
     for batch, places in zip(structure.factors, structure.places, strict=True):
         objectives, factors = batch.linearize(values)

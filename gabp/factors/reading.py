@@ -9,6 +9,24 @@ from torch import Tensor
 from gabp.system import InvalidSystemError
 from gabp.system.scalars import as_numbers
 
+
+class InvalidFactorError(InvalidSystemError):
+    """A factor has content that no method accepts.
+
+    Attributes
+    ----------
+    factor : int
+        Among those that were added together; 0 for what they share.
+    """
+
+    def __init__(self, message: str, factor: int) -> None:
+        super().__init__(message)
+        self.factor = factor
+
+    def __reduce__(self) -> tuple:
+        return InvalidFactorError, (str(self), self.factor)
+
+
 _ASYMMETRY = 1e-9  # of an information, relative to its diagonal: files print few digits
 _NEGATIVE = 1e-9  # eigenvalue relative to the largest, that rounding of a file's digits explains
 
@@ -34,7 +52,8 @@ def require_finite(values: Tensor, name: str) -> None:
     if bool(torch.isfinite(values).all()):
         return
     place = (~torch.isfinite(values)).nonzero()[0].tolist()
-    raise InvalidSystemError(f"{name}{place} is {float(values[tuple(place)])}; every number must be finite")
+    message = f"{name}{place} is {float(values[tuple(place)])}; every number must be finite"
+    raise InvalidFactorError(message, place[0] if place else 0)
 
 
 def read_index(index: Any, count: int, name: str) -> Tensor:
@@ -60,7 +79,7 @@ def read_index(index: Any, count: int, name: str) -> Tensor:
     outside = (index < 0) | (index >= count)
     if bool(outside.any()):
         factor = int(outside.nonzero()[0])
-        raise InvalidSystemError(f"{name} of factor {factor} is {int(index[factor])}, outside 0…{count - 1}")
+        raise InvalidFactorError(f"{name} of factor {factor} is {int(index[factor])}, outside 0…{count - 1}", factor)
     return index
 
 
@@ -93,7 +112,7 @@ def read_information(information: Any, factors: int, dimension: int) -> Tensor:
     size = torch.diagonal(read, dim1=1, dim2=2).abs().amax(1)
     skew = (read - read.mT).abs().amax((1, 2)) > _ASYMMETRY * size
     if bool(skew.any()):
-        raise InvalidSystemError(f"the information{_of_factor(skew, shared)} is not symmetric")
+        raise InvalidFactorError(f"the information{_of_factor(skew, shared)} is not symmetric", _first(skew))
     return (read + read.mT) / 2
 
 
@@ -117,13 +136,18 @@ def square_root(information: Tensor) -> Tensor | None:
         negative = eigenvalues[:, 0] < -_NEGATIVE * eigenvalues.abs().amax(1)
         if bool(negative.any()):
             bad[bad.clone()] = negative
-            raise InvalidSystemError(
+            message = (
                 f"the information{_of_factor(bad, shared)} is not positive semidefinite: "
                 f"it has the eigenvalue {float(eigenvalues[negative][0, 0]):.6g}"
             )
+            raise InvalidFactorError(message, _first(bad))
         root[bad] = eigenvalues.clamp(min=0).sqrt()[..., None] * vectors.mT
     return root
 
 
 def _of_factor(where: Tensor, shared: bool) -> str:
-    return "" if shared else f" of factor {int(where.nonzero()[0])}"
+    return "" if shared else f" of factor {_first(where)}"
+
+
+def _first(where: Tensor) -> int:
+    return int(where.nonzero()[0])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gabp.factors.manifolds import Manifold
-from gabp.factors.reading import read_array, require_finite
+from gabp.factors.reading import InvalidFactorError, read_array, require_finite
 from gabp.system import InvalidSystemError
 
 
@@ -78,7 +78,7 @@ def normalized(normalize: Callable[[Tensor], Tensor], values: Tensor, name: str)
     except ValueError as error:
         if len(error.args) != 2:
             raise
-        raise InvalidSystemError(f"{name}[{error.args[1]}] {error.args[0]}") from None
+        raise InvalidFactorError(f"{name}[{error.args[1]}] {error.args[0]}", error.args[1]) from None
 
 
 def _way_back(given: Any) -> Callable[[Tensor], Any]:

@@ -2,12 +2,20 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from gabp.kernels.cpu import extension
 from gabp.kernels.torch.normal_equations import Factors, Places
 
 _cpu: Any = extension
+
+
+def whiten(root: Tensor, residual: Tensor) -> Tensor:
+    """See `gabp.kernels.torch.normal_equations.whiten`."""
+    whitened = torch.empty_like(residual, memory_format=torch.contiguous_format)
+    _cpu.whiten(root, residual.contiguous(), whitened)
+    return whitened
 
 
 def add_products(factors: Factors, places: Places, weight: Tensor, diagonal: Tensor, gradient: Tensor) -> None:

@@ -48,6 +48,11 @@ class Factors(NamedTuple):
     weight: Tensor | None
 
 
+def whiten(root: Tensor, residual: Tensor) -> Tensor:
+    """``W r`` of each factor, for roots (1, d, d) or (m, d, d) and residuals (m, d)."""
+    return (root @ residual[..., None])[..., 0]
+
+
 def add_products(factors: Factors, places: Places, weight: Tensor, diagonal: Tensor, gradient: Tensor) -> None:
     """Add the products of all factors to the off-diagonal values (e,), the diagonal (n,) and the gradient (n,)."""
     jacobian = factors.jacobian if factors.root is None else factors.root @ factors.jacobian

@@ -182,8 +182,8 @@ class Descent:
         system, gradient = self.current.system, self.current.gradient
         if system.n == 0:
             return True
-        size = (gradient.abs() / system.diagonal.clamp(min=1e-300).sqrt()).max()
-        return float(size) <= _GRADIENT * math.sqrt(2 * self.current.objective)
+        squared = (gradient * gradient / system.diagonal.clamp(min=1e-300)).max()
+        return float(squared) <= _GRADIENT**2 * 2 * self.current.objective
 
     def _is_negligible(self, step: Step) -> bool:
         largest = max(1.0, *(float(value.abs().max()) for value in self.values if value.numel()))

@@ -31,6 +31,21 @@ void checked_between(Columns<const double> first, Columns<const double> second, 
             jacobian.data());
 }
 
+void checked_whiten(Cube<const double> root, Columns<const double> residual, Columns<double> whitened) {
+    const std::size_t count = residual.shape(0), rows = residual.shape(1);
+    require((root.shape(0) == count || root.shape(0) == 1) && root.shape(1) == rows && root.shape(2) == rows,
+            "root has another shape");
+    require(whitened.shape(0) == count && whitened.shape(1) == rows, "whitened has another shape");
+    FactorArrays factors{};
+    factors.count = static_cast<std::int64_t>(count);
+    factors.rows = static_cast<std::int64_t>(rows);
+    factors.root = root.data();
+    factors.shared_root = root.shape(0) == 1;
+    factors.residual = residual.data();
+    nb::gil_scoped_release release;
+    whiten(factors, whitened.data());
+}
+
 void checked_add_products(std::optional<Cube<const double>> root, Columns<const double> residual,
                           Cube<const double> jacobian, std::optional<Numbers> factor_weight, Indices dimension,
                           Columns<const std::int64_t> unknown, Cube<const std::int64_t> block,
@@ -66,6 +81,7 @@ void checked_add_products(std::optional<Cube<const double>> root, Columns<const 
 void bind_factors(nb::module_ &m) {
     m.def("between_se2", &checked_between<between_se2, 3, 3>);
     m.def("between_se3", &checked_between<between_se3, 7, 6>);
+    m.def("whiten", &checked_whiten);
     m.def("add_products", &checked_add_products, nb::arg().none(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg(),
           nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg());
 }

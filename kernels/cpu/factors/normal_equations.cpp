@@ -96,6 +96,18 @@ void add_all(const FactorArrays &factors, const PlaceArrays &places, double *wei
 
 }  // namespace
 
+void whiten(const FactorArrays &factors, double *whitened) {
+    const std::int64_t d = factors.rows;
+    for (std::int64_t f = 0; f < factors.count; ++f) {
+        const double *root = factors.root + (factors.shared_root ? 0 : f * d * d), *residual = factors.residual + f * d;
+        for (std::int64_t k = 0; k < d; ++k) {
+            double sum = 0;
+            for (std::int64_t l = 0; l < d; ++l) sum += root[k * d + l] * residual[l];
+            whitened[f * d + k] = sum;
+        }
+    }
+}
+
 void add_products(const FactorArrays &factors, const PlaceArrays &places, double *weight, double *diagonal,
                   double *gradient) {
     const auto is = [&](int rows, int columns) { return factors.rows == rows && factors.columns == columns; };

@@ -22,6 +22,9 @@ struct PlaceArrays {
     const std::int64_t *stride;     // (count, variables)
 };
 
+// W r of each factor.
+void whiten(const FactorArrays &factors, double *whitened);
+
 void add_products(const FactorArrays &factors, const PlaceArrays &places, double *weight, double *diagonal,
                   double *gradient);
 
