@@ -59,7 +59,7 @@ def parse_numbers(lines: Sequence[str], numbers: Sequence[int], width: int, form
 
 def parse_ids(values: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
     """Identifiers that were read as numbers, shape (lines, …), int64."""
-    flat = values.reshape(len(values), -1)
+    flat = values.reshape(len(values), int(np.prod(values.shape[1:])))
     bad = ~((flat >= 0) & (flat < _LARGEST_ID) & (flat == np.floor(flat)))
     if bad.any():
         row, column = np.argwhere(bad)[0]
