@@ -80,11 +80,11 @@ def retract(structure: Structure, values: Values, step: Tensor) -> Values:
             continue
         if bool(free.all()):  # they are contiguous
             delta = step[first[0] : first[0] + variables.count * variables.manifold.dimension]
-            moved.append(variables.manifold.retract(value, delta.reshape(variables.count, -1)))
+            moved.append(variables.manifold.retract_all(value, delta.reshape(variables.count, -1)))
             continue
         places = torch.from_numpy(first)[free][:, None] + torch.arange(variables.manifold.dimension)
         new = value.clone()
-        new[free] = variables.manifold.retract(value[free], step[places])
+        new[free] = variables.manifold.retract_all(value[free], step[places])
         moved.append(new)
     return tuple(moved)
 

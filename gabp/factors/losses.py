@@ -81,7 +81,8 @@ class Tukey(Loss):
     """``scale²/3 (1 - (1 - s / scale²)³)`` up to ``scale²``, constant from there: outliers have weight 0."""
 
     def rho(self, s: Tensor) -> Tensor:
-        return self.scale**2 / 3 * (1 - (1 - (s / self.scale**2).clamp(max=1)) ** 3)
+        share = (s / self.scale**2).clamp(max=1)
+        return self.scale**2 * share * (1 - share * (1 - share / 3))
 
     def weight(self, s: Tensor) -> Tensor:
         return (1 - (s / self.scale**2).clamp(max=1)) ** 2

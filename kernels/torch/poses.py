@@ -47,6 +47,21 @@ def between_se3(first: Tensor, second: Tensor, measurement: Tensor) -> tuple[Ten
     return residual, jacobian
 
 
+def retract_se2(poses: Tensor, delta: Tensor) -> Tensor:
+    """``(t + R δt, θ + δθ)``, the angle in [-π, π]; (n, 3) each."""
+    angle = poses[:, 2] + delta[:, 2]
+    angle = angle - 2 * math.pi * torch.round(angle / (2 * math.pi))
+    moved = poses[:, :2] + _apply(_planar_rotation(poses[:, 2]), delta[:, :2])
+    return torch.cat([moved, angle[:, None]], 1)
+
+
+def retract_se3(poses: Tensor, delta: Tensor) -> Tensor:
+    """``(t + R δt, R exp(δω))``, for poses (n, 7) and steps (n, 6); quaternions of unit length to rounding."""
+    moved = poses[:, :3] + quaternions.rotate(poses[:, 3:], delta[:, :3])
+    turned = quaternions.multiply(poses[:, 3:], quaternions.exp(delta[:, 3:]))
+    return torch.cat([moved, turned * (1.5 - 0.5 * (turned * turned).sum(1, keepdim=True))], 1)
+
+
 def _planar_rotation(angle: Tensor) -> Tensor:
     c, s = angle.cos(), angle.sin()
     return torch.stack([c, -s, s, c], -1).unflatten(-1, (2, 2))

@@ -7,7 +7,7 @@ Formulas: J. Solà, J. Deray and D. Atchuthan, *A micro Lie theory for state est
 import torch
 from torch import Tensor
 
-_SMALL = 1e-6  # of a squared angle, below which two terms of a series are exact to rounding
+_SMALL = 1e-8  # of a squared angle, below which two terms of a series are exact to rounding
 
 
 def multiply(p: Tensor, q: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ def left_jacobian(omega: Tensor) -> Tensor:
     small = squared < 1e-3
     theta = torch.where(small, 1.0, squared).sqrt()
     first = torch.where(
-        small, 0.5 - squared * (1 / 24 - squared * (1 / 720 - squared / 40320)), (1 - theta.cos()) / theta**2
+        small, 0.5 - squared * (1 / 24 - squared * (1 / 720 - squared / 40320)), 2 * (theta / 2).sin() ** 2 / theta**2
     )
     second = torch.where(
         small, 1 / 6 - squared * (1 / 120 - squared * (1 / 5040 - squared / 362880)), (theta - theta.sin()) / theta**3

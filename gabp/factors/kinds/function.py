@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gabp.factors.kinds.base import FactorKind
 from gabp.factors.manifolds import Manifold
+from gabp.factors.manifolds.differentiation import batched_derivative
 from gabp.system import InvalidSystemError
 
 
@@ -28,8 +29,9 @@ class FunctionKind(FactorKind):
         self._residuals = torch.func.vmap(self._residual)
         arguments = tuple(range(len(self.manifolds)))
         zeros = (None,) * len(arguments)
-        with_value = torch.func.jacfwd(self._perturbed, argnums=arguments, has_aux=True)
-        self._derivatives = torch.func.vmap(with_value, in_dims=(*zeros, (0,) * len(arguments), 0))
+        self._derivatives = batched_derivative(
+            self._perturbed, argnums=arguments, in_dims=(*zeros, (0,) * len(arguments), 0), has_aux=True
+        )
 
     @property
     def name(self) -> str:

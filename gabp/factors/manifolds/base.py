@@ -1,9 +1,12 @@
 """What a manifold offers: an update from its tangent space and the way back."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+from gabp.factors.manifolds.differentiation import batched_derivative
 
 
 class Manifold(ABC):
@@ -45,6 +48,10 @@ class Manifold(ABC):
     @abstractmethod
     def retract(self, x: Tensor, delta: Tensor) -> Tensor:
         """``x ⊞ δ``: (..., width) and (..., dimension) to (..., width); ``x ⊞ 0 = x``."""
+
+    def retract_all(self, x: Tensor, delta: Tensor) -> Tensor:
+        """`retract` for (N, width) and (N, dimension), where speed counts and no derivative is wanted."""
+        return self.retract(x, delta)
 
     @abstractmethod
     def local(self, x: Tensor, y: Tensor) -> Tensor:
@@ -101,6 +108,5 @@ class LieGroup(Manifold):
         return self.local(measurement, between), torch.cat([outer @ self.relative_jacobian(x, y), outer], -1)
 
 
-def _derivative(function: object, dimension: int, x: Tensor, y: Tensor) -> Tensor:
-    zero = x.new_zeros(dimension)
-    return torch.func.vmap(torch.func.jacfwd(function), in_dims=(None, 0, 0))(zero, x, y)
+def _derivative(function: Callable[..., Tensor], dimension: int, x: Tensor, y: Tensor) -> Tensor:
+    return batched_derivative(function, argnums=0, in_dims=(None, 0, 0))(x.new_zeros(dimension), x, y)

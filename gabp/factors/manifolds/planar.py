@@ -89,6 +89,9 @@ class _SE2(LieGroup):
         zero, one = torch.zeros_like(c), torch.ones_like(c)
         return torch.stack([-c, -s, u, s, -c, v, zero, zero, -one], -1).unflatten(-1, (3, 3))
 
+    def retract_all(self, x: Tensor, delta: Tensor) -> Tensor:
+        return dispatch.backend("cpu").poses.retract_se2(x, delta)
+
     def linearize_between(self, x: Tensor, y: Tensor, measurement: Tensor) -> tuple[Tensor, Tensor]:
         return dispatch.backend("cpu").poses.between_se2(x, y, measurement)
 

@@ -73,6 +73,9 @@ class _SE3(LieGroup):
         jacobian[..., :3, 3:] = back @ quaternions.cross_matrix(between[..., :3])
         return jacobian
 
+    def retract_all(self, x: Tensor, delta: Tensor) -> Tensor:
+        return dispatch.backend("cpu").poses.retract_se3(x, delta)
+
     def linearize_between(self, x: Tensor, y: Tensor, measurement: Tensor) -> tuple[Tensor, Tensor]:
         return dispatch.backend("cpu").poses.between_se3(x, y, measurement)
 

@@ -7,13 +7,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from gabp.factors.linear_solves import LinearMethod, SystemSolve
 from gabp.factors.linearization import Linearization
 
-_SMALLEST_DAMPING, _LARGEST_DAMPING = 1e-10, 1e16
+_FIRST_DAMPING, _SMALLEST_DAMPING, _LARGEST_DAMPING = 1e-6, 1e-10, 1e16
+_LEAST_CHANGE = 0.01  # of the damping, after a step that the model predicted well
 _UNDAMPED = 1e-8  # damping up to which a step counts as a Gauss–Newton step
 _SMALLEST_RADIUS = 1e-14  # beside the Gauss–Newton step
 
@@ -82,7 +82,7 @@ class LevenbergMarquardt(Policy):
 
     def __init__(self, linear: LinearMethod) -> None:
         super().__init__(linear)
-        self.damping, self.growth = 1e-4, 2.0
+        self.damping, self.growth = _FIRST_DAMPING, 2.0
 
     def begin(self, linearization: Linearization) -> None:
         self.linearization = linearization
@@ -98,7 +98,7 @@ class LevenbergMarquardt(Policy):
         return Step(delta, predicted, self.damping <= _UNDAMPED)
 
     def accept(self, ratio: float) -> None:
-        self.damping = max(self.damping * max(1 / 10, 1 - (2 * ratio - 1) ** 3), _SMALLEST_DAMPING)
+        self.damping = max(self.damping * max(_LEAST_CHANGE, 1 - (2 * ratio - 1) ** 3), _SMALLEST_DAMPING)
         self.growth = 2.0
 
     def reject(self) -> bool:
@@ -178,4 +178,4 @@ def full_step(linearization: Linearization, prepared: SystemSolve | None) -> Ste
     """The minimiser of the model."""
     assert prepared is not None
     delta = -prepared.solve(linearization.gradient[:, None])[:, 0]
-    return Step(delta, -0.5 * float(torch.dot(linearization.gradient, delta)), True)
+    return Step(delta, -0.5 * float((linearization.gradient * delta).sum()), True)

@@ -31,6 +31,16 @@ void checked_between(Columns<const double> first, Columns<const double> second, 
             jacobian.data());
 }
 
+template <void (*retract)(std::int64_t, const double *, const double *, double *), int Width, int Dimension>
+void checked_retract(Columns<const double> poses, Columns<const double> delta, Columns<double> moved) {
+    const std::size_t count = poses.shape(0);
+    require(poses.shape(1) == Width && moved.shape(0) == count && moved.shape(1) == Width,
+            "poses of one number and width are needed");
+    require(delta.shape(0) == count && delta.shape(1) == Dimension, "steps have another shape");
+    nb::gil_scoped_release release;
+    retract(static_cast<std::int64_t>(count), poses.data(), delta.data(), moved.data());
+}
+
 void checked_whiten(Cube<const double> root, Columns<const double> residual, Columns<double> whitened) {
     const std::size_t count = residual.shape(0), rows = residual.shape(1);
     require((root.shape(0) == count || root.shape(0) == 1) && root.shape(1) == rows && root.shape(2) == rows,
@@ -81,6 +91,8 @@ void checked_add_products(std::optional<Cube<const double>> root, Columns<const 
 void bind_factors(nb::module_ &m) {
     m.def("between_se2", &checked_between<between_se2, 3, 3>);
     m.def("between_se3", &checked_between<between_se3, 7, 6>);
+    m.def("retract_se2", &checked_retract<retract_se2, 3, 3>);
+    m.def("retract_se3", &checked_retract<retract_se3, 7, 6>);
     m.def("whiten", &checked_whiten);
     m.def("add_products", &checked_add_products, nb::arg().none(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg(),
           nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg());

@@ -40,11 +40,25 @@ Vector3 apply_transposed(const Matrix3 &a, const Vector3 &x) {
     return y;
 }
 
+Quaternion exponential(const Vector3 &omega) {
+    const double squared = omega[0] * omega[0] + omega[1] * omega[1] + omega[2] * omega[2];
+    double over_angle, w;
+    if (squared < 1e-8) {
+        over_angle = 0.5 - squared / 48;
+        w = 1 - squared / 8;
+    } else {
+        const double half = std::sqrt(squared) / 2;
+        over_angle = std::sin(half) / (2 * half);
+        w = std::cos(half);
+    }
+    return {over_angle * omega[0], over_angle * omega[1], over_angle * omega[2], w};
+}
+
 Vector3 logarithm(const Quaternion &q) {
     const double sign = q.w < 0 ? -1.0 : 1.0, upright = sign * q.w;
     const double squared = q.x * q.x + q.y * q.y + q.z * q.z;
     double factor;
-    if (squared < 1e-6) {
+    if (squared < 1e-8) {
         factor = 2 / upright * (1 - squared / (3 * upright * upright));
     } else {
         const double length = std::sqrt(squared);
@@ -128,6 +142,30 @@ void between_se3(std::int64_t count, const double *first, const double *second, 
                 lower[9 + b] = inverse.m[a][b];
             }
         }
+    }
+}
+
+void retract_se2(std::int64_t count, const double *poses, const double *delta, double *moved) {
+    for (std::int64_t v = 0; v < count; ++v, poses += 3, delta += 3, moved += 3) {
+        const double c = std::cos(poses[2]), s = std::sin(poses[2]), angle = poses[2] + delta[2];
+        moved[0] = poses[0] + c * delta[0] - s * delta[1];
+        moved[1] = poses[1] + s * delta[0] + c * delta[1];
+        moved[2] = angle - two_pi * std::nearbyint(angle / two_pi);
+    }
+}
+
+void retract_se3(std::int64_t count, const double *poses, const double *delta, double *moved) {
+    for (std::int64_t v = 0; v < count; ++v, poses += 7, delta += 6, moved += 7) {
+        const Quaternion q{poses[3], poses[4], poses[5], poses[6]};
+        const Matrix3 r = rotation(q);
+        for (int a = 0; a < 3; ++a)
+            moved[a] = poses[a] + r.m[a][0] * delta[0] + r.m[a][1] * delta[1] + r.m[a][2] * delta[2];
+        const Quaternion turned = multiply(q, exponential({{delta[3], delta[4], delta[5]}}));
+        const double squared =
+            turned.x * turned.x + turned.y * turned.y + turned.z * turned.z + turned.w * turned.w;
+        const double scale = 1.5 - 0.5 * squared;  // against the drift of repeated products
+        moved[3] = scale * turned.x, moved[4] = scale * turned.y;
+        moved[5] = scale * turned.z, moved[6] = scale * turned.w;
     }
 }
 

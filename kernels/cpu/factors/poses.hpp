@@ -13,4 +13,8 @@ void between_se2(std::int64_t count, const double *first, const double *second, 
 void between_se3(std::int64_t count, const double *first, const double *second, const double *measurement,
                  double *residual, double *jacobian);
 
+// Steps (count, 3) or (count, 6) from the right.
+void retract_se2(std::int64_t count, const double *poses, const double *delta, double *moved);
+void retract_se3(std::int64_t count, const double *poses, const double *delta, double *moved);
+
 }  // namespace gabp
