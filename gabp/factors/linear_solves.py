@@ -45,6 +45,8 @@ class LinearMethod:
     def choose(structure: Structure, method: str = "auto") -> "LinearMethod":
         """The method named, or the one that the predicted cost of a factor suggests."""
         blocks = _blocks(structure.unknown, [s.manifold.dimension for s in structure.sets])
+        if structure.n == 0:
+            return LinearMethod("none", "there are no unknowns", blocks)
         if method != "auto":
             return LinearMethod(method, "chosen by the caller", blocks)
         if factor_cost.is_affordable(structure.graph, _MOST_FLOPS):

@@ -43,6 +43,8 @@ def parse_numbers(lines: Sequence[str], numbers: Sequence[int], width: int, form
     """
     if not lines:
         return np.empty((0, width))
+    if not any(map(str.strip, lines)):  # which `loadtxt` takes for no data
+        _diagnose(lines, numbers, width, form)
     try:
         values = np.loadtxt(lines, ndmin=2, comments=None)
     except ValueError:

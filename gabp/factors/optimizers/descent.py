@@ -133,6 +133,8 @@ class Descent:
                 return self._judge(step, before)
             if step.predicted <= _ROUNDING * before and step.full:
                 return OptimizationStatus.CONVERGED_DECREASE
+            if step.full and self._is_negligible(step):
+                return OptimizationStatus.CONVERGED_STEP
             if not self.policy.reject():
                 return OptimizationStatus.STAGNATED
         return None
