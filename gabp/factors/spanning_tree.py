@@ -129,13 +129,13 @@ def _place_points(
     pose, point = batch.variables
     seen, first = np.unique(batch.index[:, 1].numpy(), return_index=True)
     new = np.array([not held[point.position][i] and (point.position, int(i)) not in placed for i in seen], dtype=bool)
-    seen, first = seen[new], torch.from_numpy(first[new])
+    seen, observer = seen[new], torch.from_numpy(first[new])
     placed.update((point.position, int(i)) for i in seen)
-    observed = batch.measurement[first]
+    observed = batch.measurement[observer]
     if isinstance(batch.kind, BearingRange):
         bearing, distance = observed.unbind(1)
         observed = distance[:, None] * torch.stack([bearing.cos(), bearing.sin()], -1)
-    poses = values[pose.position][batch.index[first, 0]]
+    poses = values[pose.position][batch.index[observer, 0]]
     points = values[point.position].clone()
     points[torch.from_numpy(seen)] = pose.manifold.act(poses, observed)  # type: ignore[attr-defined]
     values[point.position] = points

@@ -19,6 +19,10 @@ _CAMERA, _POINT = 9, 3
 def read_bal(path: str | os.PathLike[str]) -> FactorGraph:
     """Read a bundle adjustment problem: a text file, or one compressed as ``.gz`` or ``.bz2``.
 
+    Parameters
+    ----------
+    path : path
+
     Returns
     -------
     FactorGraph
@@ -30,6 +34,15 @@ def read_bal(path: str | os.PathLike[str]) -> FactorGraph:
     ------
     FileError
         The file cannot be read, or is damaged: the line and the reason are named.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile, gabp
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "problem.txt")
+    >>> numbers = [0, 0, 0, 0, 0, -4, 100, 0, 0, 0.5, 0, 0]
+    >>> _ = path.write_text("\\n".join(["1 1 1", "0 0 12.0 0.0", *map(str, numbers)]))
+    >>> gabp.read_bal(path).objective()
+    0.125
     """
     try:
         return parse_bal(read_bytes(path))

@@ -66,6 +66,10 @@ _ORIGIN = {"VERTEX_SE2": [0.0] * 3, "VERTEX_XY": [0.0] * 2, "VERTEX_SE3:QUAT": [
 def read_g2o(path: str | os.PathLike[str]) -> FactorGraph:
     """Read a pose graph: a g2o text file, or one compressed as ``.gz`` or ``.bz2``.
 
+    Parameters
+    ----------
+    path : path
+
     Returns
     -------
     FactorGraph
@@ -79,6 +83,17 @@ def read_g2o(path: str | os.PathLike[str]) -> FactorGraph:
     ------
     FileError
         The file cannot be read, or is damaged: the line and the reason are named.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile, gabp
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "graph.g2o")
+    >>> _ = path.write_text("FIX 1\\nEDGE_SE2 1 2 1 0 0.5 1 0 0 1 0 1\\nVERTEX_SE2 1 0 0 0\\n")
+    >>> graph = gabp.read_g2o(path)
+    >>> (poses,) = graph.sets
+    >>> graph.optimize().values(poses)
+    array([[0. , 0. , 0. ],
+           [1. , 0. , 0.5]])
     """
     try:
         return parse_g2o(read_bytes(path))
@@ -103,6 +118,18 @@ def write_g2o(path: str | os.PathLike[str], graph: FactorGraph, result: Any = No
         The format does not have something that the graph has, such as a robust loss.
     FileError
         The file cannot be written.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile, numpy as np, gabp
+    >>> graph = gabp.FactorGraph()
+    >>> x = graph.variables(gabp.SE2, np.zeros((1, 3)))
+    >>> prior = graph.add(gabp.factors.Prior, x, [0], [[1.0, 2.0, 0.5]], 4.0)
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "graph.g2o")
+    >>> gabp.write_g2o(path, graph, graph.optimize(rtol=0))
+    >>> print(path.read_text().strip())
+    VERTEX_SE2 0 1.0 2.0 0.5
+    EDGE_PRIOR_SE2 0 1.0 2.0 0.5 4.0 0.0 0.0 4.0 0.0 4.0
     """
     write_bytes(path, format_g2o(graph, result))
 
@@ -138,14 +165,12 @@ class _Parser:
         edges = {edge: self._edge_numbers(edge) for edge in _EDGES if self.rest[edge.word]}
         self.graph_read = FactorGraph(gauge="hold")
         self.sets: dict[str, Variables] = {}
-        missing = []
-        for vertex in _VERTICES:
-            missing.append(self._add_vertices(vertex, edges))
+        found = [self._add_vertices(vertex, edges) for vertex in _VERTICES]
+        missing = [mask for mask in found if mask is not None]
         self._require_distinct_sets()
         self._fix()
         for edge, numbers in edges.items():
             self._add_edges(edge, numbers)
-        missing = [mask for mask in missing if mask is not None]
         if any(mask.any() for mask in missing):
             return self._with_missing_placed(missing)
         return self.graph_read
@@ -194,11 +219,11 @@ class _Parser:
         """An identifier is of one kind of vertex."""
         seen: dict[int, str] = {}
         for word, variables in self.sets.items():
-            assert variables.labels is not None
-            for label in variables.labels.tolist():
+            labels = _ids(variables).tolist()
+            for label in labels:
                 if label in seen:
                     raise GraphFileError(f"vertex {label} is used as {seen[label]} and as {word}")
-            seen.update(dict.fromkeys(variables.labels.tolist(), word))
+            seen.update(dict.fromkeys(labels, word))
 
     def _fix(self) -> None:
         for text, line in zip(self.rest["FIX"], self.line["FIX"], strict=True):
@@ -217,8 +242,7 @@ class _Parser:
         ends, d = len(edge.ends), edge.dimension
         sets = tuple(self.sets[word] for word in edge.ends)
         indices = tuple(
-            np.searchsorted(variables.labels, numbers[:, end].astype(np.int64))  # type: ignore[call-overload]
-            for end, variables in enumerate(sets)
+            np.searchsorted(_ids(variables), numbers[:, end].astype(np.int64)) for end, variables in enumerate(sets)
         )
         information = np.zeros((len(numbers), d, d))
         row, column = np.triu_indices(d)
@@ -242,6 +266,11 @@ class _Parser:
             chosen = tuple(sets[variables.position] for variables in batch.variables)
             graph.add(type(batch.kind), chosen, tuple(batch.index.unbind(1)), batch.measurement, batch.information)
         return graph
+
+
+def _ids(variables: Variables) -> np.ndarray:
+    assert variables.labels is not None  # of a graph that was read
+    return variables.labels
 
 
 def format_g2o(graph: FactorGraph, result: Any = None) -> bytes:

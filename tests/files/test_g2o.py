@@ -125,7 +125,7 @@ DAMAGE = {
     "a number that is not finite": ("7 1 2", "7 1 nan", "line 5: nan is not finite"),
     "an identifier with a fraction": ("VERTEX_XY 7 ", "VERTEX_XY 7.5 ", "line 5: 7.5 is no identifier"),
     "a negative identifier": ("VERTEX_XY 7 ", "VERTEX_XY -7 ", "line 5: -7 is no identifier"),
-    "a vertex twice": ("VERTEX_SE2 20", "VERTEX_SE2 10", "line 4: vertex 10 is there already, in line 2"),
+    "a vertex twice": ("VERTEX_SE2 20", "VERTEX_SE2 10", "line 4: vertex 10 is there already"),
     "a vertex of two kinds": ("VERTEX_XY 7", "VERTEX_XY 10", "vertex 10 is used as VERTEX_SE2 and as VERTEX_XY"),
     "a loop": ("EDGE_SE2 10 20 1.1", "EDGE_SE2 20 20 1.1", "line 9: the edge leads from vertex 20 to itself"),
     "an unknown vertex to fix": ("FIX 10", "FIX 11", "line 6: there is no vertex 11 to fix"),

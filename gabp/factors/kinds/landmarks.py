@@ -11,14 +11,14 @@ from gabp.factors.manifolds.planar import rotation_matrix, wrap
 from gabp.kernels.torch.quaternions import cross_matrix
 from gabp.kernels.torch.quaternions import rotation_matrix as rotation_of
 
-_SPACE = {SE2: 2, SE3: 3}  # dimension of the space in which a pose lives
+_SPACE: dict[Manifold, int] = {SE2: 2, SE3: 3}  # dimension of the space in which a pose lives
 
 
 def space_of(manifold: Manifold) -> int:
     """The dimension of the space in which a pose or a point has a position, or 0 where it has none."""
     if isinstance(manifold, Euclidean):
         return manifold.d
-    return _SPACE.get(manifold, 0)  # type: ignore[arg-type]
+    return _SPACE.get(manifold, 0)
 
 
 def orientation(pose: Manifold, x: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ def _require_pose_and_point(kind: FactorKind, spaces: tuple[int, ...]) -> int:
     """The dimension of the space, where the variables are a pose and a point of one of these spaces."""
     if len(kind.manifolds) == 2:
         pose, point = kind.manifolds
-        space = _SPACE.get(pose, 0)  # type: ignore[arg-type]
+        space = _SPACE.get(pose, 0)
         if space in spaces and point == Euclidean(space):
             return space
     poses = " or ".join(f"(SE{space}, Euclidean({space}))" for space in spaces)

@@ -38,7 +38,7 @@ class Manifold(ABC):
     >>> x = graph.variables(Positive(), torch.tensor([[1.0]]))
     >>> prior = graph.add(gabp.factors.Prior, x, [0], torch.tensor([[4.0]]), 1.0)
     >>> graph.optimize().values(x)
-    tensor([[4.]], dtype=torch.float64)
+    tensor([[4.]])
     """
 
     name: str

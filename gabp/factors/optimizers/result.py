@@ -66,6 +66,10 @@ class OptimizationResult:
         The variables held to remove gauge freedom.
     setup_seconds, solve_seconds : float
         For what depends on the connections alone, and for the iterations.
+    estimate : tuple of Tensor
+        The values of all sets in float64, from which `values` reads.
+    sets : tuple of Variables
+        The graph's handles.
     """
 
     objective: float
