@@ -60,8 +60,7 @@ class Factors:
 
     def squared_residuals(self, values: Sequence[Tensor]) -> Tensor:
         """``rᵀ Ω r`` of each factor, (m,)."""
-        whitened = self._whiten(self.kind.residual(self.gather(values), self.measurement))
-        return (whitened * whitened).sum(1)
+        return self._whiten(self.kind.residual(self.gather(values), self.measurement))[1]
 
     def objective(self, values: Sequence[Tensor]) -> Tensor:
         """``½ ρ(rᵀ Ω r)`` of each factor, (m,)."""
@@ -70,8 +69,7 @@ class Factors:
     def linearize(self, values: Sequence[Tensor]) -> tuple[Tensor, NormalFactors]:
         """The objectives, (m,), and the quadratic model: residuals, derivatives and the weights of the loss."""
         residual, jacobian = self.kind.linearize(self.gather(values), self.measurement)
-        whitened = self._whiten(residual)
-        squared = (whitened * whitened).sum(1)
+        whitened, squared = self._whiten(residual)
         weight = None if self.loss is None else self.loss.weight(squared)
         return self._half_loss(squared), NormalFactors(self.root, whitened, jacobian, weight)
 
@@ -80,9 +78,8 @@ class Factors:
         pairs = zip(self.variables, self.index[factor].tolist(), strict=True)
         return f"factor {factor} of {self!r}, on " + " and ".join(variables.named(index) for variables, index in pairs)
 
-    def _whiten(self, residual: Tensor) -> Tensor:
-        if self.root is None:
-            return residual
+    def _whiten(self, residual: Tensor) -> tuple[Tensor, Tensor]:
+        """``W r`` and its squared norm."""
         return dispatch.backend("cpu").normal_equations.whiten(self.root, residual)
 
     def _half_loss(self, squared: Tensor) -> Tensor:

@@ -100,7 +100,7 @@ def smallest_direction(system: System, prepared: SystemSolve, iterations: int = 
     """
     diagonal = system.diagonal[:, None]
     generator = torch.Generator().manual_seed(0)
-    v = torch.randn(system.n, 1, dtype=torch.float64, generator=generator) / diagonal.clamp(min=1e-300).sqrt()
+    v = torch.randn(system.n, 1, dtype=torch.float64, generator=generator)
     for _ in range(iterations):
         v = prepared.solve(diagonal * v)
         size = (diagonal * v * v).sum().sqrt()

@@ -11,11 +11,12 @@ from gabp.kernels.torch.normal_equations import Factors, Places
 _cpu: Any = extension
 
 
-def whiten(root: Tensor, residual: Tensor) -> Tensor:
+def whiten(root: Tensor | None, residual: Tensor) -> tuple[Tensor, Tensor]:
     """See `gabp.kernels.torch.normal_equations.whiten`."""
     whitened = torch.empty_like(residual, memory_format=torch.contiguous_format)
-    _cpu.whiten(root, residual.contiguous(), whitened)
-    return whitened
+    squared = residual.new_empty(len(residual))
+    _cpu.whiten(root, residual.contiguous(), whitened, squared)
+    return whitened, squared
 
 
 def add_products(factors: Factors, places: Places, weight: Tensor, diagonal: Tensor, gradient: Tensor) -> None:

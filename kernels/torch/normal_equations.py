@@ -48,9 +48,10 @@ class Factors(NamedTuple):
     weight: Tensor | None
 
 
-def whiten(root: Tensor, residual: Tensor) -> Tensor:
-    """``W r`` of each factor, for roots (1, d, d) or (m, d, d) and residuals (m, d)."""
-    return (root @ residual[..., None])[..., 0]
+def whiten(root: Tensor | None, residual: Tensor) -> tuple[Tensor, Tensor]:
+    """``W r`` of each factor, (m, d), and its squared norm, (m,), for roots (1, d, d), (m, d, d) or None."""
+    whitened = residual if root is None else (root @ residual[..., None])[..., 0]
+    return whitened, (whitened * whitened).sum(1)
 
 
 def add_products(factors: Factors, places: Places, weight: Tensor, diagonal: Tensor, gradient: Tensor) -> None:

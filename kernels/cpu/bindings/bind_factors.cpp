@@ -41,19 +41,26 @@ void checked_retract(Columns<const double> poses, Columns<const double> delta, C
     retract(static_cast<std::int64_t>(count), poses.data(), delta.data(), moved.data());
 }
 
-void checked_whiten(Cube<const double> root, Columns<const double> residual, Columns<double> whitened) {
-    const std::size_t count = residual.shape(0), rows = residual.shape(1);
-    require((root.shape(0) == count || root.shape(0) == 1) && root.shape(1) == rows && root.shape(2) == rows,
+void require_root(const std::optional<Cube<const double>> &root, std::size_t count, std::size_t rows) {
+    require(!root || ((root->shape(0) == count || root->shape(0) == 1) && root->shape(1) == rows &&
+                      root->shape(2) == rows),
             "root has another shape");
+}
+
+void checked_whiten(std::optional<Cube<const double>> root, Columns<const double> residual, Columns<double> whitened,
+                    Vector<double> squared) {
+    const std::size_t count = residual.shape(0), rows = residual.shape(1);
+    require_root(root, count, rows);
+    require(squared.shape(0) == count, "squared has another shape");
     require(whitened.shape(0) == count && whitened.shape(1) == rows, "whitened has another shape");
     FactorArrays factors{};
     factors.count = static_cast<std::int64_t>(count);
     factors.rows = static_cast<std::int64_t>(rows);
-    factors.root = root.data();
-    factors.shared_root = root.shape(0) == 1;
+    factors.root = root ? root->data() : nullptr;
+    factors.shared_root = root && root->shape(0) == 1;
     factors.residual = residual.data();
     nb::gil_scoped_release release;
-    whiten(factors, whitened.data());
+    whiten(factors, whitened.data(), squared.data());
 }
 
 void checked_add_products(std::optional<Cube<const double>> root, Columns<const double> residual,
@@ -68,9 +75,7 @@ void checked_add_products(std::optional<Cube<const double>> root, Columns<const 
     require(block.shape(0) == count && block.shape(1) == variables && block.shape(2) == variables,
             "block has another shape");
     require(!factor_weight || factor_weight->shape(0) == count, "weight has another shape");
-    require(!root || ((root->shape(0) == count || root->shape(0) == 1) && root->shape(1) == rows &&
-                      root->shape(2) == rows),
-            "root has another shape");
+    require_root(root, count, rows);
     require(diagonal.shape(0) == gradient.shape(0), "diagonal and gradient must have one length");
     const FactorArrays factors{static_cast<std::int64_t>(count),
                                static_cast<std::int64_t>(rows),
@@ -93,7 +98,7 @@ void bind_factors(nb::module_ &m) {
     m.def("between_se3", &checked_between<between_se3, 7, 6>);
     m.def("retract_se2", &checked_retract<retract_se2, 3, 3>);
     m.def("retract_se3", &checked_retract<retract_se3, 7, 6>);
-    m.def("whiten", &checked_whiten);
+    m.def("whiten", &checked_whiten, nb::arg().none(), nb::arg(), nb::arg(), nb::arg());
     m.def("add_products", &checked_add_products, nb::arg().none(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg(),
           nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg());
 }

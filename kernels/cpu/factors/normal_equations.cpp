@@ -96,15 +96,23 @@ void add_all(const FactorArrays &factors, const PlaceArrays &places, double *wei
 
 }  // namespace
 
-void whiten(const FactorArrays &factors, double *whitened) {
+void whiten(const FactorArrays &factors, double *whitened, double *squared) {
     const std::int64_t d = factors.rows;
     for (std::int64_t f = 0; f < factors.count; ++f) {
-        const double *root = factors.root + (factors.shared_root ? 0 : f * d * d), *residual = factors.residual + f * d;
-        for (std::int64_t k = 0; k < d; ++k) {
-            double sum = 0;
-            for (std::int64_t l = 0; l < d; ++l) sum += root[k * d + l] * residual[l];
-            whitened[f * d + k] = sum;
+        const double *residual = factors.residual + f * d;
+        double *out = whitened + f * d, norm = 0;
+        if (factors.root == nullptr) {
+            std::copy(residual, residual + d, out);
+        } else {
+            const double *root = factors.root + (factors.shared_root ? 0 : f * d * d);
+            for (std::int64_t k = 0; k < d; ++k) {
+                double sum = 0;
+                for (std::int64_t l = 0; l < d; ++l) sum += root[k * d + l] * residual[l];
+                out[k] = sum;
+            }
         }
+        for (std::int64_t k = 0; k < d; ++k) norm += out[k] * out[k];
+        squared[f] = norm;
     }
 }
 

@@ -22,8 +22,8 @@ struct PlaceArrays {
     const std::int64_t *stride;     // (count, variables)
 };
 
-// W r of each factor.
-void whiten(const FactorArrays &factors, double *whitened);
+// W r of each factor, for a residual that is not whitened, and its squared norm.
+void whiten(const FactorArrays &factors, double *whitened, double *squared);
 
 void add_products(const FactorArrays &factors, const PlaceArrays &places, double *weight, double *diagonal,
                   double *gradient);
