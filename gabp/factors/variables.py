@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -85,8 +86,9 @@ def _way_back(given: Any) -> Callable[[Tensor], Any]:
     """From float64 on the CPU to the array library, device and float dtype of the caller."""
     if isinstance(given, Tensor):
         dtype = given.dtype if given.dtype.is_floating_point else torch.float64
-        device = given.device
-        return lambda x: x.to(device=device, dtype=dtype, copy=True)
-    kind = getattr(given, "dtype", np.dtype(np.float64))
-    kind = kind if kind == np.float32 else np.dtype(np.float64)
-    return lambda x: x.numpy().astype(kind, copy=True)
+        return partial(Tensor.to, device=given.device, dtype=dtype, copy=True)
+    return partial(_as_numpy, np.float32 if getattr(given, "dtype", None) == np.float32 else np.float64)
+
+
+def _as_numpy(dtype: Any, x: Tensor) -> np.ndarray:
+    return x.numpy().astype(dtype, copy=True)

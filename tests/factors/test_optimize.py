@@ -1,6 +1,7 @@
 """Optimisation: the dense Gauss–Newton optimum, what is published, and how each failure ends and is named."""
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -356,3 +357,16 @@ def test_the_representation_names_status_and_objective():
     graph, *_ = pose_graph(SE2)
     text = repr(graph.optimize("gauss-newton"))
     assert text.startswith("OptimizationResult: CONVERGED") and "objective" in text and "gradient norm" in text
+
+
+@pytest.mark.parametrize("manifold", [SE2, SE3, Euclidean(2)], ids=["SE2", "SE3", "Euclidean"])
+def test_results_are_pickled(manifold):
+    graph, x, _ = pose_graph(manifold)
+    result, variables = pickle.loads(pickle.dumps((graph.optimize(), x)))
+    assert variables.manifold == manifold and result.converged
+    torch.testing.assert_close(result.values(variables), graph.optimize().values(x))
+
+
+def test_what_was_held_is_reported():
+    graph, *_ = pose_graph(SE2, anchored=False)
+    assert graph.optimize(gauge="hold").fixed[0].tolist() == [True] + [False] * 7

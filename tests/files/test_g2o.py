@@ -154,9 +154,9 @@ def test_damage_is_named_with_its_line(damage, tmp_path):
 
 
 def test_a_zero_quaternion_is_named_with_its_line():
-    with pytest.raises(GraphFileError, match="line 2: vertex 5: .* has the quaternion 0"):
+    with pytest.raises(GraphFileError, match=r"line 2: vertex 5: .* has the quaternion 0"):
         parse(SPATIAL.replace("1 2 3 0 0 3 4\n", "1 2 3 0 0 0 0\n"))
-    with pytest.raises(GraphFileError, match="line 3: .* has the quaternion 0"):
+    with pytest.raises(GraphFileError, match=r"line 3: .* has the quaternion 0"):
         parse(SPATIAL.replace("1 2 3 0 0 3 4 10", "1 2 3 0 0 0 0 10"))
 
 

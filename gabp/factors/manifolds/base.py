@@ -108,5 +108,12 @@ class LieGroup(Manifold):
         return self.local(measurement, between), torch.cat([outer @ self.relative_jacobian(x, y), outer], -1)
 
 
+class Singleton(LieGroup):
+    """A group of which there is one object, a global of its module by its name."""
+
+    def __reduce__(self) -> str:
+        return self.name
+
+
 def _derivative(function: Callable[..., Tensor], dimension: int, x: Tensor, y: Tensor) -> Tensor:
     return batched_derivative(function, argnums=0, in_dims=(None, 0, 0))(x.new_zeros(dimension), x, y)

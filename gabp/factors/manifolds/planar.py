@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from gabp.factors.manifolds.base import LieGroup
+from gabp.factors.manifolds.base import Singleton
 from gabp.kernels import dispatch
 
 
@@ -26,7 +26,7 @@ def rotation_matrix(angle: Tensor) -> Tensor:
     return torch.stack([c, -s, s, c], -1).unflatten(-1, (2, 2))
 
 
-class _SO2(LieGroup):
+class _SO2(Singleton):
     """Rotations of the plane, (..., 1): angles in radians."""
 
     name, width, dimension = "SO2", 1, 1
@@ -53,7 +53,7 @@ class _SO2(LieGroup):
         return wrap(values)
 
 
-class _SE2(LieGroup):
+class _SE2(Singleton):
     """Rigid motions of the plane, (..., 3): x, y and the angle in radians.
 
     ``(t, θ) ⊞ (δt, δθ) = (t + R(θ) δt, θ + δθ)``.

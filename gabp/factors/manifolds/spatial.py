@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from gabp.factors.manifolds.base import LieGroup
+from gabp.factors.manifolds.base import Singleton
 from gabp.kernels import dispatch
 from gabp.kernels.torch import quaternions
 
 
-class _SO3(LieGroup):
+class _SO3(Singleton):
     """Rotations of space, (..., 4): unit quaternions x, y, z, w."""
 
     name, width, dimension = "SO3", 4, 3
@@ -35,7 +35,7 @@ class _SO3(LieGroup):
         return quaternions.normalize(values)
 
 
-class _SE3(LieGroup):
+class _SE3(Singleton):
     """Rigid motions of space, (..., 7): the translation x, y, z and the unit quaternion x, y, z, w.
 
     ``(t, R) ⊞ (δt, δω) = (t + R δt, R exp(δω))``.

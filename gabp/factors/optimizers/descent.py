@@ -92,6 +92,8 @@ class Descent:
             self.best = self.current = linearize(self.structure, values)
             self.history.append(self.current.objective)
             status, detail = self._iterate()
+            if status.converged:  # at a stationary point, whatever was passed on the way
+                self.best_values, self.best = self.values, self.current
         except NonFiniteResidualError as error:
             self.history = self.history or [math.nan]
             status, detail = OptimizationStatus.NON_FINITE, str(error)

@@ -63,14 +63,16 @@ def optimize(
         held, names = _hold(sets, held, free)
         free = []
     if free:
-        return _refusal(sets, factors, values, options, free)
+        return _refusal(sets, factors, held, values, options, free)
     structure = Structure.of(sets, factors, held)
     linear = LinearMethod.choose(structure, options.linear)
     analysed = time.perf_counter()
     limits = Limits(options.maxiter, options.rtol, check_directions=options.gauge != "free")
     report = None if options.callback is None else _reporter(sets, options.callback)
     ending = Descent(structure, METHODS[options.method](linear), limits, report).run(values)
-    return _result(structure.sets, ending, options, f"{linear.method} ({linear.reason})", names, (began, analysed))
+    return _result(
+        structure.sets, held, ending, options, f"{linear.method} ({linear.reason})", names, (began, analysed)
+    )
 
 
 def _hold(
@@ -87,6 +89,7 @@ def _hold(
 def _refusal(
     sets: Sequence[Variables],
     factors: Sequence[Factors],
+    held: Sequence[np.ndarray],
     values: Values,
     options: Options,
     free: Sequence[Component],
@@ -99,7 +102,7 @@ def _refusal(
     start = sum(float(batch.objective(values).sum()) for batch in factors)
     ending = Ending(values, None, OptimizationStatus.GAUGE_FREEDOM, detail, 0, (start,))
     now = time.perf_counter()
-    return _result(tuple(sets), ending, options, "none", (), (now, now), start)
+    return _result(tuple(sets), held, ending, options, "none", (), (now, now), start)
 
 
 def _reporter(
@@ -116,6 +119,7 @@ def _reporter(
 
 def _result(
     sets: tuple[Variables, ...],
+    held: Sequence[np.ndarray],
     ending: Ending,
     options: Options,
     linear: str,
@@ -140,4 +144,5 @@ def _result(
         solve_seconds=time.perf_counter() - began[1],
         estimate=ending.values,
         sets=sets,
+        fixed=tuple(mask.copy() for mask in held),
     )

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+import numpy as np
+
 from gabp.factors.linearization import Values
 from gabp.factors.variables import Variables
 from gabp.solvers import ConvergenceError
@@ -70,6 +72,8 @@ class OptimizationResult:
         The values of all sets in float64, from which `values` reads.
     sets : tuple of Variables
         The graph's handles.
+    fixed : tuple of ndarray, shape (N,), bool
+        Which variables of each set kept their values.
     """
 
     objective: float
@@ -86,6 +90,7 @@ class OptimizationResult:
     solve_seconds: float
     estimate: Values = field(repr=False)
     sets: tuple[Variables, ...] = field(repr=False)
+    fixed: tuple[np.ndarray, ...] = field(repr=False)
 
     def values(self, variables: Variables) -> Any:
         """The values of a set of variables, shape (N, width).

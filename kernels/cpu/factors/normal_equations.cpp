@@ -1,6 +1,7 @@
 #include "factors/normal_equations.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 namespace gabp {
@@ -16,40 +17,43 @@ public:
 
     void compute(std::int64_t f) {
         const int d = rows(), n = columns();
-        const double *jacobian = factors_.jacobian + f * d * n, *residual = factors_.residual + f * d;
-        const double weight = factors_.weight == nullptr ? 1.0 : factors_.weight[f];
-        const double *j = jacobian;
-        if (factors_.root != nullptr) {
-            whiten(factors_.root + (factors_.shared_root ? 0 : f * d * d), jacobian);
+        const double *j = factors_.jacobian + f * d * n, *residual = factors_.residual + f * d;
+        // The root of the weight on both sides: products are exactly symmetric.
+        const double scale = factors_.weight == nullptr ? 1.0 : std::sqrt(factors_.weight[f]);
+        if (factors_.root != nullptr || factors_.weight != nullptr) {
+            whiten(factors_.root == nullptr ? nullptr : factors_.root + (factors_.shared_root ? 0 : f * d * d), j, scale);
             j = whitened_.data();
         }
-        std::fill(product_.begin(), product_.end(), 0.0);
-        std::fill(gradient_.begin(), gradient_.end(), 0.0);
+        double *product = product_.data(), *gradient = gradient_.data();
+        std::fill(product, product + n * n, 0.0);
+        std::fill(gradient, gradient + n, 0.0);
         for (int k = 0; k < d; ++k) {
             const double *row = j + k * n;
-            const double scaled = weight * residual[k];
-            for (int b = 0; b < n; ++b) gradient_[b] += scaled * row[b];
+            const double scaled = scale * residual[k];
+            for (int b = 0; b < n; ++b) gradient[b] += scaled * row[b];
             for (int a = 0; a < n; ++a) {
-                const double left = weight * row[a];
-                double *to = product_.data() + a * n;
-                for (int b = 0; b < n; ++b) to[b] += left * row[b];
+                const double left = row[a];
+                for (int b = 0; b < n; ++b) product[a * n + b] += left * row[b];
             }
         }
     }
-    // Exactly symmetric: entries of the upper triangle stand for both.
-    double product(int a, int b) const { return a <= b ? product_[a * columns() + b] : product_[b * columns() + a]; }
+    const double *product(int a) const { return product_.data() + a * columns(); }
     double gradient(int a) const { return gradient_[a]; }
     int columns() const { return Columns > 0 ? Columns : static_cast<int>(factors_.columns); }
 
 private:
     int rows() const { return Rows > 0 ? Rows : static_cast<int>(factors_.rows); }
-    void whiten(const double *root, const double *jacobian) {
+    void whiten(const double *root, const double *jacobian, double scale) {
         const int d = rows(), n = columns();
         for (int k = 0; k < d; ++k) {
             double *to = whitened_.data() + k * n;
+            if (root == nullptr) {
+                for (int b = 0; b < n; ++b) to[b] = scale * jacobian[k * n + b];
+                continue;
+            }
             for (int b = 0; b < n; ++b) to[b] = 0.0;
             for (int l = 0; l < d; ++l) {
-                const double factor = root[k * d + l];
+                const double factor = scale * root[k * d + l];
                 if (factor == 0.0) continue;  // the root is triangular where the information is definite
                 for (int b = 0; b < n; ++b) to[b] += factor * jacobian[l * n + b];
             }
@@ -81,12 +85,13 @@ void add_all(const FactorArrays &factors, const PlaceArrays &places, double *wei
                 const bool own = unknown[q] == unknown[p];
                 for (int i = 0; i < height; ++i) {
                     double *to = weight + block[p * variables + q] + i * stride[p];
+                    const double *from = products.product(first + i) + second;
                     if (own) {
-                        for (int j = 0; j < i; ++j) to[j] += products.product(first + i, second + j);
-                        diagonal[unknown[p] + i] += products.product(first + i, second + i);
-                        for (int j = i + 1; j < width; ++j) to[j - 1] += products.product(first + i, second + j);
+                        for (int j = 0; j < i; ++j) to[j] += from[j];
+                        diagonal[unknown[p] + i] += from[i];
+                        for (int j = i + 1; j < width; ++j) to[j - 1] += from[j];
                     } else {
-                        for (int j = 0; j < width; ++j) to[j] += products.product(first + i, second + j);
+                        for (int j = 0; j < width; ++j) to[j] += from[j];
                     }
                 }
             }
