@@ -74,18 +74,19 @@ def retract(structure: Structure, values: Values, step: Tensor) -> Values:
     """``x ⊞ δ``; held variables keep their values."""
     moved = []
     for variables, first, value in zip(structure.sets, structure.unknown, values, strict=True):
-        free = torch.from_numpy(first >= 0)
-        if not bool(free.any()):
+        free, manifold = first >= 0, variables.manifold
+        count = int(free.sum())
+        if count == 0:
             moved.append(value)
             continue
-        if bool(free.all()):  # they are contiguous
-            delta = step[first[0] : first[0] + variables.count * variables.manifold.dimension]
-            moved.append(variables.manifold.retract_all(value, delta.reshape(variables.count, -1)))
+        begin = int(first[free.argmax()])  # the unknowns of a set are numbered in order
+        delta = step[begin : begin + count * manifold.dimension].reshape(count, -1)
+        if count == variables.count:
+            moved.append(manifold.retract_all(value, delta))
             continue
-        places = torch.from_numpy(first)[free][:, None] + torch.arange(variables.manifold.dimension)
-        new = value.clone()
-        new[free] = variables.manifold.retract_all(value[free], step[places])
-        moved.append(new)
+        new = value.numpy().copy()
+        new[free] = manifold.retract_all(torch.from_numpy(value.numpy()[free]), delta).numpy()
+        moved.append(torch.from_numpy(new))
     return tuple(moved)
 
 

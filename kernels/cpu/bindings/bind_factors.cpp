@@ -88,7 +88,7 @@ void checked_add_products(std::optional<Cube<const double>> root, Columns<const 
     const PlaceArrays places{static_cast<std::int64_t>(variables), dimension.data(), unknown.data(), block.data(),
                              stride.data()};
     nb::gil_scoped_release release;
-    add_products(factors, places, weight.data(), diagonal.data(), gradient.data());
+    add_products(factors, places, {weight.data(), diagonal.data(), gradient.data()});
 }
 
 }  // namespace

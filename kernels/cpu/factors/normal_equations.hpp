@@ -22,10 +22,14 @@ struct PlaceArrays {
     const std::int64_t *stride;     // (count, variables)
 };
 
+// What is added to: off-diagonal values, diagonal, gradient.
+struct SumArrays {
+    double *weight, *diagonal, *gradient;
+};
+
 // W r of each factor, for a residual that is not whitened, and its squared norm.
 void whiten(const FactorArrays &factors, double *whitened, double *squared);
 
-void add_products(const FactorArrays &factors, const PlaceArrays &places, double *weight, double *diagonal,
-                  double *gradient);
+void add_products(const FactorArrays &factors, const PlaceArrays &places, const SumArrays &sums);
 
 }  // namespace gabp
