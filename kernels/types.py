@@ -35,7 +35,7 @@ class Backend:
         A multigrid cycle by tensors: the functions of `gabp.kernels.torch.multigrid_cycle`.
     markov_blankets, distance_colouring : module
         The functions of the modules of these names in `gabp.kernels.torch`.
-    poses, normal_equations : module
+    cameras, poses, normal_equations : module
         Factors of a nonlinear model: the functions of the modules of these names in `gabp.kernels.torch`.
     """
 
@@ -50,6 +50,7 @@ class Backend:
     multigrid_cycle: ModuleType
     markov_blankets: ModuleType
     distance_colouring: ModuleType
+    cameras: ModuleType
     poses: ModuleType
     normal_equations: ModuleType
 

@@ -60,7 +60,7 @@ class Factors:
 
     def squared_residuals(self, values: Sequence[Tensor]) -> Tensor:
         """``rᵀ Ω r`` of each factor, (m,)."""
-        return self._whiten(self.kind.residual(self.gather(values), self.measurement))[1]
+        return self._whiten(self.kind.residual_all(self.gather(values), self.measurement))[1]
 
     def objective(self, values: Sequence[Tensor]) -> Tensor:
         """``½ ρ(rᵀ Ω r)`` of each factor, (m,)."""

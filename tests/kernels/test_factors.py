@@ -5,9 +5,10 @@ import torch
 
 from factor_models import normal, random_values
 from gabp.factors import SE2, SE3
+from gabp.kernels.cpu import cameras as compiled_cameras
 from gabp.kernels.cpu import normal_equations as compiled
 from gabp.kernels.cpu import poses as compiled_poses
-from gabp.kernels.torch import normal_equations, poses
+from gabp.kernels.torch import cameras, normal_equations, poses
 from gabp.kernels.torch.normal_equations import Factors, Places
 
 
@@ -44,6 +45,18 @@ def test_relative_poses_at_every_angle(size):
     y = SE3.compose(x, SE3.retract(z, delta))
     for out, expected in zip(compiled_poses.between_se3(x, y, z), poses.between_se3(x, y, z), strict=True):
         close(out, expected)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-9, 0.0316, 0.0317, 1.0, 4.0])
+def test_cameras(size):
+    camera, point, pixel = normal(50, 9), normal(50, 3, seed=1), normal(50, 2, seed=2)
+    camera[:, :3] = size * torch.nn.functional.normalize(camera[:, :3])
+    camera[:, 5] -= 8
+    errors = compiled_cameras.reprojection_errors(camera, point, pixel)
+    close(errors, cameras.reprojection_errors(camera, point, pixel))
+    out, expected = (kernels.linearize_reprojection(camera, point, pixel) for kernels in (compiled_cameras, cameras))
+    close(out[0], errors)
+    close(out[1], expected[1])
 
 
 def chain(count, dimensions, held):

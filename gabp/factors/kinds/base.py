@@ -56,6 +56,10 @@ class FactorKind(ABC):
     def residual(self, x: Sequence[Tensor], measurement: Tensor) -> Tensor:
         """Residuals, (m, dimension), for values of the variables (m, width) each, measurements (m, …)."""
 
+    def residual_all(self, x: Sequence[Tensor], measurement: Tensor) -> Tensor:
+        """`residual`, where speed counts and no derivative is wanted."""
+        return self.residual(x, measurement)
+
     @abstractmethod
     def linearize(self, x: Sequence[Tensor], measurement: Tensor) -> tuple[Tensor, Tensor]:
         """Residuals, and their derivatives in the tangent spaces of the variables side by side, (m, dimension, D)."""

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from gabp.factors.kinds.base import FactorKind
 from gabp.factors.manifolds import Euclidean, Manifold
-from gabp.kernels.torch import quaternions
+from gabp.kernels import dispatch
+from gabp.kernels.torch import cameras
 
 
 class Reprojection(FactorKind):
@@ -30,31 +30,10 @@ class Reprojection(FactorKind):
             raise self.refuse("a camera and a point, (Euclidean(9), Euclidean(3))")
 
     def residual(self, x: Sequence[Tensor], measurement: Tensor) -> Tensor:
-        camera, point = x
-        seen = quaternions.rotate(quaternions.exp(camera[:, :3]), point) + camera[:, 3:6]
-        p = -seen[:, :2] / seen[:, 2:]
-        squared = (p * p).sum(1, keepdim=True)
-        focal, k1, k2 = camera[:, 6:7], camera[:, 7:8], camera[:, 8:9]
-        return focal * (1 + squared * (k1 + squared * k2)) * p - measurement
+        return cameras.reprojection_errors(x[0], x[1], measurement)
+
+    def residual_all(self, x: Sequence[Tensor], measurement: Tensor) -> Tensor:
+        return dispatch.backend("cpu").cameras.reprojection_errors(x[0], x[1], measurement)
 
     def linearize(self, x: Sequence[Tensor], measurement: Tensor) -> tuple[Tensor, Tensor]:
-        camera, point = x
-        rotation = quaternions.rotation_matrix(quaternions.exp(camera[:, :3]))
-        turned = (rotation @ point[..., None])[..., 0]
-        seen = turned + camera[:, 3:6]
-        p = -seen[:, :2] / seen[:, 2:]
-        squared = (p * p).sum(1, keepdim=True)
-        focal, k1, k2 = camera[:, 6:7], camera[:, 7:8], camera[:, 8:9]
-        distortion = 1 + squared * (k1 + squared * k2)
-        residual = focal * distortion * p - measurement
-
-        # through the distortion, f (d I + d' p pᵀ), and the projection, -(I, p) / P_z
-        slope = 2 * k1 + 4 * k2 * squared
-        outer = slope[..., None] * p[:, :, None] * p[:, None, :]
-        diagonal = torch.diagonal(outer, dim1=1, dim2=2)
-        diagonal += distortion
-        through = (focal / -seen[:, 2:])[..., None] * outer
-        in_seen = torch.cat([through, through @ p[..., None]], -1)
-        in_rotation = -in_seen @ quaternions.cross_matrix(turned) @ quaternions.left_jacobian(camera[:, :3])
-        in_intrinsics = torch.stack([distortion * p, focal * squared * p, focal * squared**2 * p], -1)
-        return residual, torch.cat([in_rotation, in_seen, in_intrinsics, in_seen @ rotation], -1)
+        return dispatch.backend("cpu").cameras.linearize_reprojection(x[0], x[1], measurement)

@@ -1,5 +1,6 @@
 // Python bindings of factors/.
 #include "bindings/tensors.hpp"
+#include "factors/cameras.hpp"
 #include "factors/normal_equations.hpp"
 #include "factors/poses.hpp"
 
@@ -39,6 +40,19 @@ void checked_retract(Columns<const double> poses, Columns<const double> delta, C
     require(delta.shape(0) == count && delta.shape(1) == Dimension, "steps have another shape");
     nb::gil_scoped_release release;
     retract(static_cast<std::int64_t>(count), poses.data(), delta.data(), moved.data());
+}
+
+void checked_reprojection(Columns<const double> camera, Columns<const double> point, Columns<const double> pixel,
+                          Columns<double> residual, std::optional<Cube<double>> jacobian) {
+    const std::size_t count = camera.shape(0);
+    require(camera.shape(1) == 9 && point.shape(0) == count && point.shape(1) == 3, "cameras and points do not fit");
+    require(pixel.shape(0) == count && pixel.shape(1) == 2, "pixel has another shape");
+    require(residual.shape(0) == count && residual.shape(1) == 2, "residual has another shape");
+    require(!jacobian || (jacobian->shape(0) == count && jacobian->shape(1) == 2 && jacobian->shape(2) == 12),
+            "jacobian has another shape");
+    nb::gil_scoped_release release;
+    reprojection(static_cast<std::int64_t>(count), camera.data(), point.data(), pixel.data(), residual.data(),
+                 jacobian ? jacobian->data() : nullptr);
 }
 
 void require_root(const std::optional<Cube<const double>> &root, std::size_t count, std::size_t rows) {
@@ -98,6 +112,7 @@ void bind_factors(nb::module_ &m) {
     m.def("between_se3", &checked_between<between_se3, 7, 6>);
     m.def("retract_se2", &checked_retract<retract_se2, 3, 3>);
     m.def("retract_se3", &checked_retract<retract_se3, 7, 6>);
+    m.def("reprojection", &checked_reprojection, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none());
     m.def("whiten", &checked_whiten, nb::arg().none(), nb::arg(), nb::arg(), nb::arg());
     m.def("add_products", &checked_add_products, nb::arg().none(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg(),
           nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg());
