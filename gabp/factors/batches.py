@@ -157,4 +157,5 @@ def _read_measurement(kind: FactorKind, measurement: Any, factors: int) -> Tenso
                 f"measurement has shape {tuple(read.shape)}; {factors} {kind.name} factors need ({factors}, {shape})"
             )
     require_finite(read, "measurement")
-    return normalized(kind.normalize, read, "measurement")
+    own = read.clone(memory_format=torch.contiguous_format)  # the caller may go on to write into the array
+    return normalized(kind.normalize, own, "measurement")

@@ -69,7 +69,7 @@ def read_manifold_values(manifold: Manifold, values: Any, name: str) -> Tensor:
         shape = tuple(read.shape)
         raise InvalidSystemError(f"{name} has shape {shape}; {manifold.name} needs (N, {manifold.width})")
     require_finite(read, name)
-    return normalized(manifold.normalize, read, name)
+    return normalized(manifold.normalize, read.clone(memory_format=torch.contiguous_format), name)
 
 
 def normalized(normalize: Callable[[Tensor], Tensor], values: Tensor, name: str) -> Tensor:

@@ -72,6 +72,15 @@ def test_the_callers_arrays_are_not_written_to():
     assert float(x.initial.abs().max()) == 1.0
 
 
+def test_what_the_caller_writes_later_makes_no_difference():
+    values, measurement = np.ones((2, 1)), np.zeros((2, 1))
+    graph = gabp.FactorGraph()
+    x = graph.variables(Euclidean(1), values)
+    graph.add(Prior, x, [0, 1], measurement, 1.0)
+    values[:], measurement[:] = 5.0, 7.0
+    assert graph.objective() == 1.0
+
+
 def test_removed_factors_no_longer_count():
     graph, x = empty()
     kept = graph.add(Prior, x, [0], [[1.0, 0, 0]], 1.0)

@@ -93,8 +93,8 @@ class LevenbergMarquardt(Policy):
         loaded = self.linearization.system.loaded(self.damping * self.scale)
         delta = -self.linear.prepare(loaded).solve(self.linearization.gradient[:, None])[:, 0]
         # the minimum of the damped model, ½ gᵀδ, without the damping
-        damped = 0.5 * self.damping * float(self.scale @ (delta * delta))
-        predicted = -0.5 * float(self.linearization.gradient @ delta) + damped
+        damped = 0.5 * self.damping * _dot(self.scale * delta, delta)
+        predicted = -0.5 * _dot(self.linearization.gradient, delta) + damped
         return Step(delta, predicted, self.damping <= _UNDAMPED)
 
     def accept(self, ratio: float) -> None:
@@ -128,8 +128,8 @@ class Dogleg(Policy):
         self.scale = system.diagonal
         self.newton = full_step(linearization, self.prepared)
         steepest = gradient / self.scale
-        curvature = float(steepest @ system.multiply(steepest[:, None])[:, 0])
-        self.cauchy = -(float(gradient @ steepest) / curvature) * steepest if curvature > 0 else -steepest
+        curvature = _dot(steepest, system.multiply(steepest[:, None])[:, 0])
+        self.cauchy = -(_dot(gradient, steepest) / curvature) * steepest if curvature > 0 else -steepest
         if self.radius is None:
             self.radius = self._length(self.newton.delta)
 
@@ -166,16 +166,21 @@ class Dogleg(Policy):
     def _share(self, way: Tensor) -> float:
         """How far along ``way`` from the Cauchy point the trust region ends."""
         assert self.radius is not None
-        a, b = float(self.scale @ (way * way)), float(self.scale @ (way * self.cauchy))
-        c = float(self.scale @ (self.cauchy * self.cauchy)) - self.radius**2
+        a, b = _dot(self.scale * way, way), _dot(self.scale * way, self.cauchy)
+        c = _dot(self.scale * self.cauchy, self.cauchy) - self.radius**2
         return (-b + (b * b - a * c) ** 0.5) / a
 
     def _length(self, delta: Tensor) -> float:
-        return float(self.scale @ (delta * delta)) ** 0.5
+        return _dot(self.scale * delta, delta) ** 0.5
 
 
 def full_step(linearization: Linearization, prepared: SystemSolve | None) -> Step:
     """The minimiser of the model."""
     assert prepared is not None
     delta = -prepared.solve(linearization.gradient[:, None])[:, 0]
-    return Step(delta, -0.5 * float((linearization.gradient * delta).sum()), True)
+    return Step(delta, -0.5 * _dot(linearization.gradient, delta), True)
+
+
+def _dot(a: Tensor, b: Tensor) -> float:
+    """Not by the BLAS, which starts threads that then spin on the cores that factors need."""
+    return float((a * b).sum())
