@@ -2,7 +2,8 @@
 
 from gabp.files.bal import parse_bal, read_bal
 from gabp.files.errors import FileError
-from gabp.files.g2o import format_g2o, parse_g2o, read_g2o, write_g2o
+from gabp.files.g2o import parse_g2o, read_g2o
+from gabp.files.g2o_writing import format_g2o, write_g2o
 from gabp.files.lines import GraphFileError
 from gabp.files.matrices import (
     check_writable,

@@ -1,66 +1,17 @@
-"""Pose graphs in the format of g2o (R. Kümmerle et al., *g2o: A general framework for graph optimization*, ICRA 2011).
-
-A line is a word and its numbers: ``VERTEX_SE2 id x y θ``, ``VERTEX_XY id x y``, ``VERTEX_SE3:QUAT id x y z qx qy qz
-qw``, ``EDGE_SE2 i j x y θ``, ``EDGE_SE2_XY i j x y``, ``EDGE_SE3:QUAT i j x y z qx qy qz qw`` and ``EDGE_PRIOR_SE2 i x
-y θ``, each edge followed by the upper triangle of its information row by row; and ``FIX id``. Lines that begin with
-``#`` are comments.
-"""
+"""Pose graphs read from g2o files; the words of the format are in `gabp.files.g2o_words`."""
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
 
-from gabp.factors import SE2, SE3, Between, Euclidean, FactorGraph, Factors, Landmark, Prior, Variables
+from gabp.factors import FactorGraph, Variables
 from gabp.factors.reading import InvalidFactorError
 from gabp.factors.spanning_tree import spanning_tree_values
 from gabp.files.errors import FileError
+from gabp.files.g2o_words import EDGES, KNOWN, ORIGIN, VERTICES, Edge, Vertex
 from gabp.files.lines import GraphFileError, fail, parse_ids, parse_numbers, shown
-from gabp.files.raw import read_bytes, write_bytes
-from gabp.system import InvalidSystemError
-
-
-@dataclass(frozen=True)
-class _Vertex:
-    word: str
-    manifold: Any
-    form: str
-
-
-@dataclass(frozen=True)
-class _Edge:
-    word: str
-    kind: Any
-    ends: tuple[str, ...]  # the words of its vertices
-    width: int  # of the measurement
-    dimension: int
-
-    @property
-    def form(self) -> str:
-        names = ("i", "j")[: len(self.ends)]
-        return f"{self.word} {' '.join(names)} measurement information"
-
-    @property
-    def numbers(self) -> int:
-        return len(self.ends) + self.width + self.dimension * (self.dimension + 1) // 2
-
-
-_VERTICES = (
-    _Vertex("VERTEX_SE2", SE2, "VERTEX_SE2 id x y θ"),
-    _Vertex("VERTEX_XY", Euclidean(2), "VERTEX_XY id x y"),
-    _Vertex("VERTEX_SE3:QUAT", SE3, "VERTEX_SE3:QUAT id x y z qx qy qz qw"),
-)
-_EDGES = (
-    _Edge("EDGE_SE2", Between, ("VERTEX_SE2", "VERTEX_SE2"), 3, 3),
-    _Edge("EDGE_SE2_XY", Landmark, ("VERTEX_SE2", "VERTEX_XY"), 2, 2),
-    _Edge("EDGE_SE3:QUAT", Between, ("VERTEX_SE3:QUAT", "VERTEX_SE3:QUAT"), 7, 6),
-    _Edge("EDGE_PRIOR_SE2", Prior, ("VERTEX_SE2",), 3, 3),
-)
-_KNOWN = {row.word for row in (*_VERTICES, *_EDGES)} | {"FIX"}
-_ORIGIN = {"VERTEX_SE2": [0.0] * 3, "VERTEX_XY": [0.0] * 2, "VERTEX_SE3:QUAT": [0.0] * 6 + [1.0]}
+from gabp.files.raw import read_bytes
 
 
 def read_g2o(path: str | os.PathLike[str]) -> FactorGraph:
@@ -101,39 +52,6 @@ def read_g2o(path: str | os.PathLike[str]) -> FactorGraph:
         raise FileError(f"{path}: {error}") from error
 
 
-def write_g2o(path: str | os.PathLike[str], graph: FactorGraph, result: Any = None) -> None:
-    """Write a pose graph as a g2o file, compressed if the name ends in ``.gz`` or ``.bz2``.
-
-    Parameters
-    ----------
-    path : path
-    graph : FactorGraph
-        Of what the format has: SE2, SE3 and Euclidean(2) variables, `Between`, `Landmark` and `Prior` (SE2) factors.
-    result : OptimizationResult, optional
-        The values of the vertices; the initial ones by default.
-
-    Raises
-    ------
-    InvalidSystemError
-        The format does not have something that the graph has, such as a robust loss.
-    FileError
-        The file cannot be written.
-
-    Examples
-    --------
-    >>> import pathlib, tempfile, numpy as np, gabp
-    >>> graph = gabp.FactorGraph()
-    >>> x = graph.variables(gabp.SE2, np.zeros((1, 3)))
-    >>> prior = graph.add(gabp.factors.Prior, x, [0], [[1.0, 2.0, 0.5]], 4.0)
-    >>> path = pathlib.Path(tempfile.mkdtemp(), "graph.g2o")
-    >>> gabp.write_g2o(path, graph, graph.optimize(rtol=0))
-    >>> print(path.read_text().strip())
-    VERTEX_SE2 0 1.0 2.0 0.5
-    EDGE_PRIOR_SE2 0 1.0 2.0 0.5 4.0 0.0 0.0 4.0 0.0 4.0
-    """
-    write_bytes(path, format_g2o(graph, result))
-
-
 def parse_g2o(data: bytes) -> FactorGraph:
     """Read the text of a pose graph; see `read_g2o`.
 
@@ -148,24 +66,24 @@ class _Parser:
     """The lines of a file by their first word, and the graph that they make."""
 
     def __init__(self, data: bytes) -> None:
-        self.rest: dict[str, list[str]] = {word: [] for word in _KNOWN}
-        self.line: dict[str, list[int]] = {word: [] for word in _KNOWN}
+        self.rest: dict[str, list[str]] = {word: [] for word in KNOWN}
+        self.line: dict[str, list[int]] = {word: [] for word in KNOWN}
         for number, line in enumerate(data.decode("latin-1").splitlines(), 1):
             words = line.split(None, 1)
             if not words or words[0].startswith("#"):
                 continue
-            if words[0] not in _KNOWN:
-                fail(number, f"{shown(words[0])} is not supported; {', '.join(sorted(_KNOWN))} can be read")
+            if words[0] not in KNOWN:
+                fail(number, f"{shown(words[0])} is not supported; {', '.join(sorted(KNOWN))} can be read")
             self.rest[words[0]].append(words[1] if len(words) > 1 else "")
             self.line[words[0]].append(number)
-        if not any(self.rest[row.word] for row in (*_VERTICES, *_EDGES)):
+        if not any(self.rest[row.word] for row in (*VERTICES, *EDGES)):
             raise GraphFileError("the file has no vertices and no edges")
 
     def graph(self) -> FactorGraph:
-        edges = {edge: self._edge_numbers(edge) for edge in _EDGES if self.rest[edge.word]}
+        edges = {edge: self._edge_numbers(edge) for edge in EDGES if self.rest[edge.word]}
         self.graph_read = FactorGraph(gauge="hold")
         self.sets: dict[str, Variables] = {}
-        found = [self._add_vertices(vertex, edges) for vertex in _VERTICES]
+        found = [self._add_vertices(vertex, edges) for vertex in VERTICES]
         missing = [mask for mask in found if mask is not None]
         self._require_distinct_sets()
         self._fix()
@@ -175,7 +93,7 @@ class _Parser:
             return self._with_missing_placed(missing)
         return self.graph_read
 
-    def _edge_numbers(self, edge: _Edge) -> np.ndarray:
+    def _edge_numbers(self, edge: Edge) -> np.ndarray:
         lines = self.line[edge.word]
         numbers = parse_numbers(self.rest[edge.word], lines, edge.numbers, edge.form)
         ids = parse_ids(numbers[:, : len(edge.ends)], lines)
@@ -186,7 +104,7 @@ class _Parser:
                 fail(lines[row], f"the edge leads from vertex {ids[row, 0]} to itself")
         return numbers
 
-    def _add_vertices(self, vertex: _Vertex, edges: dict[_Edge, np.ndarray]) -> np.ndarray | None:
+    def _add_vertices(self, vertex: Vertex, edges: dict[Edge, np.ndarray]) -> np.ndarray | None:
         """Add a set of variables; which of them no line gives a value."""
         lines = self.line[vertex.word]
         numbers = parse_numbers(self.rest[vertex.word], lines, 1 + vertex.manifold.width, vertex.form)
@@ -207,7 +125,7 @@ class _Parser:
         if again.any():
             row = int(again.argmax())
             fail(lines[row], f"vertex {given[row]} is there already, in line {lines[first[place[row]]]}")
-        values = np.tile(_ORIGIN[vertex.word], (len(ids), 1))
+        values = np.tile(ORIGIN[vertex.word], (len(ids), 1))
         values[place] = numbers[:, 1:]
         try:
             self.sets[vertex.word] = self.graph_read.variables(vertex.manifold, values, labels=ids)
@@ -238,7 +156,7 @@ class _Parser:
                 else:
                     fail(line, f"there is no vertex {label} to fix")
 
-    def _add_edges(self, edge: _Edge, numbers: np.ndarray) -> None:
+    def _add_edges(self, edge: Edge, numbers: np.ndarray) -> None:
         ends, d = len(edge.ends), edge.dimension
         sets = tuple(self.sets[word] for word in edge.ends)
         indices = tuple(
@@ -271,57 +189,3 @@ class _Parser:
 def _ids(variables: Variables) -> np.ndarray:
     assert variables.labels is not None  # of a graph that was read
     return variables.labels
-
-
-def format_g2o(graph: FactorGraph, result: Any = None) -> bytes:
-    """The text of a pose graph, with as many digits as bring back the same floats; see `write_g2o`."""
-    words = {vertex.manifold: vertex.word for vertex in _VERTICES}
-    for variables in graph.sets:
-        if variables.manifold not in words:
-            raise InvalidSystemError(f"the g2o format has no vertex for {variables.manifold.name}")
-    labels = _labels(graph.sets)
-    lines: list[str] = []
-    fixed: list[str] = []
-    for variables, ids in zip(graph.sets, labels, strict=True):
-        values = variables.initial if result is None else torch.as_tensor(result.values(variables)).double()
-        lines += _format_rows(words[variables.manifold], ids[:, None], values.numpy())
-        fixed += [f"FIX {label}" for label in ids[graph.held(variables)].tolist()]
-    lines += fixed
-    for batch in graph.factors:
-        edge = _edge_of(batch, words)
-        ids = np.stack([labels[s.position][i] for s, i in zip(batch.variables, batch.index.numpy().T, strict=True)], 1)
-        row, column = np.triu_indices(edge.dimension)
-        upper = batch.information.numpy()[:, row, column]
-        upper = np.broadcast_to(upper, (len(batch), upper.shape[1]))
-        lines += _format_rows(edge.word, ids, np.concatenate([batch.measurement.numpy(), upper], 1))
-    return "\n".join([*lines, ""]).encode()
-
-
-def _labels(sets: Sequence[Variables]) -> list[np.ndarray]:
-    """The identifiers of all sets: their own, or the numbers after those of the sets before."""
-    labels, free = [], 0
-    for variables in sets:
-        ids = np.arange(free, free + variables.count) if variables.labels is None else variables.labels
-        free = max(free, int(ids.max(initial=-1)) + 1)
-        labels.append(ids)
-    every = np.concatenate(labels)
-    if len(np.unique(every)) != len(every):
-        raise InvalidSystemError("two variables have the same label, which a g2o file cannot tell apart")
-    return labels
-
-
-def _edge_of(batch: Factors, words: dict[Any, str]) -> _Edge:
-    ends = tuple(words[variables.manifold] for variables in batch.variables)
-    found = [edge for edge in _EDGES if isinstance(batch.kind, edge.kind) and edge.ends == ends]
-    if not found:
-        raise InvalidSystemError(f"the g2o format has no edge for {batch!r}")
-    if batch.loss is not None:
-        raise InvalidSystemError(f"the g2o format has no losses, as {batch!r} has")
-    return found[0]
-
-
-def _format_rows(word: str, ids: np.ndarray, values: np.ndarray) -> list[str]:
-    return [
-        f"{word} {' '.join(map(str, row))} {' '.join(map(repr, numbers))}"
-        for row, numbers in zip(ids.tolist(), values.tolist(), strict=True)
-    ]
