@@ -62,6 +62,7 @@ def test_derivatives_are_the_automatic_ones(manifold):
     residual, jacobian = manifold.linearize_between(x, y, z)
     expected = LieGroup.linearize_between(manifold, x, y, z)
     close(residual, expected[0], 1e-12)
+    close(manifold.residual_between(x, y, z), expected[0], 1e-12)
     close(jacobian, expected[1], 1e-10)
 
 

@@ -33,5 +33,8 @@ class Between(FactorKind):
     def residual(self, x: Sequence[Tensor], measurement: Tensor) -> Tensor:
         return self.group.local(measurement, self.group.relative(*x))
 
+    def residual_all(self, x: Sequence[Tensor], measurement: Tensor) -> Tensor:
+        return self.group.residual_between(x[0], x[1], measurement)
+
     def linearize(self, x: Sequence[Tensor], measurement: Tensor) -> tuple[Tensor, Tensor]:
         return self.group.linearize_between(x[0], x[1], measurement)

@@ -101,6 +101,10 @@ class LieGroup(Manifold):
 
         return _derivative(moved, self.dimension, x, y)
 
+    def residual_between(self, x: Tensor, y: Tensor, measurement: Tensor) -> Tensor:
+        """``local(z, x⁻¹ · y)``, (m, dimension), where speed counts and no derivative is wanted."""
+        return self.local(measurement, self.relative(x, y))
+
     def linearize_between(self, x: Tensor, y: Tensor, measurement: Tensor) -> tuple[Tensor, Tensor]:
         """``local(z, x⁻¹ · y)`` and its derivatives in ``x`` and ``y`` side by side, (m, dimension, 2 dimension)."""
         between = self.relative(x, y)

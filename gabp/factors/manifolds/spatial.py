@@ -76,6 +76,9 @@ class _SE3(Singleton):
     def retract_all(self, x: Tensor, delta: Tensor) -> Tensor:
         return dispatch.backend("cpu").poses.retract_se3(x, delta)
 
+    def residual_between(self, x: Tensor, y: Tensor, measurement: Tensor) -> Tensor:
+        return self.linearize_between(x, y, measurement)[0]  # compiled: the derivatives cost little
+
     def linearize_between(self, x: Tensor, y: Tensor, measurement: Tensor) -> tuple[Tensor, Tensor]:
         return dispatch.backend("cpu").poses.between_se3(x, y, measurement)
 
