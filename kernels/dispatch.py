@@ -9,10 +9,24 @@ import torch
 
 from gabp.kernels import cpu, cuda, reference
 from gabp.kernels.cpu import bounds as compiled_bounds
+from gabp.kernels.cpu import cameras as compiled_cameras
 from gabp.kernels.cpu import markov_blankets as compiled_markov_blankets
 from gabp.kernels.cpu import messages as compiled_messages
+from gabp.kernels.cpu import normal_equations as compiled_normal_equations
+from gabp.kernels.cpu import poses as compiled_poses
 from gabp.kernels.cpu import rows as compiled_rows
-from gabp.kernels.torch import bounds, distance_colouring, factor, markov_blankets, messages, multigrid_cycle, rows
+from gabp.kernels.torch import (
+    bounds,
+    cameras,
+    distance_colouring,
+    factor,
+    markov_blankets,
+    messages,
+    multigrid_cycle,
+    normal_equations,
+    poses,
+    rows,
+)
 from gabp.kernels.types import Backend, MessageKernels
 
 _TORCH = Backend(
@@ -27,14 +41,18 @@ _TORCH = Backend(
     multigrid_cycle=multigrid_cycle,
     markov_blankets=markov_blankets,
     distance_colouring=distance_colouring,
+    cameras=cameras,
+    poses=poses,
+    normal_equations=normal_equations,
 )
 
 
 def backend(device: torch.device | str, dtype: torch.dtype = torch.float64) -> Backend:
     """The fastest backend for tensors of ``dtype`` on ``device``.
 
-    What runs on the host wherever the system is (``sequential``, ``bounds``, ``factor``, ``hierarchy``,
-    ``markov_blankets`` and ``distance_colouring``) takes tensors of the CPU, and is asked of its backend.
+    What runs on the host wherever the system is (``sequential``, ``bounds``, ``factor``,
+    ``hierarchy``, ``markov_blankets``, ``distance_colouring``, ``cameras``, ``poses`` and
+    ``normal_equations``) takes tensors of the CPU, and is asked of its backend.
     """
     where = torch.device(device).type
     if dtype in (torch.float32, torch.float64):
@@ -63,6 +81,9 @@ def _compiled() -> Backend:
         hierarchy=cpu.extension,
         markov_blankets=compiled_markov_blankets,
         distance_colouring=cpu.extension,
+        cameras=compiled_cameras,
+        poses=compiled_poses,
+        normal_equations=compiled_normal_equations,
     )
 
 

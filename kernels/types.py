@@ -35,6 +35,8 @@ class Backend:
         A multigrid cycle by tensors: the functions of `gabp.kernels.torch.multigrid_cycle`.
     markov_blankets, distance_colouring : module
         The functions of the modules of these names in `gabp.kernels.torch`.
+    cameras, poses, normal_equations : module
+        Factors of a nonlinear model: the functions of the modules of these names in `gabp.kernels.torch`.
     """
 
     name: str
@@ -48,6 +50,9 @@ class Backend:
     multigrid_cycle: ModuleType
     markov_blankets: ModuleType
     distance_colouring: ModuleType
+    cameras: ModuleType
+    poses: ModuleType
+    normal_equations: ModuleType
 
     @property
     def compiled(self) -> bool:

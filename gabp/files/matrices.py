@@ -1,12 +1,9 @@
 """Matrices and vectors from files and back; every fault of a file is a `FileError` of one line."""
 
-import gzip
 import io
 import os
 import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,44 +11,20 @@ import scipy.sparse as sp
 
 from gabp.files.errors import FileError
 from gabp.files.matrix_market import MatrixMarketError, format_matrix_market, parse_matrix_market
+from gabp.files.raw import read_bytes, reraise_as_file_error, write_bytes
 
 __all__ = [
     "check_writable",
     "make_folder",
     "read_matrix",
     "read_right_hand_side",
-    "reraise_as_file_error",
     "write_dense",
     "write_text",
 ]
 
 
-@contextmanager
-def reraise_as_file_error(path: str | os.PathLike[str], done: str) -> Iterator[None]:
-    """Reraise an error of the operating system about `path` as a `FileError`: it cannot be `done`."""
-    try:
-        yield
-    except OSError as error:
-        raise FileError(f"{path}: cannot be {done}: {(error.strerror or str(error)).lower()}") from error
-    except ValueError as error:
-        if "null byte" not in str(error):
-            raise
-        raise FileError(f"{str(path)!a}: not a file name ({error})") from error
-
-
-def _read_bytes(path: Path) -> bytes:
-    with reraise_as_file_error(path, "read"):
-        data = path.read_bytes()
-    if not path.name.lower().endswith(".gz"):
-        return data
-    try:
-        return gzip.decompress(data)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise FileError(f"{path}: damaged, truncated or not gzip ({error})") from error
-
-
 def _read_npz(path: Path) -> sp.csr_array:
-    stream = io.BytesIO(_read_bytes(path))
+    stream = io.BytesIO(read_bytes(path))
     not_ours = f"{path}: not a sparse matrix saved by scipy.sparse.save_npz"
     try:
         with zipfile.ZipFile(stream) as archive:
@@ -103,7 +76,7 @@ def read_matrix(path: str | os.PathLike[str]) -> sp.csr_array | np.ndarray:
         return _read_npz(path)
     if not name.endswith((".mtx", ".mtx.gz")):
         raise FileError(f"{path}: unknown kind of file; .mtx, .mtx.gz and .npz (scipy.sparse) can be read")
-    data = _read_bytes(path)
+    data = read_bytes(path)
     if not data.strip():
         raise FileError(f"{path}: the file is empty")
     try:
@@ -159,11 +132,6 @@ def check_writable(path: str | os.PathLike[str], suffixes: tuple[str, ...], *, s
         raise FileError(f"{path}: cannot be written: permission denied")
 
 
-def _write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    with reraise_as_file_error(path, "written"):
-        Path(path).write_bytes(data)
-
-
 def make_folder(path: str | os.PathLike[str]) -> None:
     """Make sure that a folder is there."""
     with reraise_as_file_error(path, "made a folder"):
@@ -172,11 +140,9 @@ def make_folder(path: str | os.PathLike[str]) -> None:
 
 def write_dense(path: str | os.PathLike[str], x: np.ndarray, comment: str = "") -> None:
     """Write a dense (n,) or (n, k) array as Matrix Market, compressed if the name ends in ``.gz``."""
-    data = format_matrix_market(x, comment)
-    # A fixed time stamp: the same solution gives the same file.
-    _write_bytes(path, gzip.compress(data, mtime=0) if str(path).lower().endswith(".gz") else data)
+    write_bytes(path, format_matrix_market(x, comment))
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a text file in UTF-8."""
-    _write_bytes(path, text.encode())
+    write_bytes(path, text.encode())

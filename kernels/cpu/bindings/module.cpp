@@ -9,6 +9,7 @@ void bind_directed(nanobind::module_ &);
 void bind_directed_edges(nanobind::module_ &);
 void bind_distance_colouring(nanobind::module_ &);
 void bind_factor(nanobind::module_ &);
+void bind_factors(nanobind::module_ &);
 void bind_flooding(nanobind::module_ &);
 void bind_hierarchy(nanobind::module_ &);
 void bind_layout(nanobind::module_ &);
@@ -30,6 +31,7 @@ NB_MODULE(_cpu, m) {
     gabp::bind_directed_edges(m);
     gabp::bind_distance_colouring(m);
     gabp::bind_factor(m);
+    gabp::bind_factors(m);
     gabp::bind_flooding(m);
     gabp::bind_hierarchy(m);
     gabp::bind_layout(m);

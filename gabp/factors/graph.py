@@ -1,0 +1,284 @@
+"""The factor graph: variables on manifolds, factors of measurements, and their optimum."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from gabp.factors.batches import Factors, read_factors
+from gabp.factors.linearization import Values
+from gabp.factors.optimizers.descent import OptimizationProgress
+from gabp.factors.optimizers.optimize import GAUGES, Options, optimize
+from gabp.factors.optimizers.result import OptimizationError, OptimizationResult, OptimizationStatus
+from gabp.factors.reading import read_index
+from gabp.factors.spanning_tree import spanning_tree_values
+from gabp.factors.variables import Variables, read_manifold_values, read_variables
+from gabp.system import InvalidSystemError, require_nonnegative
+
+_INITIALISATIONS = {"spanning-tree": spanning_tree_values}
+
+
+class FactorGraph:
+    """Variables on manifolds and factors between them: the objective ``½ Σ ρ(‖r‖²_Ω)`` over all factors.
+
+    Parameters
+    ----------
+    gauge : str
+        What `optimize` does with a connected component that only relative factors determine, so that it can be moved
+        as a whole: ``"error"`` refuses it by name; ``"hold"`` keeps its first variable at its initial value;
+        ``"free"`` leaves it to the damping of Levenberg–Marquardt, as is usual in bundle adjustment.
+
+    Examples
+    --------
+    A robot drives round a square; its odometry does not quite close.
+
+    >>> import math, numpy as np, gabp
+    >>> graph = gabp.FactorGraph()
+    >>> x = graph.variables(gabp.SE2, np.zeros((4, 3)))
+    >>> prior = graph.add(gabp.factors.Prior, x, [0], np.zeros((1, 3)), 1e4)
+    >>> step = [[1.0, 0.0, math.pi / 2], [1.1, 0.0, math.pi / 2], [1.0, 0.0, math.pi / 2], [1.0, 0.0, math.pi / 2]]
+    >>> loop = graph.add(gabp.factors.Between, (x, x), ([0, 1, 2, 3], [1, 2, 3, 0]), step, [25.0, 25.0, 100.0])
+    >>> result = graph.optimize(init="spanning-tree")
+    >>> result.converged
+    True
+    >>> result.values(x)[2].round(3)
+    array([ 0.997,  1.053, -3.136])
+
+    Any function of single variables is a factor:
+
+    >>> import torch
+    >>> def distance_from(pose, place):
+    ...     return torch.linalg.vector_norm(pose[:2] - place)[None] - 1.0
+    >>> ranges = graph.add(distance_from, x, [2], torch.tensor([[1.0, 2.0]]), 100.0)
+    >>> round(graph.optimize(init=result).objective, 5)
+    0.05608
+    """
+
+    def __init__(self, *, gauge: str = "error") -> None:
+        if gauge not in GAUGES:
+            raise InvalidSystemError(f"there is no gauge {gauge!r}; choose one of {sorted(GAUGES)}")
+        self.gauge = gauge
+        self._sets: list[Variables] = []
+        self._held: list[np.ndarray] = []
+        self._factors: list[Factors] = []
+
+    @property
+    def sets(self) -> tuple[Variables, ...]:
+        """The handles of all variables, in the order in which they were added."""
+        return tuple(self._sets)
+
+    @property
+    def factors(self) -> tuple[Factors, ...]:
+        """The handles of all factors, in the order in which they were added."""
+        return tuple(self._factors)
+
+    def variables(self, manifold: Any, values: Any, *, labels: Any = None) -> Variables:
+        """Add variables of one manifold.
+
+        Parameters
+        ----------
+        manifold : Manifold
+            ``gabp.SO2``, ``SE2``, ``SO3``, ``SE3``, ``gabp.Euclidean(d)`` or your own `gabp.factors.Manifold`.
+        values : array, shape (N, width)
+            Where optimisation starts. SE2: x, y, angle in radians; SE3: x, y, z and a quaternion x, y, z, w, of any
+            length above 0; SO2: an angle; SO3: a quaternion.
+        labels : integer array, shape (N,), optional
+            Identifiers of the variables in messages and files.
+
+        Returns
+        -------
+        Variables
+            The handle by which factors and results refer to them.
+
+        Raises
+        ------
+        TypeError, InvalidSystemError
+            The manifold is none, or the values have another shape or are not finite; their place is named.
+        """
+        variables = read_variables(manifold, values, len(self._sets), labels)
+        self._sets.append(variables)
+        self._held.append(np.zeros(variables.count, dtype=bool))
+        return variables
+
+    def hold(self, variables: Variables, indices: Any) -> None:
+        """Keep variables at their initial values.
+
+        Parameters
+        ----------
+        variables : Variables
+        indices : int or integer array, shape (m,)
+
+        Raises
+        ------
+        TypeError, InvalidSystemError
+            An index is out of range.
+        """
+        self._require_own(variables)
+        self._held[variables.position][read_index(indices, variables.count, "index").numpy()] = True
+
+    def held(self, variables: Variables) -> np.ndarray:
+        """Which variables keep their initial values, shape (N,), bool."""
+        self._require_own(variables)
+        return self._held[variables.position].copy()
+
+    def add(
+        self, kind: Any, variables: Any, indices: Any, measurement: Any, information: Any, *, loss: Any = None
+    ) -> Factors:
+        """Add factors of one kind.
+
+        Parameters
+        ----------
+        kind : type or callable
+            A class of `gabp.factors`, or a residual of your own: a function of one value of each variable, (width,),
+            and one factor's measurement to a residual (d,), in torch operations.
+        variables : Variables, or tuple of them
+            The sets that the first, second, … variable of each factor is from.
+        indices : integer array, shape (m,), or tuple of them
+            Which variables, for each set.
+        measurement : array, shape (m, …)
+            As the kind states; any data, for a function.
+        information : float, or array of shape (d,), (d, d) or (m, d, d)
+            The inverse covariance of the residual, shared by all factors or one for each, positive semidefinite. A
+            number multiplies the identity, a vector is a diagonal.
+        loss : Loss, optional
+            Of `gabp.losses`; the square of the whitened residual norm by default.
+
+        Returns
+        -------
+        Factors
+            The handle by which `remove` refers to them.
+
+        Raises
+        ------
+        TypeError, InvalidSystemError
+            An index is out of range, a shape does not fit, a number is not finite, an information is not symmetric
+            positive semidefinite: the factor is named. The graph is left as it was.
+        """
+        batch = read_factors(kind, variables, indices, measurement, information, loss, self._sets)
+        self._factors.append(batch)
+        return batch
+
+    def remove(self, factors: Factors) -> None:
+        """Remove factors that `add` returned.
+
+        Raises
+        ------
+        InvalidSystemError
+            They are not, or no longer, in the graph.
+        """
+        for position, batch in enumerate(self._factors):
+            if batch is factors:
+                del self._factors[position]
+                return
+        raise InvalidSystemError(f"{factors!r} is not in the graph")
+
+    def objective(self, values: Any = None) -> float:
+        """``½ Σ ρ(rᵀΩr)`` over all factors.
+
+        Parameters
+        ----------
+        values : OptimizationResult, or mapping from Variables to array, optional
+            The initial values where a set of variables is not given.
+        """
+        at = self._values(values)
+        return float(sum(batch.objective(at).sum() for batch in self._factors))
+
+    def optimize(
+        self,
+        method: str = "levenberg-marquardt",
+        *,
+        init: Any = None,
+        maxiter: int = 100,
+        rtol: float = 1e-9,
+        gauge: str | None = None,
+        linear: str = "auto",
+        callback: Callable[[OptimizationProgress], Any] | None = None,
+        throw: bool = True,
+    ) -> OptimizationResult:
+        """Minimise the objective over all variables.
+
+        Parameters
+        ----------
+        method : str
+            ``"levenberg-marquardt"`` decreases the objective from any start; ``"dogleg"`` too, and ``"gauss-newton"``
+            is the fastest from a good one.
+        init : "spanning-tree", OptimizationResult or mapping, optional
+            Where to start: the initial values by default; the poses composed along `Between` factors, breadth first;
+            or values as in `objective`.
+        maxiter : int
+            Steps to try at most.
+        rtol : float
+            Converged means that a full Gauss–Newton step decreases the objective, and is predicted to, by no more than
+            this part of it; or that gradient or step vanish to rounding.
+        gauge : str, optional
+            ``"error"``, ``"hold"`` or ``"free"``; that of the graph by default, see `FactorGraph`.
+        linear : str
+            How the linear systems of the steps are solved: a method of `gabp.solve`, or ``"auto"``, elimination where
+            a factor is affordable.
+        callback : callable, optional
+            Called with an `OptimizationProgress` once per iteration; returning True stops.
+        throw : bool
+            Raise where it does not converge; ``False`` returns the result as it is.
+
+        Returns
+        -------
+        OptimizationResult
+
+        Raises
+        ------
+        TypeError, InvalidSystemError
+            An argument is of the wrong kind or content, or the graph is empty.
+        OptimizationError
+            See ``throw``.
+        """
+        if not self._sets:
+            raise InvalidSystemError("the graph has no variables")
+        require_nonnegative(maxiter, "maxiter", integer=True)
+        require_nonnegative(rtol, "rtol")
+        if callback is not None and not callable(callback):
+            raise TypeError(f"callback must be callable, not {type(callback).__name__}")
+        options = Options(method, self.gauge if gauge is None else gauge, linear, maxiter, rtol, callback)
+        result = optimize(self._sets, self._factors, self._held, self._start(init), options)
+        if throw and not result.converged and result.status is not OptimizationStatus.STOPPED_BY_CALLBACK:
+            raise OptimizationError(result)
+        return result
+
+    def __repr__(self) -> str:
+        lines = [f"FactorGraph: {sum(s.count for s in self._sets)} variables, {sum(map(len, self._factors))} factors"]
+        lines += [f"  {variables!r}" for variables in self._sets]
+        lines += [f"  {batch!r}" for batch in self._factors]
+        return "\n".join(lines)
+
+    def _start(self, init: Any) -> Values:
+        if not isinstance(init, str):
+            return self._values(init)
+        if init not in _INITIALISATIONS:
+            raise InvalidSystemError(f"there is no init {init!r}; choose one of {sorted(_INITIALISATIONS)}")
+        return _INITIALISATIONS[init](self._sets, self._factors, self._held)
+
+    def _values(self, given: Any) -> Values:
+        """The values of all sets, initial where they are not given."""
+        values: list[Tensor] = [variables.initial for variables in self._sets]
+        if given is None:
+            return tuple(values)
+        if isinstance(given, OptimizationResult):
+            for variables in self._sets:
+                if variables in given.sets:
+                    values[variables.position] = given.estimate[variables.position]
+            return tuple(values)
+        if not isinstance(given, Mapping):
+            raise TypeError(f"values must be a result or a mapping from handles to arrays, not {type(given).__name__}")
+        for variables, array in given.items():
+            self._require_own(variables)
+            read = read_manifold_values(variables.manifold, array, "values")
+            if len(read) != variables.count:
+                raise InvalidSystemError(f"values has {len(read)} rows; {variables!r} needs {variables.count}")
+            values[variables.position] = read
+        return tuple(values)
+
+    def _require_own(self, variables: Any) -> None:
+        if not isinstance(variables, Variables):
+            raise TypeError(f"a handle must be what `variables` returned, not {type(variables).__name__}")
+        if variables.position >= len(self._sets) or self._sets[variables.position] is not variables:
+            raise InvalidSystemError(f"{variables!r} is a set of another graph")

@@ -1,0 +1,98 @@
+"""Robust losses ρ of the squared, whitened residual ``s = rᵀΩr``, normalised so that ``ρ(s) ≈ s`` at 0.
+
+The objective is ``½ Σ ρ(s)``; ``weight`` is ``ρ'(s)``, by which a factor's information is multiplied at a linearisation
+(iteratively reweighted least squares). Definitions: Z. Zhang, *Parameter estimation techniques*, Image and Vision
+Computing 15 (1997), table 1; ``scale`` is in standard deviations of the residual.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gabp.system import InvalidSystemError
+from gabp.system.scalars import require_number
+
+__all__ = ["Cauchy", "GemanMcClure", "Huber", "Loss", "Tukey"]
+
+
+@dataclass(frozen=True)
+class Loss(ABC):
+    """A loss of the squared residual, with its scale.
+
+    Parameters
+    ----------
+    scale : float
+        The whitened residual norm, in standard deviations, from which the loss is no longer near quadratic.
+
+    Raises
+    ------
+    TypeError, InvalidSystemError
+        ``scale`` is no finite number above 0.
+    """
+
+    scale: float
+
+    def __post_init__(self) -> None:
+        require_number(self.scale, "scale")
+        if not 0 < self.scale < math.inf:
+            raise InvalidSystemError(f"the scale of a loss must be a finite number > 0, got {self.scale}")
+
+    @abstractmethod
+    def rho(self, s: Tensor) -> Tensor:
+        """``ρ(s)`` for ``s >= 0``."""
+
+    @abstractmethod
+    def weight(self, s: Tensor) -> Tensor:
+        """``ρ'(s)`` for ``s >= 0``."""
+
+
+class Huber(Loss):
+    """``s`` up to ``scale²``, ``2 scale √s - scale²`` from there.
+
+    Examples
+    --------
+    >>> import torch, gabp
+    >>> gabp.losses.Huber(1.0).rho(torch.tensor([0.25, 9.0]))
+    tensor([0.2500, 5.0000])
+    """
+
+    def rho(self, s: Tensor) -> Tensor:
+        outside = s.clamp(min=self.scale**2)
+        return torch.where(s <= self.scale**2, s, 2 * self.scale * outside.sqrt() - self.scale**2)
+
+    def weight(self, s: Tensor) -> Tensor:
+        return self.scale / s.clamp(min=self.scale**2).sqrt()
+
+
+class Cauchy(Loss):
+    """``scale² log(1 + s / scale²)``."""
+
+    def rho(self, s: Tensor) -> Tensor:
+        return self.scale**2 * torch.log1p(s / self.scale**2)
+
+    def weight(self, s: Tensor) -> Tensor:
+        return 1 / (1 + s / self.scale**2)
+
+
+class Tukey(Loss):
+    """``scale²/3 (1 - (1 - s / scale²)³)`` up to ``scale²``, constant from there: outliers have weight 0."""
+
+    def rho(self, s: Tensor) -> Tensor:
+        share = (s / self.scale**2).clamp(max=1)
+        return self.scale**2 * share * (1 - share * (1 - share / 3))
+
+    def weight(self, s: Tensor) -> Tensor:
+        return (1 - (s / self.scale**2).clamp(max=1)) ** 2
+
+
+class GemanMcClure(Loss):
+    """``s / (1 + s / scale²)``."""
+
+    def rho(self, s: Tensor) -> Tensor:
+        return s / (1 + s / self.scale**2)
+
+    def weight(self, s: Tensor) -> Tensor:
+        return 1 / (1 + s / self.scale**2) ** 2

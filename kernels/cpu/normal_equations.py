@@ -1,0 +1,25 @@
+"""Sums of products over factors, compiled: see `gabp.kernels.torch.normal_equations`."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gabp.kernels.cpu import extension
+from gabp.kernels.torch.normal_equations import Factors, Places
+
+_cpu: Any = extension
+
+
+def whiten(root: Tensor | None, residual: Tensor) -> tuple[Tensor, Tensor]:
+    """See `gabp.kernels.torch.normal_equations.whiten`."""
+    whitened = torch.empty_like(residual, memory_format=torch.contiguous_format)
+    squared = residual.new_empty(len(residual))
+    _cpu.whiten(root, residual.contiguous(), whitened, squared)
+    return whitened, squared
+
+
+def add_products(factors: Factors, places: Places, weight: Tensor, diagonal: Tensor, gradient: Tensor) -> None:
+    """See `gabp.kernels.torch.normal_equations.add_products`; the sums are the same for any number of threads."""
+    arrays = (None if array is None else array.contiguous() for array in factors)
+    _cpu.add_products(*arrays, *places, weight, diagonal, gradient)

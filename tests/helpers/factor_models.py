@@ -1,0 +1,96 @@
+"""Random values, factors and graphs, and a dense Gauss–Newton method to compare with."""
+
+import numpy as np
+import torch
+
+import gabp
+from gabp.factors import SE2, SE3, SO2, SO3, Euclidean
+from gabp.factors.manifolds.differentiation import batched_derivative
+
+MANIFOLDS = {manifold.name: manifold for manifold in (Euclidean(1), Euclidean(3), SO2, SE2, SO3, SE3)}
+
+
+def generator(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, dtype=torch.float64, generator=generator(seed))
+
+
+def random_values(manifold, count, seed=0, spread=1.0):
+    """Points all over the manifold, rotations by any angle among them."""
+    return manifold.normalize(spread * normal(count, manifold.width, seed=seed))
+
+
+def jacobian_by_autodiff(kind, values, measurement):
+    """The derivative of one batch's residuals in the tangent spaces, side by side, by forward differentiation."""
+
+    def residual(delta, x, z):
+        parts = delta.split([manifold.dimension for manifold in kind.manifolds])
+        moved = [m.retract(v, d)[None] for m, v, d in zip(kind.manifolds, x, parts, strict=True)]
+        return kind.residual(moved, z[None])[0]
+
+    zero = torch.zeros(sum(manifold.dimension for manifold in kind.manifolds), dtype=torch.float64)
+    return batched_derivative(residual, argnums=0, in_dims=(None, 0, 0))(zero, tuple(values), measurement)
+
+
+def dense_system(graph, values):
+    """``A`` and the gradient of a graph's model, all variables free, from autodiff and one factor after another."""
+    first = np.cumsum([0, *(s.count * s.manifold.dimension for s in graph.sets)])
+    A, g = np.zeros((first[-1], first[-1])), np.zeros(first[-1])
+    for batch in graph.factors:
+        x = [values[s.position][i] for s, i in zip(batch.variables, batch.index.T, strict=True)]
+        residual = batch.kind.residual(x, batch.measurement).numpy()
+        jacobian = jacobian_by_autodiff(batch.kind, x, batch.measurement).numpy()
+        information = np.broadcast_to(batch.information.numpy(), (len(batch), *batch.information.shape[1:]))
+        for f, (r, J, omega) in enumerate(zip(residual, jacobian, information, strict=True)):
+            s = torch.tensor(r @ omega @ r)
+            weight = 1.0 if batch.loss is None else float(batch.loss.weight(s))
+            places = [
+                first[v.position] + int(i) * v.manifold.dimension + np.arange(v.manifold.dimension)
+                for v, i in zip(batch.variables, batch.index[f], strict=True)
+            ]
+            place = np.concatenate(places)
+            np.add.at(A, (place[:, None], place[None, :]), weight * J.T @ omega @ J)
+            np.add.at(g, place, weight * J.T @ omega @ r)
+    return A, g
+
+
+def dense_optimum(graph, values, iterations=30):
+    """Gauss–Newton with a dense solver, from values that are close: the values and the objective."""
+    values = [value.clone() for value in values]
+    for _ in range(iterations):
+        A, g = dense_system(graph, values)
+        delta = torch.from_numpy(-np.linalg.solve(A, g))
+        begin = 0
+        for s in graph.sets:
+            size = s.count * s.manifold.dimension
+            step = delta[begin : begin + size].reshape(s.count, -1)
+            values[s.position] = s.manifold.retract(values[s.position], step)
+            begin += size
+    return values, graph.objective(dict(zip(graph.sets, values, strict=True)))
+
+
+def noisy_loop(manifold, count=8, noise=0.05, seed=0):
+    """Truth, start values and edges (i, j, measurement) of a ring with two chords, on a Lie group."""
+    step = noise * normal(count, manifold.dimension, seed=seed + 1)
+    truth = random_values(manifold, count, seed)
+    i = torch.tensor([*range(count), 0, 1])
+    j = torch.tensor([*range(1, count), 0, count // 2, count - 2])
+    error = noise * normal(len(i), manifold.dimension, seed=seed + 2)
+    measurement = manifold.retract(manifold.relative(truth[i], truth[j]), error)
+    return truth, manifold.retract(truth, step), i, j, measurement
+
+
+def pose_graph(manifold, *, loss=None, anchored=True, **options):
+    """A graph of a noisy ring, its variables and the truth."""
+    truth, start, i, j, measurement = noisy_loop(manifold, **options)
+    graph = gabp.FactorGraph()
+    x = graph.variables(manifold, start)
+    root = normal(len(i), manifold.dimension, manifold.dimension, seed=5)
+    information = root @ root.mT + torch.eye(manifold.dimension, dtype=torch.float64)
+    graph.add(gabp.factors.Between, (x, x), (i, j), measurement, information, loss=loss)
+    if anchored:
+        graph.add(gabp.factors.Prior, x, [0], truth[:1], 100.0)
+    return graph, x, truth
