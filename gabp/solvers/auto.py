@@ -5,16 +5,18 @@ from dataclasses import dataclass, replace
 import torch
 
 from gabp.conditions import Verdict
+from gabp.kernels import dispatch
 from gabp.messages import factor_cost
 from gabp.solvers.methods import METHODS, require_applicable
 from gabp.system import WEAK_DOMINANCE, System
-from gabp.system.blocks import BlockSystem
+from gabp.system.blocks import BlockPartition, BlockSystem, find_blocks
 
 # What decides between a factor and an iteration, measured on two cores of an x86-64 server. Only the order of magnitude
 # matters.
 _SECONDS_PER_NONZERO = 1.5e-7  # of A: set-up of the hierarchy and some 13 iterations
 _SECONDS_PER_NONZERO_AND_ITERATION = 8e-9  # of A: each further iteration
-_SECONDS_PER_BLOCK_NONZERO = 1.2e-7  # set-up of the block hierarchy and some 20 iterations
+_SECONDS_PER_BLOCK_NONZERO = 3e-7  # set-up of the block hierarchy and some 50 iterations
+_NODES_PER_UNKNOWN = 0.6  # up to which A counts as vector-valued
 _SECONDS_TO_ORDER = 1.2e-7  # per node and directed edge
 _HARD_TO_ITERATE = 7  # how many times longer iterations take where A is sparse as a chain or not diagonally dominant
 _SMALL = 20_000  # nodes up to which elimination with pivoting takes a fraction of a second
@@ -26,7 +28,7 @@ _WORTH_ANALYSING_DOMINANT = 200_000
 _WORTH_ANALYSING_HARD = 5_000_000  # not diagonally dominant
 _WORTH_ANALYSING_CHAIN_LIKE = 20_000_000
 _WORTH_ANALYSING_FROM_DEVICE = 20_000  # for a system on a GPU
-_REVIEW_AFTER = 40  # iterations of conjugate gradients; a hierarchy takes 10 to 30 where it does well
+_REVIEW_AFTER = 20  # iterations of conjugate gradients; a hierarchy takes 10 to 30 where it does well
 _WORTH_ROUNDING = 1_000_000  # directed edges from which float64 messages no longer fit into a cache
 _ROUNDABLE = 2.0**40  # largest entry, and inverse of the smallest on the diagonal, for messages well inside float32
 
@@ -45,12 +47,15 @@ class Choice:
         Iterations after which `elimination_is_faster` is evaluated for the first time; 0 for never.
     dtype : torch.dtype, optional
         Of the messages, where it is not their default.
+    blocks : BlockSystem, optional
+        The vector-valued nodes it works on, where they were found in A and not given by the caller.
     """
 
     method: str
     reason: str
     review_after: int = 0
     dtype: torch.dtype | None = None
+    blocks: BlockSystem | None = None
 
 
 def choose(system: System, method: str, blocks: BlockSystem | None = None, may_round: bool = False) -> list[Choice]:
@@ -136,12 +141,18 @@ def _positive_diagonal_choices(system: System) -> list[Choice]:
         worth = _WORTH_ANALYSING_CHAIN_LIKE
     if system.device.type != "cpu":  # where most factors are not
         worth = min(worth, _WORTH_ANALYSING_FROM_DEVICE)
+    if not dominant:
+        if size <= worth and _factor_is_faster(system, size * _SECONDS_PER_BLOCK_NONZERO):
+            return _eliminate(system)
+        blocks = _vector_valued_nodes(system)
+        if blocks is not None:
+            return _iterate_on_blocks(blocks, blocks)
     if size > worth:
         why = "A is too large to predict the fill of a factor"
     else:
         hardness = 1 if dominant and not chain_like else _HARD_TO_ITERATE
         if _factor_is_faster(system, size * _SECONDS_PER_NONZERO * hardness):
-            return [Choice("elimination", _little_fill(system)), Choice("hierarchy", _SINGULAR_FACTOR)]
+            return _eliminate(system)
         why = "much fill in a factor"
     iterate = Choice("hierarchy", f"{why}: preconditioned conjugate gradients", review_after=_REVIEW_AFTER)
     return [iterate, Choice("elimination", _FACTOR)]
@@ -166,13 +177,31 @@ def _general_choices(system: System) -> list[Choice]:
 def _block_choices(system: System, blocks: BlockSystem) -> list[Choice]:
     if not blocks.symmetric:
         return _general_choices(system)
-    exact = Choice("elimination", _FACTOR)
     if _is_forest(system, blocks):
-        return [Choice("tree", f"{_nodes(blocks)} on a forest, where two passes are exact"), exact]
+        why = f"{_nodes(blocks)} on a forest, where two passes are exact"
+        return [Choice("tree", why), Choice("elimination", _FACTOR)]
     if _factor_is_faster(system, _SECONDS_PER_BLOCK_NONZERO * (system.n + system.graph.edges)):
-        return [Choice("elimination", _little_fill(system)), Choice("hierarchy", _SINGULAR_FACTOR)]
-    why = f"{_nodes(blocks)}: conjugate gradients on a hierarchy of block models"
-    return [Choice("hierarchy", why, review_after=_REVIEW_AFTER), exact]
+        return _eliminate(system)
+    return _iterate_on_blocks(blocks)
+
+
+def _vector_valued_nodes(system: System) -> BlockSystem | None:
+    """Nodes of several unknowns each, where A has them and their hierarchy is compiled."""
+    if system.device.type != "cpu" or dispatch.backend("cpu").hierarchy is None:
+        return None
+    labels = find_blocks(system.graph)
+    if labels.max() + 1 > _NODES_PER_UNKNOWN * system.n:
+        return None
+    return BlockSystem.of(system, BlockPartition.of(labels))
+
+
+def _eliminate(system: System) -> list[Choice]:
+    return [Choice("elimination", _little_fill(system)), Choice("hierarchy", _SINGULAR_FACTOR)]
+
+
+def _iterate_on_blocks(blocks: BlockSystem, found: BlockSystem | None = None) -> list[Choice]:
+    why = f"{_nodes(blocks)}{' found' if found else ''}: conjugate gradients on a hierarchy of block models"
+    return [Choice("hierarchy", why, review_after=_REVIEW_AFTER, blocks=found), Choice("elimination", _FACTOR)]
 
 
 def _is_forest(system: System, blocks: BlockSystem) -> bool:

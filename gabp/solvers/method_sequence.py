@@ -13,9 +13,10 @@ from gabp.solvers.methods import METHODS, require_options
 from gabp.solvers.protocol import MethodSetup
 from gabp.solvers.refinement import IterationResult, Request, is_at_rounding, iterate
 from gabp.solvers.solution import Status
-from gabp.system import System, working_dtype
+from gabp.system import InvalidSystemError, System, working_dtype
 from gabp.system.blocks import BlockPartition, BlockSystem
 
+_TAKE_NEAR_NULLSPACE = ("auto", "hierarchy")
 _log = logging.getLogger("gabp")
 
 
@@ -56,13 +57,14 @@ class MethodFactory:
     def set_up(self, choice: Choice, reuse: MethodSetup | None = None) -> MethodSetup:
         """The method of a choice, which takes over from ``reuse`` what depends on the pattern alone, if it can."""
         row = METHODS[choice.method]
-        method = row.class_for(self.system, self.blocks)
+        blocks = self.blocks if choice.blocks is None else choice.blocks
+        method = row.class_for(self.system, blocks)
         options = self.options if choice.method == self.method else {}
         require_options(choice.method, method, options)
-        if self.blocks is not None and row.blocks is not None:
+        if blocks is not None and row.blocks is not None:
             if self.near_nullspace is not None and "near_nullspace" in {field.name for field in fields(method)}:
                 options = {**options, "near_nullspace": self.near_nullspace}
-            return method(self.system, self.blocks, **options)
+            return method(self.system, blocks, **options)
         system = self.system if method.exact else self.system.astype(choice.dtype or self.dtype)
         if method.reuses_setup and isinstance(reuse, method):
             options = {**options, "reuse": reuse}
@@ -100,6 +102,10 @@ class MethodSequence:
         """
         dtype = system.dtype if settings.dtype is None else working_dtype(settings.dtype)
         blocks = None if settings.partition is None else BlockSystem.of(system, settings.partition)
+        if settings.near_nullspace is not None and settings.method not in _TAKE_NEAR_NULLSPACE:
+            raise InvalidSystemError(
+                f"near_nullspace goes with method 'auto' or 'hierarchy', not with {settings.method!r}"
+            )
         may_round = settings.dtype is None and settings.options.get("joint", False) is False
         choices = choose(system, settings.method, blocks, may_round)
         factory = MethodFactory(system, blocks, dtype, choices[0].method, settings.options, settings.near_nullspace)
@@ -125,7 +131,7 @@ class MethodSequence:
             method = self.first if position == 0 else self._set_up_later(choice)
             reviewed = replace(
                 request,
-                review_after=choice.review_after,
+                review_after=0 if method.lacks_locality else choice.review_after,
                 should_abandon=partial(elimination_is_faster, self.system),
             )
             result = iterate(self.system, method, reviewed, choice.dtype or self.dtype)

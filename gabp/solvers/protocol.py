@@ -62,6 +62,11 @@ class MethodSetup(ABC):
         return None
 
     @property
+    def lacks_locality(self) -> bool:
+        """Whether the set-up found a graph so scattered that a factor is nearly dense, and takes long to predict."""
+        return False
+
+    @property
     def notes(self) -> str:
         """What a solution's ``method_reason`` adds about the set-up; mostly empty."""
         return ""

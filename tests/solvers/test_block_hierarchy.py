@@ -73,6 +73,31 @@ def test_auto_with_blocks_converges_where_single_level_methods_are_slow():
     assert relative_residual(CUBE.A, solution.x, B) <= 1e-8
 
 
+def test_auto_finds_the_nodes_by_itself():
+    body = elastic_box(14)
+    solver = gabp.Solver(body.A)
+    assert isinstance(solver._prepared, CompiledBlockHierarchy)
+    b = np.random.default_rng(2).standard_normal(body.A.shape[0])
+    solution = solver.solve(b)
+    assert "3150 nodes of up to 3 unknowns found" in solution.method_reason
+    assert solution.iterations <= 40
+    assert relative_residual(body.A, solution.x, b) <= 1e-8
+    assert np.array_equal(pickle.loads(pickle.dumps(solver)).solve(b).x, solution.x)
+    np.testing.assert_allclose(solver.update(2 * body.A.data).solve(b).x, solution.x / 2, rtol=1e-5, atol=1e-6)
+
+
+def test_unknowns_tied_by_penalties_are_aggregated_together():
+    """Contact: pairs of nodes whose displacements a stiff spring ties in one direction."""
+    top = np.flatnonzero(CUBE.coordinates[:, 2] == CUBE.coordinates[:, 2].max())
+    i, j = 3 * top[:-1:2] + 2, 3 * top[1::2] + 2
+    springs = sp.coo_array((np.full(len(i), 1e5), (i, j)), shape=CUBE.A.shape)
+    springs = springs + springs.T
+    A = sp.csr_array(CUBE.A + sp.diags_array(springs.sum(axis=1)) - springs)
+    solution = gabp.solve(A, B, method="hierarchy", blocks=3)
+    assert solution.iterations <= 40
+    assert relative_residual(A, solution.x, B) <= 1e-8
+
+
 def test_a_floating_body_is_solved_for_a_balanced_load():
     body = elastic_box(6, fixed=False)
     modes = gabp.rigid_body_modes(body.coordinates)
@@ -212,6 +237,12 @@ def test_rigid_body_modes_are_the_null_space_of_a_floating_body():
 def test_wrong_near_null_vectors(vectors, error, message):
     with pytest.raises(error, match=message):
         gabp.Solver(CUBE.A, near_nullspace=vectors)
+
+
+@pytest.mark.parametrize("method", ["tree", "flooding", "elimination", "krylov", "double-loop"])
+def test_near_null_vectors_go_with_the_hierarchy(method):
+    with pytest.raises(gabp.InvalidSystemError, match=f"'auto' or 'hierarchy', not with '{method}'"):
+        gabp.Solver(CUBE.A, method=method, near_nullspace=np.ones(CUBE.A.shape[0]))
 
 
 @pytest.mark.parametrize("coordinates", [np.ones(3), np.ones((3, 4)), np.ones((0, 3)), np.array([[0.0, np.inf]])])

@@ -134,10 +134,13 @@ class CompiledHierarchy(CompiledLevels):
         )
 
     @property
-    def notes(self) -> str:
+    def lacks_locality(self) -> bool:
         finest = self.levels[0]
-        diagonal_only = finest.groups == finest.n and not finest.exact
-        return "the graph lacks locality, so the preconditioner is the diagonal (Jacobi)" if diagonal_only else ""
+        return finest.groups == finest.n and not finest.exact
+
+    @property
+    def notes(self) -> str:
+        return "the graph lacks locality, so the preconditioner is the diagonal (Jacobi)" if self.lacks_locality else ""
 
 
 class CompiledSolve(SymmetricSolve):

@@ -6,6 +6,7 @@
 namespace gabp {
 namespace {
 
+constexpr double strong = 0.3;         // share of the strongest coupling of either node
 constexpr double dependent = 1e-10;  // share of a vector's norm that orthogonalisation leaves of a dependent one
 
 struct StrongGraph {
@@ -20,26 +21,35 @@ double squared_norm(const double *block, std::int64_t size) {
     return sum;
 }
 
-StrongGraph strong_couplings(const BlockMatrix<double> &matrix, double threshold, Team &team) {
+StrongGraph strong_couplings(const BlockMatrix<double> &matrix, Team &team) {
     const std::int64_t size = matrix.block_size();
-    Array<double> norm(matrix.blocks()), own(matrix.rows);
+    Array<double> norm(matrix.blocks()), own(matrix.rows), strongest(matrix.rows);
     each_range(team, matrix.rows, [&](std::int64_t first, std::int64_t last) {
         for (std::int64_t i = first; i < last; ++i)
             for (std::int64_t e = matrix.start[i]; e < matrix.start[i + 1]; ++e) {
-                norm[e] = squared_norm(matrix.at(e), size);
+                norm[e] = std::sqrt(squared_norm(matrix.at(e), size));
                 if (matrix.column[e] == i) own[i] = norm[e];
             }
     });
+    each_range(team, matrix.rows, [&](std::int64_t first, std::int64_t last) {
+        for (std::int64_t i = first; i < last; ++i) {
+            strongest[i] = 0.0;
+            for (std::int64_t e = matrix.start[i]; e < matrix.start[i + 1]; ++e) {
+                const std::int32_t k = matrix.column[e];
+                if (k == i) continue;
+                norm[e] /= std::sqrt(own[i] * own[k]);
+                strongest[i] = std::max(strongest[i], norm[e]);
+            }
+        }
+    });
     StrongGraph graph;
     graph.start.assign(1, 0);
-    const double least = threshold * threshold * threshold * threshold;  // of fourth powers
     for (std::int32_t i = 0; i < matrix.rows; ++i) {
         for (std::int64_t e = matrix.start[i]; e < matrix.start[i + 1]; ++e) {
             const std::int32_t k = matrix.column[e];
-            const double both = own[i] * own[k];
-            if (k == i || !(norm[e] * norm[e] > least * both)) continue;
+            if (k == i || !(norm[e] > strong * std::max(strongest[i], strongest[k]))) continue;
             graph.neighbour.push_back(k);
-            graph.strength.push_back(static_cast<float>(norm[e] / std::sqrt(both)));
+            graph.strength.push_back(static_cast<float>(norm[e]));
         }
         graph.start.push_back(static_cast<std::int64_t>(graph.neighbour.size()));
     }
@@ -48,8 +58,8 @@ StrongGraph strong_couplings(const BlockMatrix<double> &matrix, double threshold
 
 }  // namespace
 
-NodeAggregates aggregate_nodes(const BlockMatrix<double> &matrix, double threshold, Team &team) {
-    const StrongGraph graph = strong_couplings(matrix, threshold, team);
+NodeAggregates aggregate_nodes(const BlockMatrix<double> &matrix, Team &team) {
+    const StrongGraph graph = strong_couplings(matrix, team);
     const std::int32_t n = matrix.rows;
     NodeAggregates result;
     result.of.assign(static_cast<std::size_t>(n), -1);

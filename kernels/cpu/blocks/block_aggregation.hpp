@@ -12,9 +12,10 @@ struct NodeAggregates {
     std::int32_t count = 0;
 };
 
-// Strongly coupled neighbourhoods (Vaněk, Mandel and Brezina 1996, algorithm 5.1): a coupling is strong where its
-// Frobenius norm exceeds `threshold` times the geometric mean of those of both diagonal blocks.
-NodeAggregates aggregate_nodes(const BlockMatrix<double> &matrix, double threshold, Team &team);
+// Strongly coupled neighbourhoods (Vaněk, Mandel and Brezina 1996, algorithm 5.1). A coupling is measured by its
+// Frobenius norm over the geometric mean of those of both diagonal blocks, and is strong beside the strongest ones of
+// its two nodes: an aggregate that parted nodes tied together by a penalty would pay for it.
+NodeAggregates aggregate_nodes(const BlockMatrix<double> &matrix, Team &team);
 
 // Near-null vectors on the nodes: (rows of the matrix × height, count), one unknown after another.
 struct NearNullSpace {

@@ -12,7 +12,6 @@ namespace {
 constexpr std::int64_t largest_exact = 700;   // unknowns of a coarsest level that is inverted
 constexpr int most_levels = 20;
 constexpr double least_aggregation = 0.8;     // aggregates per node above which a coarse level is not worth it
-constexpr double strong = 0.08;               // threshold on the finest level, halved on each coarser one
 constexpr int power_iterations = 12;
 constexpr double smoothing = 4.0 / 3.0;       // over the spectral radius of D^-1 A
 constexpr double singular = 1e-12;            // pivot, relative to the diagonal
@@ -237,21 +236,20 @@ BlockHierarchy::BlockHierarchy(const ScalarEdges &edges, const NodePartition &pa
     finest_ = gather_blocks(edges, partition, scale_.data(), team);
     norm_bound_ = largest_row_sum(finest_, team);
     NearNullSpace near_null = near_null_space(partition, vectors, count);
-    BlockMatrix<double> coarse = add_level(finest_, near_null, strong, team);
-    for (double threshold = strong / 2; coarse.rows > 0; threshold /= 2)
-        coarse = add_level(coarse, near_null, threshold, team);
+    BlockMatrix<double> coarse = add_level(finest_, near_null, team);
+    while (coarse.rows > 0) coarse = add_level(coarse, near_null, team);
 }
 
 // Appends the level of a matrix; returns the coarse matrix, without rows where this level is the coarsest.
 BlockMatrix<double> BlockHierarchy::add_level(const BlockMatrix<double> &matrix, NearNullSpace &near_null,
-                                              double threshold, Team &team) {
+                                              Team &team) {
     BlockLevel level;
     level.matrix = rounded(matrix, team);
     divide(matrix, level);
     set_pivots(matrix, level, team);
     const bool small = level.unknowns() <= largest_exact;
     NodeAggregates aggregates;
-    if (!small && level_.size() < most_levels) aggregates = aggregate_nodes(matrix, threshold, team);
+    if (!small && level_.size() < most_levels) aggregates = aggregate_nodes(matrix, team);
     if (aggregates.count == 0 || aggregates.count > least_aggregation * matrix.rows) {
         if (small) level.exact = inverse_factor(matrix, team);
         level_.push_back(std::move(level));

@@ -47,8 +47,7 @@ public:
     std::int64_t bytes() const;
 
 private:
-    BlockMatrix<double> add_level(const BlockMatrix<double> &matrix, NearNullSpace &near_null, double threshold,
-                                  Team &team);
+    BlockMatrix<double> add_level(const BlockMatrix<double> &matrix, NearNullSpace &near_null, Team &team);
     NearNullSpace near_null_space(const NodePartition &partition, const double *vectors, int count) const;
 
     std::vector<std::int64_t> place_;
