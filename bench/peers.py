@@ -46,12 +46,19 @@ def petsc_absence() -> str:
     return "" if done.returncode == 0 else f"petsc4py for {PETSC_PYTHON}"
 
 
-def run_petsc(A: sp.csr_array, b: np.ndarray, rtol: float, *, preconditioner: str) -> Run:
-    """Conjugate gradients of PETSc on MPI ranks, which read the system from files; the ranks' own clock counts."""
+def run_petsc(
+    A: sp.csr_array, b: np.ndarray, rtol: float, *, preconditioner: str, coordinates: np.ndarray | None = None
+) -> Run:
+    """Conjugate gradients of PETSc on MPI ranks, which read the system from files; the ranks' own clock counts.
+
+    ``coordinates``, shape (N, d), are those of the nodes whose displacements are the unknowns.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for array, values in {"indptr": A.indptr, "indices": A.indices, "data": A.data, "b": b}.items():
-            np.save(folder / f"{array}.npy", values)
+        arrays = {"indptr": A.indptr, "indices": A.indices, "data": A.data, "b": b, "coordinates": coordinates}
+        for array, values in arrays.items():
+            if values is not None:
+                np.save(folder / f"{array}.npy", values)
         command = ["mpiexec", "--allow-run-as-root", "--oversubscribe", "-n", str(RANKS), PETSC_PYTHON]
         command += [str(PETSC_WORKER), str(folder), repr(rtol), preconditioner]
         done = subprocess.run(command, env=_petsc_environment(), capture_output=True, text=True, check=False)

@@ -1,7 +1,8 @@
 """PETSc's conjugate gradients on some MPI ranks; runs under the Python that has petsc4py, with numpy alone.
 
 ``petsc_worker.py FOLDER RTOL PRECONDITIONER`` reads ``indptr``, ``indices``, ``data`` and ``b`` as ``.npy`` from
-FOLDER and writes ``x.npy`` and ``times.json`` there. Assembly is not counted.
+FOLDER and writes ``x.npy`` and ``times.json`` there. Where ``coordinates.npy`` is there too, of shape (N, 3), the unknowns
+are the displacements of nodes: the matrix gets their block size and rigid-body modes. Assembly is not counted.
 """
 
 import json
@@ -25,17 +26,26 @@ from petsc4py import PETSc  # noqa: E402  (PETSc reads its options when it is im
 indptr, indices, data, right = (
     np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("indptr", "indices", "data", "b")
 )
-n = len(indptr) - 1
+coordinates = np.load(folder / "coordinates.npy") if (folder / "coordinates.npy").exists() else None
+n, size = len(indptr) - 1, 1 if coordinates is None else coordinates.shape[1]
 comm = PETSc.COMM_WORLD
 rank, ranks = comm.getRank(), comm.getSize()
-first, last = n * rank // ranks, n * (rank + 1) // ranks
+first, last = (size * (n // size * part // ranks) for part in (rank, rank + 1))
 slots = slice(indptr[first], indptr[last])
 local = (indptr[first : last + 1] - indptr[first]).astype(PETSc.IntType)
 A = PETSc.Mat().createAIJ(
-    size=((last - first, n), (last - first, n)), csr=(local, indices[slots].astype(PETSc.IntType), data[slots])
+    size=((last - first, n), (last - first, n)),
+    bsize=size,
+    csr=(local, indices[slots].astype(PETSc.IntType), data[slots]),
 )
 A.setOption(PETSc.Mat.Option.SPD, True)
 A.assemble()
+if coordinates is not None:
+    place = np.array(coordinates[first // size : last // size])
+    points = PETSc.Vec().createWithArray(place.ravel(), size=(last - first, n), bsize=size)
+    A.setNearNullSpace(PETSc.NullSpace().createRigidBody(points))
+    if preconditioner == "bjacobi-icc":
+        A.convert("sbaij")  # factored in blocks
 b = PETSc.Vec().createWithArray(np.array(right[first:last]), size=(last - first, n))
 x = b.duplicate()
 
