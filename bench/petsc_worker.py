@@ -1,8 +1,8 @@
 """PETSc's conjugate gradients on some MPI ranks; runs under the Python that has petsc4py, with numpy alone.
 
 ``petsc_worker.py FOLDER RTOL PRECONDITIONER`` reads ``indptr``, ``indices``, ``data`` and ``b`` as ``.npy`` from
-FOLDER and writes ``x.npy`` and ``times.json`` there. Where ``coordinates.npy`` is there too, of shape (N, 3), the unknowns
-are the displacements of nodes: the matrix gets their block size and rigid-body modes. Assembly is not counted.
+FOLDER and writes ``x.npy`` and ``times.json`` there. Where ``coordinates.npy`` is there too, of shape (N, 3), the
+unknowns are the displacements of nodes: the matrix gets their block size and rigid-body modes. Assembly is not counted.
 """
 
 import json
