@@ -2,8 +2,8 @@
 
 ``python -m bench.regret`` writes bench/results/auto_regret.md: set-up and solve by ``auto``, elimination, the scalar
 hierarchy and, where A has vector-valued nodes, theirs; on the systems of bench/systems.py and on elastic boxes. Each
-method runs alternately with the others; one that takes ten times as long as ``auto`` runs once. An answer counts where it
-converged, or ended as truly as ``auto``'s.
+method runs alternately with the others; one that takes ten times as long as ``auto`` runs once. An answer counts where
+it converged, or ended as truly as ``auto``'s.
 """
 
 import argparse

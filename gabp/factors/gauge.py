@@ -74,10 +74,10 @@ def undetermined(
     failed = False
     if prepared is None:
         try:
-            prepared = linear.prepare(system)
+            prepared = linear.prepare(system, linearization.common_motions)
         except NotPositiveDefiniteError:
             failed = True
-            prepared = linear.prepare(system.loaded(_LOADING * system.diagonal))
+            prepared = linear.prepare(system.loaded(_LOADING * system.diagonal), linearization.common_motions)
     smallest, direction = smallest_direction(system, prepared)
     if smallest > _NULL and not failed:
         return ""

@@ -1,6 +1,6 @@
 """The linear systems of the steps: an exact factor where it is affordable, gabp's iterative methods elsewhere."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from gabp.solvers import Solver
 from gabp.system import System
 
 _MOST_FLOPS = 1e12  # of a factor, some 40 seconds; iterations take less from there on most graphs
+_TAKE_NEAR_NULLSPACE = ("auto", "hierarchy")
 _RTOL = 1e-8  # of iterative solves
 
 
@@ -54,8 +55,14 @@ class LinearMethod:
             return LinearMethod("elimination", f"a sparse factor of {entries:.3g} nonzeros", blocks)
         return LinearMethod("auto", "a factor would take too much memory or time", blocks)
 
-    def prepare(self, system: System) -> SystemSolve:
+    def prepare(self, system: System, common_motions: Callable[[], Tensor | None] = lambda: None) -> SystemSolve:
         """Set up for one matrix, symmetric and positive definite.
+
+        Parameters
+        ----------
+        system : System
+        common_motions : callable
+            To near-null vectors of it, where there are some; for a hierarchy.
 
         Raises
         ------
@@ -64,7 +71,8 @@ class LinearMethod:
         """
         if self.method == "elimination":
             return SparseFactor(system)
-        return _Iterative(Solver(system.to_scipy(), method=self.method, blocks=self.blocks))
+        motions = common_motions() if self.method in _TAKE_NEAR_NULLSPACE else None
+        return _Iterative(Solver(system.to_scipy(), method=self.method, blocks=self.blocks, near_nullspace=motions))
 
 
 @dataclass(frozen=True, eq=False)

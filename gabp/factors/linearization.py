@@ -1,13 +1,15 @@
 """The quadratic model of a factor graph at an estimate, as a linear system of gabp."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gabp.factors.common_motions import common_motions
 from gabp.factors.structure import Structure
 from gabp.kernels import dispatch
 from gabp.system import System
@@ -29,11 +31,14 @@ class Linearization:
     system : System
         A, on the structure's graph.
     gradient : Tensor, shape (n,)
+    common_motions : callable
+        To the near-null vectors of A, or None; see `gabp.factors.common_motions`.
     """
 
     objective: float
     system: System
     gradient: Tensor
+    common_motions: Callable[[], Tensor | None]
 
     def reduction(self, step: Tensor) -> float:
         """By how much the model decreases in a step."""
@@ -67,7 +72,8 @@ def linearize(structure: Structure, values: Values) -> Linearization:
         total += float(objectives.sum())
     if not (math.isfinite(total) and math.isfinite(float(diagonal.sum()))):
         _blame(structure, values)
-    return Linearization(total, System(graph, diagonal, weight, True), gradient)
+    motions = partial(common_motions, structure.sets, structure.unknown, values)
+    return Linearization(total, System(graph, diagonal, weight, True), gradient, motions)
 
 
 def retract(structure: Structure, values: Values, step: Tensor) -> Values:

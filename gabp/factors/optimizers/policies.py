@@ -71,7 +71,7 @@ class GaussNewton(Policy):
 
     def begin(self, linearization: Linearization) -> None:
         self.linearization = linearization
-        self.prepared = self.linear.prepare(linearization.system)
+        self.prepared = self.linear.prepare(linearization.system, linearization.common_motions)
 
     def propose(self) -> Step:
         return full_step(self.linearization, self.prepared)
@@ -91,7 +91,8 @@ class LevenbergMarquardt(Policy):
 
     def propose(self) -> Step:
         loaded = self.linearization.system.loaded(self.damping * self.scale)
-        delta = -self.linear.prepare(loaded).solve(self.linearization.gradient[:, None])[:, 0]
+        prepared = self.linear.prepare(loaded, self.linearization.common_motions)
+        delta = -prepared.solve(self.linearization.gradient[:, None])[:, 0]
         # the minimum of the damped model, ½ gᵀδ, without the damping
         damped = 0.5 * self.damping * _dot(self.scale * delta, delta)
         predicted = -0.5 * _dot(self.linearization.gradient, delta) + damped
@@ -123,7 +124,7 @@ class Dogleg(Policy):
 
     def begin(self, linearization: Linearization) -> None:
         self.linearization = linearization
-        self.prepared = self.linear.prepare(linearization.system)
+        self.prepared = self.linear.prepare(linearization.system, linearization.common_motions)
         system, gradient = linearization.system, linearization.gradient
         self.scale = system.diagonal
         self.newton = full_step(linearization, self.prepared)
