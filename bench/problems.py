@@ -12,6 +12,8 @@ import numpy as np
 import pyamg.gallery
 import scipy.sparse as sp
 
+from bench.elasticity import elastic_box
+from bench.systems import porous
 from gabp.compare.comparison import Problem
 from gabp.compare.problems import problem_from_file, terrain_problem
 from gabp.files import read_right_hand_side
@@ -111,6 +113,18 @@ def elasticity(scale: float, *, side: int = 300) -> Problem:
     return _problem("elasticity", sp.csr_array(A), f"plane linear elasticity on {size}×{size} squares")
 
 
+def elastic_solid(scale: float, *, side: int = 32) -> Problem:
+    """Linear elasticity in space, one face clamped: three displacements a node, and nobody is told."""
+    size = max(3, round(side * scale ** (1 / 3)))
+    return _problem("elasticity 3-D", elastic_box(size).A, f"trilinear hexahedra on {size}³ cubes, one face clamped")
+
+
+def conducting(scale: float, *, name: str, side: int = 60) -> Problem:
+    """Flow through cells of which a fifth conduct a million times better: scattered ``inclusions`` or ``channels``."""
+    size = max(4, round(side * scale ** (1 / 3)))
+    return _problem(name, porous(size, name), f"finite volumes on {size}³ cells, {name} of 10^6 in a fifth of them")
+
+
 def pyamg_mesh(scale: float, *, name: str) -> Problem:
     """A mesh that pyamg ships, whole at every scale."""
     A = sp.csr_array(pyamg.gallery.load_example(name)["A"])
@@ -143,5 +157,7 @@ PROBLEMS: dict[str, Callable[[float], Problem]] = {
     "frustrated": frustrated,
     "terrain": terrain,
     "elasticity": elasticity,
+    "elasticity 3-D": elastic_solid,
+    **{name: partial(conducting, name=name) for name in ("inclusions", "channels")},
     **{f"pyamg {name}": partial(pyamg_mesh, name=name) for name in ("airfoil", "bar", "unit_cube")},
 }

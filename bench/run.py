@@ -25,7 +25,10 @@ RESULTS = Path(__file__).with_name("results")
 CHECKOUT = RESULTS.parent.parent
 ACCURACIES = (1e-2, 1e-4, 1e-6, 1e-8, 1e-10)
 WITH_CURVES = ("Poisson 2-D", "anisotropic")
-HEADLINE = ("grid 2-D + 0.1", "Poisson 2-D", "Poisson 3-D", "grid 3-D + 0.1", "anisotropic", "random", "terrain")
+HEADLINE = (
+    "grid 2-D + 0.1", "Poisson 2-D", "Poisson 3-D", "grid 3-D + 0.1", "anisotropic", "inclusions", "channels",
+    "elasticity 3-D", "random", "barabasi-albert", "terrain",
+)  # fmt: skip
 OTHERS = (
     "cg", "jacobi-cg", "minres", "spsolve", "splu", "pyamg-rs", "pyamg-sa", "pardiso", "cholmod", "cholespy",
     "petsc-icc", "petsc-hypre", "petsc-gamg",
