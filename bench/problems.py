@@ -13,14 +13,12 @@ import pyamg.gallery
 import scipy.sparse as sp
 
 from bench.elasticity import elastic_box
-from bench.systems import porous
+from bench.laplacians import SEED, porous
 from gabp.compare.comparison import Problem
 from gabp.compare.problems import problem_from_file, terrain_problem
 from gabp.files import read_right_hand_side
 
 __all__ = ["PROBLEMS", "problem_with_file"]
-
-SEED = 0
 
 
 def _problem(name: str, A: sp.sparray, note: str = "") -> Problem:
