@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,7 @@ class TreeFactor:
     ----------
     forest : Forest
     up, down : Tensor, shape (n,)
-        ``A[parent, i]`` and ``A[i, parent]`` at each position; 0 for roots.
+        ``A[parent, i]`` and ``A[i, parent]`` at each position; undefined for roots.
     pivot : Tensor, shape (n,)
         ``J_i`` with the messages of the children only.
     partner : Tensor, shape (n,), int32
@@ -36,15 +37,10 @@ class TreeFactor:
     def of(system: System) -> "TreeFactor":
         """Pass the precision messages from the leaves to the roots, in float64."""
         forest = Forest.of(system.graph)
-        linked = forest.parent >= 0
-        up, down = (torch.zeros(system.n, dtype=torch.float64) for _ in range(2))
-        weight = system.weight.double().cpu()
-        slot = forest.parent_edge[linked]
-        down[linked] = weight[slot]
-        up[linked] = weight[system.graph.reverse.cpu()[slot]]
-        pivot = system.diagonal.double().cpu()[forest.node].clone()
-        partner = torch.empty(system.n, dtype=torch.int32)
-        largest = float(torch.cat([weight, pivot]).abs().max())
+        weight, diagonal = system.weight.detach().double().cpu(), system.diagonal.detach().double().cpu()
+        up, down = (_at_edges(weight, edge) for edge in (forest.child_edge, forest.parent_edge))
+        pivot, partner = diagonal[forest.node], torch.empty(system.n, dtype=torch.int32)
+        largest = max(float(np.abs(values.numpy()).max(initial=0.0)) for values in (weight, diagonal))
         bad = dispatch.backend("cpu").sequential.tree_factor(forest.parent, up, down, largest, pivot, partner)
         return TreeFactor(forest, up, down, pivot, partner, None if bad < 0 else int(forest.node[bad]))
 
@@ -58,3 +54,8 @@ class TreeFactor:
         solution = torch.empty_like(x)
         solution[node] = x
         return solution.to(b.device)
+
+
+def _at_edges(weight: Tensor, edge: Tensor) -> Tensor:
+    """The weights of edges, one for each node; undefined where a node has none (-1)."""
+    return weight[edge] if len(weight) else weight.new_zeros(len(edge))
