@@ -15,6 +15,7 @@ from gabp.kernels.cpu import rows as compiled_rows
 from gabp.kernels.torch import bounds, distance_colouring, factor, markov_blankets, messages, multigrid_cycle, rows
 from gabp.kernels.types import Backend, MessageKernels
 
+_COMPILED_DTYPES = frozenset({torch.float32, torch.float64})
 _TORCH = Backend(
     name="torch",
     messages=cast(MessageKernels, messages),
@@ -36,8 +37,8 @@ def backend(device: torch.device | str, dtype: torch.dtype = torch.float64) -> B
     What runs on the host wherever the system is (``sequential``, ``bounds``, ``factor``, ``hierarchy``,
     ``markov_blankets`` and ``distance_colouring``) takes tensors of the CPU, and is asked of its backend.
     """
-    where = torch.device(device).type
-    if dtype in (torch.float32, torch.float64):
+    where = device.type if isinstance(device, torch.device) else torch.device(device).type
+    if dtype in _COMPILED_DTYPES:
         if where == "cpu":
             if cpu.extension is not None:
                 return _compiled()

@@ -13,12 +13,14 @@ from gabp.kernels import dispatch
 from gabp.system import EdgeGraph, NotPositiveDefiniteError, System
 
 _SHARE_OF_MEMORY = 0.8  # of the available memory, that a factor may take
+_NEGLIGIBLE = 2**24  # bytes: what fits without asking, which takes longer than a small factor
 _WORTH_THREADS = 3e8  # operations: fewer are not faster with a second thread, and slower where it shares a core
 
 
 def fits_in_memory(graph: EdgeGraph) -> bool:
     """Whether factor and selected inverse on ``graph`` fit in this machine's memory."""
-    return graph.symbolic.peak_bytes <= _SHARE_OF_MEMORY * available_bytes()
+    peak = graph.symbolic.peak_bytes
+    return peak <= _NEGLIGIBLE or peak <= _SHARE_OF_MEMORY * available_bytes()
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +101,7 @@ def available_bytes() -> float:
     """Memory that can be allocated without swapping."""
     information = Path("/proc/meminfo")
     if information.exists():
-        for line in information.read_text(encoding="ascii").splitlines():
+        for line in information.read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable:"):
                 return 1024.0 * float(line.split()[1])
     return float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")

@@ -44,20 +44,20 @@ void bind_tensors(nb::module_ &) {
     exchange = found;
 }
 
-bool describe_tensor(nb::handle object, nb::dlpack::dtype dtype, int dimensions, void *&data,
-                     const std::int64_t *&shape) noexcept {
-    if (exchange == nullptr || Py_TYPE(object.ptr()) != tensor_type) return false;
+Description describe_tensor(nb::handle object, nb::dlpack::dtype dtype, int dimensions, void *&data,
+                            const std::int64_t *&shape) noexcept {
+    if (exchange == nullptr || Py_TYPE(object.ptr()) != tensor_type) return Description::unknown;
     nb::dlpack::dltensor tensor;
     if (exchange->describe(object.ptr(), &tensor) != 0) {
         PyErr_Clear();
-        return false;
+        return Description::unknown;
     }
     if (tensor.device.device_type != nb::device::cpu::value || tensor.dtype != dtype || tensor.ndim != dimensions ||
         !is_contiguous(tensor))
-        return false;
+        return Description::differs;
     data = static_cast<char *>(tensor.data) + tensor.byte_offset;
     shape = tensor.shape;
-    return true;
+    return Description::fits;
 }
 
 }  // namespace gabp

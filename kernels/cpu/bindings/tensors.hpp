@@ -45,10 +45,13 @@ using Columns = View<T, 2>;
 using Offsets = Vector<const std::int64_t>;
 using Nodes = Vector<const std::int32_t>;
 
-// Whether `object` is a torch.Tensor that torch describes by its C interface, which takes a twentieth of the time of
-// `__dlpack__`: contiguous, on the CPU, of this dtype and number of dimensions. `shape` then is the tensor's own.
-bool describe_tensor(nb::handle object, nb::dlpack::dtype dtype, int dimensions, void *&data,
-                     const std::int64_t *&shape) noexcept;
+enum class Description { fits, differs, unknown };
+
+// A torch.Tensor as torch describes it by its C interface, which takes a twentieth of the time of `__dlpack__`: whether
+// it is contiguous, on the CPU, of this dtype and number of dimensions. If so, `shape` is the tensor's own. Unknown are
+// other objects, and all of them where torch has no such interface.
+Description describe_tensor(nb::handle object, nb::dlpack::dtype dtype, int dimensions, void *&data,
+                            const std::int64_t *&shape) noexcept;
 
 // The array behind a Python object, exactly as it is: a wrong type or layout is an error, never a copy.
 template <class Array>
@@ -106,15 +109,18 @@ struct type_caster<gabp::View<T, Dimensions>> {
     bool from_python(handle object, Flags flags, cleanup_list *cleanup) noexcept {
         void *data;
         const std::int64_t *shape;
-        if (gabp::describe_tensor(object, dtype<std::remove_const_t<T>>(), Dimensions, data, shape)) {
-            value = Value(data, shape);
+        const auto found = gabp::describe_tensor(object, dtype<std::remove_const_t<T>>(), Dimensions, data, shape);
+        if (found == gabp::Description::fits) {
+            value = View(data, shape);
             return true;
         }
-        make_caster<Array> array;  // of numpy, and of a torch without that interface
+        const bool convert = (flags & static_cast<Flags>(cast_flags::convert)) != 0;
+        if (found == gabp::Description::differs && !convert) return false;
+        make_caster<Array> array;
         if (!array.from_python(object, flags, cleanup)) return false;
         std::int64_t sizes[Dimensions];
         for (int d = 0; d < Dimensions; ++d) sizes[d] = static_cast<std::int64_t>(array.value.shape(d));
-        value = Value(const_cast<std::remove_const_t<T> *>(array.value.data()), sizes);
+        value = View(const_cast<std::remove_const_t<T> *>(array.value.data()), sizes);
         return true;
     }
 };
