@@ -310,9 +310,7 @@ class Solver:
             raise ConvergenceError(solution)
         return solution
 
-    def _solution(
-        self, result: IterationResult, method: str, reason: str, columns: Columns, began: float
-    ) -> Solution:
+    def _solution(self, result: IterationResult, method: str, reason: str, columns: Columns, began: float) -> Solution:
         best, status, shape = result.best, result.status, () if columns.single else (-1,)
         backward = backward_errors(self.system, best.x, columns.in_units, best.residual)
         residual_norm = columns.from_units(torch.tensor(best.norm, dtype=torch.float64, device=best.x.device))

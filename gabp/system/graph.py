@@ -39,7 +39,7 @@ class EdgeGraph:
     @property
     def edges(self) -> int:
         """Directed edges, ``m``."""
-        return len(self.source)
+        return self.source.shape[0]
 
     @cached_property
     def destination(self) -> Tensor:
