@@ -23,6 +23,7 @@ from bench.problems import grid_laplacian
 from gabp.compare.machine import describe_commit, describe_machine
 from gabp.compare.table import markdown_table
 
+ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).with_name("results") / "small.md"
 SHIFT = 0.1  # of the diagonal of a graph's Laplacian
 FIRST = ("tree, 32", "grid, 10 × 10")  # timed in fresh processes
@@ -110,17 +111,20 @@ def time_first(name: str) -> tuple[float, float, float]:
 def first_calls(name: str, processes: int) -> list[float]:
     """Medians of `time_first` over fresh processes."""
     command = [sys.executable, "-m", "bench.small", "--first", name]
-    outputs = [subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(processes)]
-    return [median(times) for times in zip(*(map(float, output.split()) for output in outputs), strict=True)]
+    times = []
+    for _ in range(processes):
+        output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        times.append([float(time) for time in output.split()])
+    return [median(sample) for sample in zip(*times, strict=True)]
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Run it and write the table."""
     parser = argparse.ArgumentParser(description="Time small systems.")
     parser.add_argument("--repeats", type=int, default=200, help="calls of each kind")
     parser.add_argument("--processes", type=int, default=9, help="fresh ones, for the first call")
     parser.add_argument("--first", metavar="SYSTEM", help="only print the times of first calls in this process")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     if arguments.first is not None:
         print(*time_first(arguments.first))
         return

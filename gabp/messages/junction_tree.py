@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -58,13 +59,13 @@ class SparseFactor:
 
     def solve(self, b: Tensor) -> Tensor:
         """``A⁻¹ b`` for ``b`` of shape (n, k), in float64."""
-        x = b.detach().to(device="cpu", dtype=torch.float64).clone(memory_format=torch.contiguous_format)
+        x = _copied(b)
         self.factor.solve(x, self._threads(x.shape[1] / 8))
         return x.to(b.device)
 
     def colour(self, white: Tensor) -> Tensor:
         """``Pᵀ L⁻ᵀ z``, of covariance ``A⁻¹``, for white noise ``z`` of shape (n, k)."""
-        x = white.to(device="cpu", dtype=torch.float64).clone(memory_format=torch.contiguous_format)
+        x = _copied(white)
         self.factor.solve_upper(x, self._threads(x.shape[1] / 8))
         return x.to(white.device)
 
@@ -85,6 +86,11 @@ class SparseFactor:
 
     def __reduce__(self) -> tuple:
         return SparseFactor, (self.system,)
+
+
+def _copied(columns: Tensor) -> Tensor:
+    """For the kernels to overwrite: in float64 and contiguous, on the CPU."""
+    return torch.from_numpy(np.array(columns.detach().cpu().numpy(), dtype=np.float64, order="C"))
 
 
 def _require_memory(graph: EdgeGraph) -> None:

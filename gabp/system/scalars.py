@@ -11,6 +11,7 @@ from torch import Tensor
 from gabp.system.errors import InvalidSystemError
 
 _FLOATS = {"float32": torch.float32, "float64": torch.float64}
+_IN_NUMPY = {getattr(torch, name): getattr(np, name) for name in ("float32", "float64", "int32", "int64")}
 
 
 def working_dtype(dtype: Any) -> torch.dtype:
@@ -62,12 +63,7 @@ def converted(values: Tensor, dtype: torch.dtype, copy: bool = False) -> Tensor:
         return values.to(dtype, copy=copy)
     if values.dtype == dtype and not copy:
         return values
-    return torch.from_numpy(values.detach().numpy().astype(_in_numpy(dtype), copy=copy))
-
-
-@functools.cache
-def _in_numpy(dtype: torch.dtype) -> np.dtype:
-    return torch.empty(0, dtype=dtype).numpy().dtype
+    return torch.from_numpy(values.detach().numpy().astype(_IN_NUMPY[dtype], copy=copy))
 
 
 def require_number_kind(dtype: np.dtype | torch.dtype, name: str) -> None:
