@@ -29,6 +29,7 @@ from gabp.kernels.torch import (
 )
 from gabp.kernels.types import Backend, MessageKernels
 
+_COMPILED_DTYPES = frozenset({torch.float32, torch.float64})
 _TORCH = Backend(
     name="torch",
     messages=cast(MessageKernels, messages),
@@ -54,8 +55,8 @@ def backend(device: torch.device | str, dtype: torch.dtype = torch.float64) -> B
     ``hierarchy``, ``markov_blankets``, ``distance_colouring``, ``cameras``, ``poses`` and
     ``normal_equations``) takes tensors of the CPU, and is asked of its backend.
     """
-    where = torch.device(device).type
-    if dtype in (torch.float32, torch.float64):
+    where = device.type if isinstance(device, torch.device) else torch.device(device).type
+    if dtype in _COMPILED_DTYPES:
         if where == "cpu":
             if cpu.extension is not None:
                 return _compiled()

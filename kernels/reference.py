@@ -97,6 +97,35 @@ def coloured_potentials(
             potential[reverse[edges]] = -ratio[edges, None] * cavity
 
 
+def root_trees(
+    start: Tensor, source: Tensor, node: Tensor, parent: Tensor, parent_edge: Tensor, child_edge: Tensor
+) -> None:
+    """Order the nodes of a forest breadth first, tree by tree, each rooted at its first node.
+
+    Written for each position, ``(n,)``: its ``node``, the position of its ``parent``, and the edges from the parent to
+    the node and back; -1 for a root.
+    """
+    bounds, neighbour = start.tolist(), source.tolist()
+    found: list[tuple[int, int, int, int]] = []
+    reached: set[int] = set()
+    for root in range(len(bounds) - 1):
+        if root in reached:
+            continue
+        reached.add(root)
+        position = len(found)
+        found.append((root, -1, -1, -1))
+        while position < len(found):
+            i = found[position][0]
+            for edge in range(bounds[i], bounds[i + 1]):
+                child = neighbour[edge]
+                if child not in reached:
+                    reached.add(child)
+                    found.append((child, position, neighbour.index(i, bounds[child], bounds[child + 1]), edge))
+            position += 1
+    for out, values in zip((node, parent, parent_edge, child_edge), zip(*found, strict=True), strict=True):
+        out[:] = torch.tensor(values, dtype=out.dtype)
+
+
 _BUNCH_ALPHA = (5**0.5 - 1) / 2  # Bunch 1974: minimises the bound on element growth
 
 

@@ -19,8 +19,8 @@ class Backend:
     messages : MessageKernels
         The flooding schedule.
     sequential : module
-        One node after another: ``sequential_potentials``, ``tree_...``, ``directed_...`` and ``block_...`` of
-        `gabp.kernels.reference`.
+        One node after another: ``sequential_potentials``, ``root_trees``, ``tree_...``, ``directed_...`` and
+        ``block_...`` of `gabp.kernels.reference`.
     coloured : module or None
         The sequential schedule in the order of colours, fused: `gabp.kernels.cuda.coloured`.
     rows : module

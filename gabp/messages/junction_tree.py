@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,12 +14,14 @@ from gabp.kernels import dispatch
 from gabp.system import EdgeGraph, NotPositiveDefiniteError, System
 
 _SHARE_OF_MEMORY = 0.8  # of the available memory, that a factor may take
+_NEGLIGIBLE = 2**24  # bytes: what fits without asking, which takes longer than a small factor
 _WORTH_THREADS = 3e8  # operations: fewer are not faster with a second thread, and slower where it shares a core
 
 
 def fits_in_memory(graph: EdgeGraph) -> bool:
     """Whether factor and selected inverse on ``graph`` fit in this machine's memory."""
-    return graph.symbolic.peak_bytes <= _SHARE_OF_MEMORY * available_bytes()
+    peak = graph.symbolic.peak_bytes
+    return peak <= _NEGLIGIBLE or peak <= _SHARE_OF_MEMORY * available_bytes()
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +59,13 @@ class SparseFactor:
 
     def solve(self, b: Tensor) -> Tensor:
         """``A⁻¹ b`` for ``b`` of shape (n, k), in float64."""
-        x = b.detach().to(device="cpu", dtype=torch.float64).clone(memory_format=torch.contiguous_format)
+        x = _copied(b)
         self.factor.solve(x, self._threads(x.shape[1] / 8))
         return x.to(b.device)
 
     def colour(self, white: Tensor) -> Tensor:
         """``Pᵀ L⁻ᵀ z``, of covariance ``A⁻¹``, for white noise ``z`` of shape (n, k)."""
-        x = white.to(device="cpu", dtype=torch.float64).clone(memory_format=torch.contiguous_format)
+        x = _copied(white)
         self.factor.solve_upper(x, self._threads(x.shape[1] / 8))
         return x.to(white.device)
 
@@ -85,6 +88,11 @@ class SparseFactor:
         return SparseFactor, (self.system,)
 
 
+def _copied(columns: Tensor) -> Tensor:
+    """For the kernels to overwrite: in float64 and contiguous, on the CPU."""
+    return torch.from_numpy(np.array(columns.detach().cpu().numpy(), dtype=np.float64, order="C"))
+
+
 def _require_memory(graph: EdgeGraph) -> None:
     if fits_in_memory(graph):
         return
@@ -99,7 +107,7 @@ def available_bytes() -> float:
     """Memory that can be allocated without swapping."""
     information = Path("/proc/meminfo")
     if information.exists():
-        for line in information.read_text(encoding="ascii").splitlines():
+        for line in information.read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable:"):
                 return 1024.0 * float(line.split()[1])
     return float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")

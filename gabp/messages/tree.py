@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,7 @@ class TreeFactor:
     ----------
     forest : Forest
     up, down : Tensor, shape (n,)
-        ``A[parent, i]`` and ``A[i, parent]`` at each position; 0 for roots.
+        ``A[parent, i]`` and ``A[i, parent]`` at each position; undefined for roots.
     pivot : Tensor, shape (n,)
         ``J_i`` with the messages of the children only.
     partner : Tensor, shape (n,), int32
@@ -36,25 +37,26 @@ class TreeFactor:
     def of(system: System) -> "TreeFactor":
         """Pass the precision messages from the leaves to the roots, in float64."""
         forest = Forest.of(system.graph)
-        linked = forest.parent >= 0
-        up, down = (torch.zeros(system.n, dtype=torch.float64) for _ in range(2))
-        weight = system.weight.double().cpu()
-        slot = forest.parent_edge[linked]
-        down[linked] = weight[slot]
-        up[linked] = weight[system.graph.reverse.cpu()[slot]]
-        pivot = system.diagonal.double().cpu()[forest.node].clone()
+        weight, diagonal = (values.detach().double().cpu().numpy() for values in (system.weight, system.diagonal))
+        up, down = (_at_edges(weight, edge) for edge in (forest.child_edge, forest.parent_edge))
+        pivot = torch.from_numpy(diagonal[forest.node.numpy()])
         partner = torch.empty(system.n, dtype=torch.int32)
-        largest = float(torch.cat([weight, pivot]).abs().max())
+        largest = max(float(np.abs(values).max(initial=0.0)) for values in (weight, diagonal))
         bad = dispatch.backend("cpu").sequential.tree_factor(forest.parent, up, down, largest, pivot, partner)
         return TreeFactor(forest, up, down, pivot, partner, None if bad < 0 else int(forest.node[bad]))
 
     def solve(self, b: Tensor) -> Tensor:
         """``A⁻¹ b`` for ``b`` of shape (n, k), in float64."""
-        node = self.forest.node
-        x = b.double().cpu()[node].contiguous()
+        node = self.forest.node.numpy()
+        x = torch.from_numpy(b.detach().double().cpu().numpy()[node])
         dispatch.backend("cpu").sequential.tree_solve(
             self.forest.parent, self.up, self.down, self.pivot, self.partner, x
         )
-        solution = torch.empty_like(x)
-        solution[node] = x
-        return solution.to(b.device)
+        solution = np.empty(x.shape)
+        solution[node] = x.numpy()
+        return torch.from_numpy(solution).to(b.device)
+
+
+def _at_edges(weight: np.ndarray, edge: Tensor) -> Tensor:
+    """The weights of edges, one for each node; undefined where a node has none (-1)."""
+    return torch.from_numpy(weight[edge.numpy()] if len(weight) else np.zeros(len(edge)))

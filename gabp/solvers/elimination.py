@@ -67,7 +67,7 @@ class Elimination(MethodSetup):
 
 def _cholesky(system: System) -> tuple[SparseFactor | None, str]:
     """The factor of a positive definite matrix, or why there is none."""
-    if not system.symmetric or not bool((system.diagonal > 0).all()) or not dispatch.backend("cpu").compiled:
+    if not system.symmetric or not system.smallest_diagonal > 0 or not dispatch.backend("cpu").compiled:
         return None, ""
     try:
         return SparseFactor(system), ""

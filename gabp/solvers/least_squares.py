@@ -177,7 +177,7 @@ class _Projected(Columns):
 
     @cached_property
     def _own(self) -> Tensor:
-        return torch.frexp(self.values.abs().amax(0)).exponent
+        return torch.frexp(torch.tensor(self.largest, dtype=torch.float64)).exponent
 
 
 def _factor_solver(
@@ -223,7 +223,8 @@ def _project(unit: _Unit, weighted: scipy.sparse.csr_array, y: Any) -> _Projecte
         x = (x[:, 0] if single else x).to(dtype)
         return x.to(y.device) if isinstance(y, Tensor) else x.numpy()
 
-    return _Projected(torch.from_numpy(projected), dtype, restore, single, torch.from_numpy(size), unit.exponent)
+    shared, largest = torch.from_numpy(projected), np.abs(projected).max(0).tolist()
+    return _Projected(shared, largest, dtype, restore, single, torch.from_numpy(size), unit.exponent)
 
 
 def _read_prior(prior_precision: Any, n: int) -> scipy.sparse.csr_array:

@@ -11,7 +11,7 @@ from torch import Tensor
 from gabp.solvers.auto import Choice, can_eliminate, choose, elimination_is_faster
 from gabp.solvers.methods import METHODS, require_options
 from gabp.solvers.protocol import MethodSetup
-from gabp.solvers.refinement import IterationResult, Request, is_at_rounding, iterate
+from gabp.solvers.refinement import IterationResult, Request, Review, is_at_rounding, iterate
 from gabp.solvers.solution import Status
 from gabp.system import InvalidSystemError, System, working_dtype
 from gabp.system.blocks import BlockPartition, BlockSystem
@@ -115,26 +115,23 @@ class MethodSequence:
             first = factory.set_up(choices[0])
         return cls(system, choices, first, factory)
 
-    def run(self, request: Request) -> tuple[IterationResult, Choice]:
+    def run(self, request: Request) -> tuple[IterationResult, str, str]:
         """Try the methods until one converges, each from the best ``x`` so far.
 
         Returns
         -------
         IterationResult
             With the iterations and the history of all of them.
-        Choice
-            The last that was tried; its ``reason`` is that of the first, with the fallbacks since.
+        method, reason : str
+            The last that was tried, and why: the reason of the first, with the fallbacks since.
         """
         iterations, reason = 0, self.choices[0].reason
         history: tuple[float, ...] = ()
         for position, choice in enumerate(self.choices):
             method = self.first if position == 0 else self._set_up_later(choice)
-            reviewed = replace(
-                request,
-                review_after=0 if method.lacks_locality else choice.review_after,
-                should_abandon=partial(elimination_is_faster, self.system),
-            )
-            result = iterate(self.system, method, reviewed, choice.dtype or self.dtype)
+            review_after = 0 if method.lacks_locality else choice.review_after
+            review = Review(review_after, partial(elimination_is_faster, self.system))
+            result = iterate(self.system, method, request, choice.dtype or self.dtype, review)
             iterations += result.iterations
             history += result.history
             reason += f"; {method.notes}" if method.notes else ""
@@ -149,8 +146,8 @@ class MethodSequence:
             why = "slow convergence" if result.status is Status.MAX_ITERATIONS else result.status.name
             reason += f"; {why}: fallback after {iterations} iterations to {following.method}, {following.reason}"
             _log.info("%s: %s; fallback to %s", choice.method, why, following.method)
-            request = replace(request, x0=result.x, maxiter=request.maxiter - result.iterations)
-        return replace(result, iterations=iterations, history=history), replace(choice, reason=reason)
+            request = replace(request, x0=result.best.x, maxiter=request.maxiter - result.iterations)
+        return IterationResult(result.best, result.status, iterations, history), choice.method, reason
 
     @property
     def dtype(self) -> torch.dtype:
@@ -160,7 +157,7 @@ class MethodSequence:
     def _may_fall_back(self, result: IterationResult, request: Request) -> bool:
         """Whether the next method may succeed where this one failed, or was abandoned."""
         if result.status is Status.STAGNATED:  # not where x is as accurate as float64 allows
-            return not is_at_rounding(self.system, result.x, request.b, result.residual)
+            return not is_at_rounding(self.system, result.best.x, request.b, result.best.residual)
         if result.status is Status.MAX_ITERATIONS:
             return result.iterations < request.maxiter
         return result.status not in (Status.CONVERGED, Status.STOPPED_BY_CALLBACK)

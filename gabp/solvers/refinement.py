@@ -1,10 +1,11 @@
 """Iterative refinement: every method solves for corrections, the true residual decides when to stop."""
 
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -64,13 +65,16 @@ class Tolerances:
         TypeError, InvalidSystemError
             One of them is no finite number from 0.
         """
-        rtol = self.rtol
+        rtol, maxiter = self.rtol, self.maxiter
         if rtol is None:
             rtol = 1e-5 if dtype == torch.float32 else 1e-8
-        require_nonnegative(rtol, "rtol")
+        else:
+            require_nonnegative(rtol, "rtol")
         require_nonnegative(self.atol, "atol")
-        maxiter = _MAXITER if self.maxiter is None else self.maxiter
-        require_nonnegative(maxiter, "maxiter", integer=True)
+        if maxiter is None:
+            maxiter = _MAXITER
+        else:
+            require_nonnegative(maxiter, "maxiter", integer=True)
         return rtol, self.atol, int(maxiter)
 
 
@@ -81,50 +85,69 @@ class Request:
     Attributes
     ----------
     b, x0 : Tensor, shape (n, k), float64
-    tolerance : Tensor, shape (k,)
-        Residual norms to be met.
+    b_norm, tolerance : list of float
+        The norms of the columns of ``b``, and the residual norms to be met.
     maxiter : int
     answer_dtype : torch.dtype
         Of the ``x`` returned; the residual that decides is that of ``x`` rounded to it.
     callback, restore : callable
         `restore` maps (n, k) to the caller's array library, device and shape.
-    review_after : int
+    """
+
+    b: Tensor
+    x0: Tensor | None
+    b_norm: list[float]
+    tolerance: list[float]
+    maxiter: int
+    answer_dtype: torch.dtype
+    callback: Callable[[Progress], Any] | None
+    restore: Callable[[Tensor], Any]
+
+
+@dataclass(frozen=True)
+class Review:
+    """When an iteration that converges slowly is left to another method.
+
+    Attributes
+    ----------
+    after : int
         After so many iterations, and each time that they have doubled, `should_abandon` is evaluated; 0 for never.
     should_abandon : callable
         From the predicted number of iterations to the tolerance to whether the solve ends as if at ``maxiter``.
     """
 
-    b: Tensor
-    x0: Tensor | None
-    tolerance: Tensor
-    maxiter: int
-    answer_dtype: torch.dtype
-    callback: Callable[[Progress], Any] | None
-    restore: Callable[[Tensor], Any]
-    review_after: int = 0
-    should_abandon: Callable[[float], bool] = lambda iterations: False
+    after: int
+    should_abandon: Callable[[float], bool]
 
 
-@dataclass(frozen=True)
-class IterationResult:
-    """The best ``x`` found, (n, k) in float64 but representable in the answer's dtype, and how it was reached."""
+class Iterate(NamedTuple):
+    """A point of an iteration, (n, k) in float64, its residual and the norms of the residual's columns."""
 
     x: Tensor
     residual: Tensor
+    norm: list[float]
+
+
+class IterationResult(NamedTuple):
+    """The best iterate found, representable in the answer's dtype, and how it was reached."""
+
+    best: Iterate
     status: Status
     iterations: int
     history: tuple[float, ...]
 
 
-def iterate(system: System, method: MethodSetup, request: Request, working: torch.dtype) -> IterationResult:
+def iterate(
+    system: System, method: MethodSetup, request: Request, working: torch.dtype, review: Review
+) -> IterationResult:
     """Solve ``A x = b``: correct ``x`` by the method's solution for its residual until that meets the tolerance."""
-    return _Refinement(system, method, request, working).run()
+    return _Refinement(system, method, request, working, review).run()
 
 
-def backward_errors(system: System, x: Tensor, b: Tensor, residual: Tensor) -> Tensor:
-    """``‖r‖_∞ / (‖A‖_∞ ‖x‖_∞ + ‖b‖_∞)`` of each column, shape (k,) (Rigal and Gaches 1967)."""
-    size = system.norm * largest_entries(x) + largest_entries(b)
-    return largest_entries(residual) / torch.where(size > 0, size, 1.0)
+def backward_errors(system: System, x: Tensor, b: Tensor, residual: Tensor) -> list[float]:
+    """``‖r‖_∞ / (‖A‖_∞ ‖x‖_∞ + ‖b‖_∞)`` of each column (Rigal and Gaches 1967)."""
+    r, y, c = (largest_entries(columns).tolist() for columns in (residual, x, b))
+    return _quotients(r, [system.norm * y_k + c_k for y_k, c_k in zip(y, c, strict=True)])
 
 
 def normalised_residual(system: System, x: Tensor, b: Tensor, residual: Tensor) -> float:
@@ -136,7 +159,7 @@ def normalised_residual(system: System, x: Tensor, b: Tensor, residual: Tensor) 
     """
     terms = (system.graph.start.diff() + 2.0).sqrt()[:, None]
     rounding = column_norms(torch.finfo(torch.float64).eps * terms * system.term_sizes(x, b))
-    return float((column_norms(residual) / torch.where(rounding > 0, rounding, 1.0)).max())
+    return _worst(_quotients(column_norms(residual).tolist(), rounding.tolist()))
 
 
 def is_at_rounding(system: System, x: Tensor, b: Tensor, residual: Tensor) -> bool:
@@ -144,54 +167,66 @@ def is_at_rounding(system: System, x: Tensor, b: Tensor, residual: Tensor) -> bo
     return normalised_residual(system, x, b, residual) <= _AT_ROUNDING
 
 
+def _quotients(numerators: list[float], denominators: list[float]) -> list[float]:
+    """Column by column; by 1 where a denominator is not positive."""
+    return [a / b if b > 0 else a for a, b in zip(numerators, denominators, strict=True)]
+
+
+def _worst(values: list[float]) -> float:
+    """The largest value; NaN where there is one."""
+    return math.nan if any(map(math.isnan, values)) else max(values)
+
+
 class _Refinement:
     """The state of one solve."""
 
-    def __init__(self, system: System, method: MethodSetup, request: Request, working: torch.dtype) -> None:
-        self.system, self.method, self.request = system, method, request
+    def __init__(
+        self, system: System, method: MethodSetup, request: Request, working: torch.dtype, review: Review
+    ) -> None:
+        self.system, self.method, self.request, self.review = system, method, request, review
         self.working = working
-        self.b_norm = column_norms(request.b)
-        self.scale = torch.where(self.b_norm > 0, self.b_norm, 1.0)
         self.iterations = 0
         self.history: list[float] = []
-        self.zero = request.b.new_zeros(()).expand_as(request.b)
-        self.best_x = self.zero
-        self.best_residual = request.b
-        self.best = math.inf
-        self.review_at, self.reviewed = request.review_after, 1.0  # the next review; the relative residual at the last
-        self.at_rounding: tuple[Tensor, Tensor] | None = None  # an iterate of the smallest backward error there is
+        self.zero = Iterate(request.b.new_zeros(()).expand_as(request.b), request.b, request.b_norm)
+        self.best, self.lowest = self.zero, math.inf  # and its relative residual
+        self.review_at, self.reviewed = review.after, 1.0  # the next review; the relative residual at the last
+        self.at_rounding: Iterate | None = None  # one of the smallest backward error there is
 
     def run(self) -> IterationResult:
-        x = self._start()
-        residual = self.request.b if x is self.zero else self.system.residual(x, self.request.b)
-        if self._check(x, residual):
+        start = self._start()
+        if self._check(start):
             return self._result(Status.CONVERGED)
         if self.method.failure is not None:
             return self._result(self.method.failure)
         while True:
-            before = self.best
-            status = self._correct(x, residual)
+            before = self.lowest
+            status = self._correct(start)
             if status is not None:
                 return self._result(self._verdict(status) if status is Status.SINGULAR else status)
-            if not self.best < 0.5 * before:
+            if not self.lowest < 0.5 * before:
                 return self._result(self._verdict(Status.STAGNATED))
-            x, residual = self.best_x, self.best_residual
+            start = self.best
 
-    def _start(self) -> Tensor:
+    def _at(self, x: Tensor) -> Iterate:
+        residual = self.system.residual(x, self.request.b)
+        return Iterate(x, residual, column_norms(residual).tolist())
+
+    def _start(self) -> Iterate:
         """``x0``, but 0 in a column where ``b`` is, or vanishes beside ``A x0``: no tolerance is met from there."""
         request = self.request
         if request.x0 is None:
             return self.zero
-        norm = column_norms(self.system.residual(request.x0, request.b))
-        return torch.where(norm <= _LARGEST_START * self.b_norm, request.x0, 0.0)
+        pairs = zip(self._at(request.x0).norm, request.b_norm, strict=True)
+        kept = torch.tensor([norm <= _LARGEST_START * b_norm for norm, b_norm in pairs], device=request.x0.device)
+        return self._at(torch.where(kept, request.x0, 0.0))
 
     def _verdict(self, status: Status) -> Status:
         """The status of a solve that ended as STAGNATED or SINGULAR: neither is reported of rounding alone."""
-        if normalised_residual(self.system, self.best_x, self.request.b, self.best_residual) <= _NEAR_ROUNDING:
+        if normalised_residual(self.system, self.best.x, self.request.b, self.best.residual) <= _NEAR_ROUNDING:
             return self._refine_in_extended_precision()
         if self.at_rounding is None:
             return status
-        self.best_x, self.best_residual = self.at_rounding  # its residual is large because x is
+        self.best = self.at_rounding  # its residual is large because x is
         return Status.STAGNATED
 
     def _refine_in_extended_precision(self) -> Status:
@@ -201,19 +236,20 @@ class _Refinement:
         """
         request = self.request
         for _ in range(_EXTENDED_CORRECTIONS):
-            before = self.best
+            before = self.lowest
             if self.iterations >= request.maxiter:
                 break
-            r = self.system.extended_precision_residual(self.best_x, request.b)
-            status = self._correct(self.best_x, r, _EXTENDED_REDUCTION * column_norms(r))
+            r = self.system.extended_precision_residual(self.best.x, request.b)
+            start = Iterate(self.best.x, r, column_norms(r).tolist())
+            status = self._correct(start, [_EXTENDED_REDUCTION * norm for norm in start.norm])
             if status is not None and status is not Status.SINGULAR:
                 return status
-            if not self.best < before:
+            if not self.lowest < before:
                 break
         return Status.STAGNATED
 
-    def _correct(self, base: Tensor, r: Tensor, tolerance: Tensor | None = None) -> Status | None:
-        """Add the method's solution for ``r`` to ``base``, as far as that gains more than starting anew.
+    def _correct(self, start: Iterate, tolerance: list[float] | None = None) -> Status | None:
+        """Add the method's solution for the residual of ``start``, as far as that gains more than starting anew.
 
         Returns
         -------
@@ -221,30 +257,31 @@ class _Refinement:
             How the solve ends, or None where a correction for the best residual so far gains more.
         """
         request = self.request
-        correction = self.method.correct(r, request.tolerance if tolerance is None else tolerance)
-        monitor = ResidualMonitor(float((column_norms(r) / self.scale).max()))
+        target = torch.tensor(tolerance or request.tolerance, dtype=torch.float64, device=start.residual.device)
+        correction = self.method.correct(start.residual, target)
+        monitor = ResidualMonitor(self._relative(start))
         while self.iterations < request.maxiter:
             iterations = self._iterations_to_check(monitor)
             done, failure = correction.advance(iterations)
             self.iterations += done
-            x = correction.estimate() if base is self.zero else base + correction.estimate()
-            residual = self.system.residual(x, request.b)
-            converged = self._check(x, residual)
-            stopped = done > 0 and self._callback_stops(x)
+            y = correction.estimate()
+            point = self._at(y if start.x is self.zero.x else start.x + y)
+            converged = self._check(point)
+            stopped = done > 0 and self._callback_stops(point.x)
             if converged or stopped:
                 return Status.CONVERGED if converged else Status.STOPPED_BY_CALLBACK
             relative = self.history[-1]
             ended = failure is not None or self.method.exact or done < iterations
             # a correction that still gains is not at rounding, and is spared the norms
             no_gain = ended or not relative < monitor.lowest
-            at_rounding = no_gain and is_at_rounding(self.system, x, request.b, residual)
+            at_rounding = no_gain and is_at_rounding(self.system, point.x, request.b, point.residual)
             if at_rounding:
-                self.at_rounding = x, residual
+                self.at_rounding = point
             if failure is not None:
                 return failure
             if self._diverges(relative, monitor.initial, at_rounding):
                 return Status.DIVERGED
-            at_rounding = at_rounding or (no_gain and self._is_exhausted(x - base, r, residual))
+            at_rounding = at_rounding or (no_gain and self._is_exhausted(point, start))
             monitor.record(done, relative)
             if self.iterations == self.review_at and self._should_abandon(relative):
                 return Status.MAX_ITERATIONS
@@ -260,18 +297,23 @@ class _Refinement:
             return 1
         return most if self.method.stops_itself else min(most, monitor.next_check(self._target))
 
-    def _check(self, x: Tensor, residual: Tensor) -> bool:
+    def _relative(self, point: Iterate) -> float:
+        """The relative residual of the worst column."""
+        return _worst(_quotients(point.norm, self.request.b_norm))
+
+    def _meets_tolerance(self, point: Iterate) -> bool:
+        return all(map(operator.le, point.norm, self.request.tolerance))
+
+    def _check(self, point: Iterate) -> bool:
         """Record the relative residual of the worst column; whether every column meets its tolerance."""
-        norm = column_norms(residual)
-        converged = bool((norm <= self.request.tolerance).all())
-        if converged:
-            x, residual = self._as_answered(x, residual)
-            norm = column_norms(residual)
-            converged = bool((norm <= self.request.tolerance).all())
-        relative = float((norm / self.scale).max())
+        converged = self._meets_tolerance(point)
+        if converged and self._is_rounded:
+            point = self._as_answered(point)
+            converged = self._meets_tolerance(point)
+        relative = self._relative(point)
         self.history.append(relative)
-        if converged or relative < self.best:
-            self.best_x, self.best_residual, self.best = x, residual, relative
+        if converged or relative < self.lowest:
+            self.best, self.lowest = point, relative
         return converged
 
     def _callback_stops(self, x: Tensor) -> bool:
@@ -281,13 +323,14 @@ class _Refinement:
         return bool(callback(Progress(self.iterations, self.history[-1], lambda: self.request.restore(x))))
 
     def _diverges(self, relative: float, initial: float, at_rounding: bool) -> bool:
-        grown = not relative <= _GROWTH_OF_DIVERGENCE * max(initial, self.best)
+        grown = not relative <= _GROWTH_OF_DIVERGENCE * max(initial, self.lowest)
         return not math.isfinite(relative) or (grown and not at_rounding)
 
-    def _is_exhausted(self, correction: Tensor, r: Tensor, residual: Tensor) -> bool:
-        """Whether ``residual`` is what rounding of the messages, coarser than that of residuals, leaves of ``r``."""
+    def _is_exhausted(self, point: Iterate, start: Iterate) -> bool:
+        """Whether the residual is what rounding of the messages, coarser than that of residuals, leaves."""
         rounding = _ROUNDING_OF_MESSAGES * torch.finfo(self.working).eps
-        return float(backward_errors(self.system, correction, r, residual).max()) <= rounding
+        errors = backward_errors(self.system, point.x - start.x, start.residual, point.residual)
+        return all(error <= rounding for error in errors)
 
     def _should_restart(self, monitor: ResidualMonitor, at_rounding: bool) -> bool:
         """Whether a correction for the best residual so far is expected to gain more than going on with this one."""
@@ -302,26 +345,27 @@ class _Refinement:
         """Predict from the rate since the last review; the next one is due when the iterations have doubled."""
         before, target = self.reviewed, self._target
         if 0.0 < target < relative < before:
-            since = self.iterations if self.review_at == self.request.review_after else self.iterations / 2
+            since = self.iterations if self.review_at == self.review.after else self.iterations / 2
             remaining = since * math.log(relative / target) / math.log(before / relative)
         else:
             remaining = math.inf if relative > target else 0.0
         self.reviewed, self.review_at = relative, 2 * self.review_at
-        return self.request.should_abandon(remaining)
+        return self.review.should_abandon(remaining)
 
     @cached_property
     def _target(self) -> float:
         """The smallest relative tolerance of a column."""
-        relative = (self.request.tolerance / self.scale)[self.b_norm > 0]
-        return float(relative.min()) if len(relative) else 0.0
+        pairs = zip(self.request.tolerance, self.request.b_norm, strict=True)
+        return min((tolerance / b_norm for tolerance, b_norm in pairs if b_norm > 0), default=0.0)
 
-    def _as_answered(self, x: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
-        """``x`` rounded to the dtype it is returned in, and its residual: what decides."""
-        if self.request.answer_dtype == torch.float64:
-            return x, residual
-        x = x.to(self.request.answer_dtype).double()
-        return x, self.system.residual(x, self.request.b)
+    @property
+    def _is_rounded(self) -> bool:
+        return self.request.answer_dtype != torch.float64
+
+    def _as_answered(self, point: Iterate) -> Iterate:
+        """The point rounded to the dtype it is returned in: its residual decides."""
+        return self._at(point.x.to(self.request.answer_dtype).double())
 
     def _result(self, status: Status) -> IterationResult:
-        x, residual = self._as_answered(self.best_x, self.best_residual)
-        return IterationResult(x, residual, status, self.iterations, tuple(self.history))
+        best = self._as_answered(self.best) if self._is_rounded else self.best
+        return IterationResult(best, status, self.iterations, tuple(self.history))

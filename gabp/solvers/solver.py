@@ -28,7 +28,7 @@ from gabp.system import (
     read_values,
 )
 from gabp.system.blocks import read_partition
-from gabp.system.vectors import column_norms, times_power_of_two
+from gabp.system.vectors import column_norms, over_power_of_two, times_power_of_two
 
 
 class Solver:
@@ -281,10 +281,16 @@ class Solver:
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, not {type(callback).__name__}")
         b = columns.in_units
+        b_norm = column_norms(b).tolist()
+        tolerance = [rtol * norm for norm in b_norm]
+        if atol > 0:
+            least = columns.to_units(torch.full_like(b[0], atol)).tolist()
+            tolerance = list(map(max, tolerance, least))
         return Request(
             b=b,
             x0=None if x0 is None else self._start(x0, columns),
-            tolerance=torch.maximum(rtol * column_norms(b), columns.to_units(torch.full_like(b[0], atol))),
+            b_norm=b_norm,
+            tolerance=tolerance,
             maxiter=maxiter,
             answer_dtype=columns.dtype,
             callback=callback,
@@ -298,19 +304,19 @@ class Solver:
         return torch.nan_to_num(columns.to_units(given.values), posinf=0.0, neginf=0.0)
 
     def _answer(self, request: Request, columns: Columns, began: float, throw: bool = True) -> Solution:
-        result, choice = self._methods.run(request)
-        solution = self._solution(result, choice, columns, began)
+        result, method, reason = self._methods.run(request)
+        solution = self._solution(result, method, reason, columns, began)
         if throw and not solution.converged and solution.status is not Status.STOPPED_BY_CALLBACK:
             raise ConvergenceError(solution)
         return solution
 
-    def _solution(self, result: IterationResult, choice: Choice, columns: Columns, began: float) -> Solution:
-        residual, status, shape = result.residual, result.status, () if columns.single else (-1,)
-        backward = backward_errors(self.system, result.x, columns.in_units, residual)
-        residual_norm = columns.from_units(column_norms(residual))
-        x = times_power_of_two(result.x, columns.answer_exponent)
-        given = times_power_of_two(x.to(columns.dtype).double(), -columns.answer_exponent)
-        if status is Status.CONVERGED and given is not result.x and not torch.equal(given, result.x):
+    def _solution(self, result: IterationResult, method: str, reason: str, columns: Columns, began: float) -> Solution:
+        best, status, shape = result.best, result.status, () if columns.single else (-1,)
+        backward = backward_errors(self.system, best.x, columns.in_units, best.residual)
+        residual_norm = columns.from_units(torch.tensor(best.norm, dtype=torch.float64, device=best.x.device))
+        x = times_power_of_two(best.x, columns.answer_exponent)
+        given = over_power_of_two(x.to(columns.dtype).double(), columns.answer_exponent)
+        if status is Status.CONVERGED and given is not best.x and not torch.equal(given, best.x):
             status = Status.STAGNATED  # x lies beyond the range of the dtype it is given back in
         return Solution(
             x=columns.restore(x),
@@ -318,9 +324,9 @@ class Solver:
             status=status,
             iterations=result.iterations,
             residual_norm=residual_norm.cpu().numpy().reshape(shape),
-            backward_error=backward.cpu().numpy().reshape(shape),
-            method=choice.method,
-            method_reason=choice.reason,
+            backward_error=np.array(backward).reshape(shape),
+            method=method,
+            method_reason=reason,
             backend=self.system.backend,
             history=result.history,
             setup_seconds=self.setup_seconds,

@@ -5,14 +5,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import scipy.sparse
-import scipy.sparse.csgraph
 import torch
 from torch import Tensor
 
 from gabp.kernels import dispatch
 from gabp.kernels.torch.colouring import colour
-from gabp.kernels.torch.offsets import row_offsets
+from gabp.kernels.torch.offsets import destinations, row_offsets
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,14 +39,12 @@ class EdgeGraph:
     @property
     def edges(self) -> int:
         """Directed edges, ``m``."""
-        return len(self.source)
+        return self.source.shape[0]
 
     @cached_property
     def destination(self) -> Tensor:
         """The node that each edge enters, shape (m,), int64."""
-        return torch.repeat_interleave(
-            torch.arange(self.n, device=self.start.device), self.start.diff(), output_size=self.edges
-        )
+        return destinations(self.start)
 
     @cached_property
     def reverse(self) -> Tensor:
@@ -102,7 +98,7 @@ class EdgeGraph:
 
 @dataclass(frozen=True, eq=False)
 class Forest:
-    """A rooted forest: its nodes in breadth-first order, parents before their children.
+    """A rooted forest: its nodes in breadth-first order, tree by tree, parents before their children.
 
     Attributes
     ----------
@@ -110,29 +106,20 @@ class Forest:
         The node at each position.
     parent : Tensor, shape (n,), int32
         The position of its parent; -1 for a root.
-    parent_edge : Tensor, shape (n,), int64
-        The directed edge from its parent to the node; undefined for a root.
+    parent_edge, child_edge : Tensor, shape (n,), int64
+        The directed edges from its parent to the node, and back; -1 for a root.
     """
 
     node: Tensor
     parent: Tensor
     parent_edge: Tensor
+    child_edge: Tensor
 
     @staticmethod
     def of(graph: EdgeGraph) -> "Forest":
-        """Root every component of ``graph`` (a forest) at its first node, by breadth-first search."""
-        n = graph.n
-        roots = np.unique(graph.labels, return_index=True)[1]
-        # one search serves all components: an extra node n that leads to every root
-        source = np.concatenate([graph.source.cpu().numpy(), roots])
-        start = np.append(graph.start.cpu().numpy(), graph.edges + len(roots))
-        joined = scipy.sparse.csr_array((np.ones(len(source), dtype=np.int8), source, start), (n + 1, n + 1))
-        order, predecessor = scipy.sparse.csgraph.breadth_first_order(joined, n)
-        node = order[1:].astype(np.int64)
-        above = predecessor[node].astype(np.int64)
-        position = np.empty(n + 1, dtype=np.int32)
-        position[node] = np.arange(n, dtype=np.int32)
-        position[n] = -1
-        key = graph.destination.cpu().numpy() * n + graph.source.cpu().numpy()
-        edge = np.minimum(np.searchsorted(key, node * n + above), max(graph.edges - 1, 0))
-        return Forest(torch.from_numpy(node), torch.from_numpy(position[above]), torch.from_numpy(edge))
+        """Root every component of ``graph`` (a forest) at its first node."""
+        node, parent_edge, child_edge = (torch.empty(graph.n, dtype=torch.int64) for _ in range(3))
+        parent = torch.empty(graph.n, dtype=torch.int32)
+        kernels = dispatch.backend("cpu").sequential
+        kernels.root_trees(graph.start.cpu(), graph.source.cpu(), node, parent, parent_edge, child_edge)
+        return Forest(node, parent, parent_edge, child_edge)

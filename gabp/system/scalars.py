@@ -1,5 +1,6 @@
 """Coercion of dtypes and scalar parameters."""
 
+import functools
 from numbers import Integral, Real
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from gabp.system.errors import InvalidSystemError
 
 _FLOATS = {"float32": torch.float32, "float64": torch.float64}
+_IN_NUMPY = {getattr(torch, name): getattr(np, name) for name in ("float32", "float64", "int32", "int64")}
 
 
 def working_dtype(dtype: Any) -> torch.dtype:
@@ -59,17 +61,23 @@ def converted(values: Tensor, dtype: torch.dtype, copy: bool = False) -> Tensor:
     """The values in another dtype; on the CPU by numpy, which leaves no threads spinning on the cores sweeps need."""
     if values.device.type != "cpu":
         return values.to(dtype, copy=copy)
-    kind = torch.empty(0, dtype=dtype).numpy().dtype
-    return torch.from_numpy(values.detach().numpy().astype(kind, copy=copy))
+    if values.dtype == dtype and not copy:
+        return values
+    return torch.from_numpy(values.detach().numpy().astype(_IN_NUMPY[dtype], copy=copy))
 
 
 def require_number_kind(dtype: np.dtype | torch.dtype, name: str) -> None:
     """Raise for unsupported dtypes; see `as_numbers`."""
-    kind = str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype) else dtype.newbyteorder("=").name
+    kind = _kind(dtype)
     if kind.startswith("complex"):
         raise InvalidSystemError(f"{name} is complex; gabp works on real systems")
     if kind not in _FLOATS and not kind.startswith(("bool", "int", "uint")):
         raise TypeError(f"{name} holds {kind}; gabp takes float32, float64, integers and booleans")
+
+
+@functools.cache
+def _kind(dtype: np.dtype | torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype) else dtype.newbyteorder("=").name
 
 
 def require_number(value: Any, name: str, *, integer: bool = False) -> None:

@@ -1,5 +1,6 @@
 """Coercion of right-hand sides and starting points, and its inverse for solutions."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,8 @@ class Columns:
     Attributes
     ----------
     values : Tensor, shape (n, k), float64
+    largest : list of float
+        The largest magnitude in each column.
     dtype : torch.dtype
         float32 or float64: the caller's, and that of the result.
     restore : callable
@@ -32,15 +35,22 @@ class Columns:
     """
 
     values: Tensor
+    largest: list[float]
     dtype: torch.dtype
     restore: Callable[[Tensor], Any]
     single: bool
 
     @cached_property
-    def exponent(self) -> Tensor:
-        """Binary exponents of the columns' units, in which their largest entries are moderate; shape (k,), int."""
-        exponent = torch.frexp(largest_entries(self.values)).exponent
-        return torch.where(exponent.abs() <= _MODERATE, 0, exponent)
+    def exponent(self) -> Tensor | None:
+        """Binary exponents of the columns' units, in which their largest entries are moderate; shape (k,), int.
+
+        None where all are 0, as they mostly are.
+        """
+        exponents = [math.frexp(largest)[1] for largest in self.largest]
+        if all(abs(exponent) <= _MODERATE for exponent in exponents):
+            return None
+        units = [0 if abs(exponent) <= _MODERATE else exponent for exponent in exponents]
+        return torch.tensor(units, dtype=torch.int32, device=self.values.device)
 
     def from_units(self, x: Tensor) -> Tensor:
         """Convert from the columns' units, shape (n, k) or (k,)."""
@@ -48,7 +58,7 @@ class Columns:
 
     def to_units(self, x: Tensor) -> Tensor:
         """Convert to the columns' units: exact, and squares and norms neither overflow nor underflow."""
-        return times_power_of_two(x, -self.exponent)
+        return over_power_of_two(x, self.exponent)
 
     @cached_property
     def in_units(self) -> Tensor:
@@ -56,17 +66,22 @@ class Columns:
         return self.to_units(self.values)
 
     @property
-    def answer_exponent(self) -> Tensor:
-        """Binary exponents of the units in which the solution's columns are computed; shape (k,), int."""
+    def answer_exponent(self) -> Tensor | None:
+        """Binary exponents of the units in which the solution's columns are computed; shape (k,), int, or None."""
         return self.exponent
 
 
-def times_power_of_two(x: Tensor, exponent: Tensor) -> Tensor:
-    """``x * 2**exponent``, exact unless the result is subnormal; ``x`` itself where all exponents are 0."""
-    if not bool(exponent.any()):
+def times_power_of_two(x: Tensor, exponent: Tensor | None) -> Tensor:
+    """``x * 2**exponent``, exact unless the result is subnormal; ``x`` itself where all exponents are 0, or None."""
+    if exponent is None or not bool(exponent.any()):
         return x
     half = torch.div(exponent, 2, rounding_mode="floor")
     return torch.ldexp(torch.ldexp(x, half), exponent - half)  # one factor of its own could overflow
+
+
+def over_power_of_two(x: Tensor, exponent: Tensor | None) -> Tensor:
+    """``x / 2**exponent``; see `times_power_of_two`."""
+    return x if exponent is None else times_power_of_two(x, -exponent)
 
 
 def largest_entries(x: Tensor) -> Tensor:
@@ -107,7 +122,8 @@ def read_columns(b: Any, n: int, name: str = "b", device: Any = "cpu") -> Column
         raise InvalidSystemError(f"{name} is empty (shape {shape})")
     numbers = as_numbers(b, name)
     values = numbers.to(device=device, dtype=torch.float64).reshape(n, -1).contiguous()
-    if not bool(largest_entries(values).isfinite().all()):
+    largest = largest_entries(values).tolist()
+    if not all(map(math.isfinite, largest)):
         place = tuple(int(index) for index in values.isfinite().logical_not().nonzero()[0])
         shown = f"[{place[0]}]" if len(shape) == 1 else f"[{place[0]}, {place[1]}]"
         raise InvalidSystemError(f"{name}{shown} is {float(values[place])}; every value must be finite")
@@ -116,4 +132,4 @@ def read_columns(b: Any, n: int, name: str = "b", device: Any = "cpu") -> Column
         x = converted(x.reshape(shape), numbers.dtype, copy=True)  # callers may write to it
         return x.to(b.device) if is_torch else x.cpu().numpy()
 
-    return Columns(values, numbers.dtype, restore, len(shape) == 1)
+    return Columns(values, largest, numbers.dtype, restore, len(shape) == 1)

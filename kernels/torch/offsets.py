@@ -1,5 +1,6 @@
 """Offsets of consecutive segments: rows of a matrix, the edges into a node, slices of a layout."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,4 +19,6 @@ def row_offsets(row: Tensor, n: int) -> Tensor:
 
 def destinations(start: Tensor) -> Tensor:
     """The row of each nonzero, or the destination of each directed edge: ``(m,)`` int64."""
+    if start.device.type == "cpu":  # torch's own wakes its threads for the smallest array, and waits for them
+        return torch.from_numpy(np.repeat(np.arange(len(start) - 1), np.diff(start.numpy())))
     return torch.repeat_interleave(torch.arange(len(start) - 1, device=start.device), start.diff().long())

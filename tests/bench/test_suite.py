@@ -13,7 +13,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))  # the suite lives beside the package, in a checkout only
 
-from bench import textbook  # noqa: E402
+from bench import small, textbook  # noqa: E402
 from bench.auto import main as auto_main  # noqa: E402
 from bench.gpu import main as gpu_main  # noqa: E402
 from bench.peers import SUITE_PEERS  # noqa: E402
@@ -146,3 +146,18 @@ def test_without_a_gpu_the_model_says_that_it_is_one(tmp_path):
     text = (tmp_path / "gpu.md").read_text()
     assert "Modelled, not measured" in text
     assert "| random" in text and "mean_sweep" in text
+
+
+def test_small_systems_are_small_and_positive_definite():
+    for A in small.small_systems().values():
+        assert A.shape[0] <= 500
+        np.testing.assert_allclose(A.toarray(), A.toarray().T, rtol=0, atol=1e-12)
+        assert np.linalg.eigvalsh(A.toarray())[0] > 0
+
+
+def test_small_systems_are_timed_repeatedly_and_in_fresh_processes(tmp_path, monkeypatch):
+    monkeypatch.setattr(small, "RESULTS", tmp_path / "small.md")
+    small.main(["--repeats", "1", "--processes", "1"])
+    text = (tmp_path / "small.md").read_text()
+    assert all(f"| {name}" in text for name in small.small_systems())
+    assert "splu, first call" in text

@@ -137,7 +137,9 @@ def test_the_node_of_a_nonpositive_pivot_is_reported():
 
 
 def test_a_factor_that_does_not_fit_is_refused_before_anything_is_allocated(monkeypatch):
-    monkeypatch.setattr(sys.modules["gabp.messages.junction_tree"], "available_bytes", lambda: 1e4)
+    memory = sys.modules["gabp.messages.junction_tree"]
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1e4)
+    monkeypatch.setattr(memory, "_NEGLIGIBLE", 0)
     model = gabp.Gaussian(cases.BY_NAME["grid_2d"].A)
     with pytest.raises(MemoryError, match="corrected"):
         model.variances("exact")

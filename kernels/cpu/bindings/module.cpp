@@ -17,6 +17,7 @@ void bind_markov_blankets(nanobind::module_ &);
 void bind_row_checks(nanobind::module_ &);
 void bind_rows_to_edges(nanobind::module_ &);
 void bind_sequential(nanobind::module_ &);
+void bind_tensors(nanobind::module_ &);
 void bind_tree(nanobind::module_ &);
 }  // namespace gabp
 
@@ -39,5 +40,6 @@ NB_MODULE(_cpu, m) {
     gabp::bind_row_checks(m);
     gabp::bind_rows_to_edges(m);
     gabp::bind_sequential(m);
+    gabp::bind_tensors(m);
     gabp::bind_tree(m);
 }

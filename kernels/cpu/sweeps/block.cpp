@@ -11,8 +11,8 @@
 namespace gabp {
 namespace {
 
-using Cubes = nb::ndarray<double, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
-using ConstCubes = nb::ndarray<const double, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+using Cubes = View<double, 3>;
+using ConstCubes = View<const double, 3>;
 
 constexpr double smallest_pivot = 0.0025;  // as a share of the diagonal; smaller ones are replaced
 constexpr double largest_growth = 20.0;    // of the inverse of a general pivot over that of the diagonal block

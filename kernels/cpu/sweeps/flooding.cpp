@@ -79,7 +79,7 @@ int panel_of(std::int64_t width) {
 }
 
 template <class T>
-using Buffers = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::device::cpu>;  // (2, entries)
+using Buffers = View<T, 2>;  // (2, entries)
 
 // The beliefs and messages of one panel of right-hand sides, each in a buffer of two halves: half t % 2 holds sweep t
 // and is overwritten by sweep t + 2.

@@ -5,11 +5,46 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 namespace gabp {
 namespace {
 
 constexpr double bunch_alpha = 0.6180339887498949;  // (sqrt(5) - 1) / 2
+
+// The nodes of a forest in breadth-first order, tree by tree, each rooted at its first node.
+struct Rooted {
+    std::int64_t *node;
+    std::int32_t *parent;                    // the position of each position's parent; -1 for roots
+    std::int64_t *parent_edge, *child_edge;  // from the parent to the node and back; -1 for roots
+};
+
+void root_trees(const Pattern &graph, const Rooted &rooted) {
+    std::vector<bool> reached(static_cast<std::size_t>(graph.n), false);
+    std::int64_t placed = 0;
+    const auto place = [&](std::int64_t node, std::int64_t parent, std::int64_t down, std::int64_t up) {
+        reached[static_cast<std::size_t>(node)] = true;
+        rooted.node[placed] = node;
+        rooted.parent[placed] = static_cast<std::int32_t>(parent);
+        rooted.parent_edge[placed] = down;
+        rooted.child_edge[placed++] = up;
+    };
+    std::int64_t position = 0;
+    for (std::int64_t root = 0; root < graph.n; ++root) {
+        if (reached[static_cast<std::size_t>(root)]) continue;
+        place(root, -1, -1, -1);
+        for (; position < placed; ++position) {
+            const std::int64_t i = rooted.node[position];
+            for (std::int64_t e = graph.start[i]; e < graph.start[i + 1]; ++e) {
+                const std::int32_t child = graph.source[e];
+                if (reached[static_cast<std::size_t>(child)]) continue;
+                const std::int32_t *first = graph.source + graph.start[child];
+                const std::int32_t *last = graph.source + graph.start[child + 1];
+                place(child, position, std::lower_bound(first, last, static_cast<std::int32_t>(i)) - graph.source, e);
+            }
+        }
+    }
+}
 
 // Nodes renumbered so that parents precede their children.
 struct Forest {
@@ -95,6 +130,14 @@ void solve(const Forest &forest, const double *pivot, const std::int32_t *partne
 }  // namespace
 
 void bind_tree(nb::module_ &m) {
+    m.def("root_trees", [](Offsets start, Nodes source, Vector<std::int64_t> node, Vector<std::int32_t> parent,
+                           Vector<std::int64_t> parent_edge, Vector<std::int64_t> child_edge) {
+        const Pattern graph = pattern_of(start, source);
+        for (const std::size_t size : {node.shape(0), parent.shape(0), parent_edge.shape(0), child_edge.shape(0)})
+            require(static_cast<std::int64_t>(size) == graph.n, "the results must have one entry per node");
+        nb::gil_scoped_release release;
+        root_trees(graph, {node.data(), parent.data(), parent_edge.data(), child_edge.data()});
+    });
     m.def("tree_factor", [](Nodes parent, Vector<const double> up, Vector<const double> down, double scale,
                             Vector<double> pivot, Vector<std::int32_t> partner) {
         const auto n = static_cast<std::int64_t>(parent.shape(0));

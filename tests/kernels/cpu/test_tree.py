@@ -21,6 +21,40 @@ def forest(n: int, seed: int, magnitude: float):
     )
 
 
+@pytest.mark.parametrize("n", [1, 2, 7, 60])
+@pytest.mark.parametrize("seed", range(5))
+def test_trees_are_rooted_breadth_first_at_their_first_nodes(n, seed):
+    rng = np.random.default_rng(seed)
+    above = [int(rng.integers(i)) if i and rng.random() < 0.9 else -1 for i in range(n)]
+    label = rng.permutation(n)
+    undirected = {(int(label[i]), int(label[p])) for i, p in enumerate(above) if p >= 0}
+    edges = sorted(undirected | {(v, u) for u, v in undirected})  # (destination, source)
+    start = torch.tensor([sum(i < bound for i, _ in edges) for bound in range(n + 1)])
+    source = torch.tensor([k for _, k in edges], dtype=torch.int32)
+    found = []
+    for kernels in (cpu.extension, reference):
+        node, down, up = (torch.full((n,), 7) for _ in range(3))
+        parent = torch.full((n,), 7, dtype=torch.int32)
+        kernels.root_trees(start, source, node, parent, down, up)
+        found.append([values.tolist() for values in (node, parent, down, up)])
+    assert found[0] == found[1]
+    node, parent, down, up = found[0]
+    assert sorted(node) == list(range(n))
+    depth, tree, roots = [], [], []
+    for position, p in enumerate(parent):
+        assert p < position
+        depth.append(depth[p] + 1 if p >= 0 else 0)
+        tree.append(tree[p] if p >= 0 else node[position])
+        if p < 0:
+            roots.append(node[position])
+            continue
+        assert edges[down[position]] == (node[position], node[p])
+        assert edges[up[position]] == (node[p], node[position])
+    assert roots == [min(i for i, t in zip(node, tree, strict=True) if t == root) for root in roots]
+    assert len(roots) == above.count(-1)
+    assert list(zip(tree, depth, strict=True)) == sorted(zip(tree, depth, strict=True))
+
+
 def factor(kernels, model):
     parent, up, down, pivot, partner = (tensor.clone() for tensor in model)
     scale = float(torch.cat([up, down, pivot]).abs().max())
