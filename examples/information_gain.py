@@ -52,9 +52,7 @@ def main() -> None:
     gains = predicted_gains(graph, result, x, i[near], j[near])
     print(f"{near.sum()} pairs of poses are in sight of each other; the best to measure:")
     for k in gains.argsort(descending=True)[:5]:
-        first, second = int(i[near][k]), int(j[near][k])
-        closed = f"{first:2d} and {second:2d}"
-        print(f"  {closed}  gain {float(gains[k]):.2f} nats")
+        print(f"  {i[near][k]:2d} and {j[near][k]:2d}: {float(gains[k]):.2f} nats")
 
 
 if __name__ == "__main__":
