@@ -2,8 +2,8 @@
 
 At an optimum ``∂F/∂δ (x*, p) = 0``, so that in the tangent space ``dx* = -H⁻¹ ∂²F/∂δ∂p dp`` with the Hessian
 ``H = ∂²F/∂δ²``; the derivative of ``F(x*(p), p)`` itself is ``∂F/∂p``. H is not the matrix ``Σ w JᵀΩJ`` of the
-steps, which lacks the second derivatives of residuals and losses: systems with H are solved by conjugate gradients
-on its products, preconditioned by the factor of that matrix (A. Griewank and A. Walther, *Evaluating Derivatives*,
+steps, which lacks the second derivatives of residuals and losses: systems with H are solved by conjugate gradients,
+preconditioned by the factor of that matrix (A. Griewank and A. Walther, *Evaluating Derivatives*,
 2nd edition, SIAM (2008), chapter 15; J. Nocedal and S. Wright, *Numerical Optimization*, chapter 10).
 """
 
@@ -87,6 +87,8 @@ class _Optimum:
         """
         if not bool(gradient.any()):
             return gradient
+        if not bool(torch.isfinite(gradient).all()):
+            return torch.full_like(gradient, torch.nan)
         prepared, unit = self._information.prepared, self._unit
         assert prepared is not None
 

@@ -148,6 +148,24 @@ def test_linear_equations():
     check(build, (normal(12, 2, 7), normal(2, 2, seed=1)))
 
 
+def test_a_factor_twice_on_one_variable_and_one_that_depends_on_none():
+    def product(a, b, z):
+        return a * b - z
+
+    def constant(a, z):
+        return z - 1.0 + 0.0 * a.detach()
+
+    def build(z, weight):
+        graph = gabp.FactorGraph()
+        x = graph.variables(Euclidean(1), torch.tensor([[1.5], [2.0]], dtype=torch.float64))
+        graph.add(product, (x, x), ([0, 0, 1], [0, 1, 1]), z, weight)
+        graph.add(constant, x, [1], z[:1], weight)
+        graph.add(Prior, x, [0, 1], [[1.0], [1.0]], 0.5)
+        return graph
+
+    check(build, (torch.tensor([[2.0], [4.0], [5.0]], dtype=torch.float64), torch.tensor([2.0], dtype=torch.float64)))
+
+
 def test_the_second_derivative_of_a_residual_counts():
     """``½ (x² - p)² + ½ x²`` is least at ``x² = p - ½``; the Gauss–Newton matrix would give 0.4 in place of ½."""
     p = torch.tensor([[1.5]], dtype=torch.float64, requires_grad=True)
@@ -208,6 +226,13 @@ def test_a_held_gauge():
     graph, x = averaging(z)
     graph.optimize(gauge="hold").values(x).sum().backward()
     assert z.grad.item() == pytest.approx(1.0)
+
+
+def test_a_gradient_that_is_not_finite_stays_so():
+    z = leaf()
+    graph, x = averaging(z)
+    (graph.optimize(gauge="hold").values(x).sum() * torch.nan).backward()
+    assert bool(z.grad.isnan().all())
 
 
 def test_what_is_held_does_not_move():

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import gabp
 from factor_models import MANIFOLDS, dense_system, normal, pose_graph
@@ -82,6 +84,30 @@ def test_sets_of_two_sizes_and_held_variables():
             close(marginals.joint(points, j, x, i), dense_joint(block, points, j, x, i))
     assert not marginals.covariance(x)[3].any()
     assert repr(marginals) == "GraphMarginals of 10 variables and 1 held ones, covariances exact"
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=9), st.sets(st.integers(0, 3)), st.booleans())
+def test_any_connections_and_any_held_variables(pairs, held, robust):
+    """Poses 0 to 3 and points 4 to 6, a weak prior on each, and factors between whichever pairs."""
+    graph = gabp.FactorGraph()
+    x = graph.variables(SE2, normal(4, 3, seed=1))
+    y = graph.variables(Euclidean(2), normal(3, 2, seed=2))
+    graph.add(Prior, x, range(4), normal(4, 3, seed=3), 0.5)
+    graph.add(Prior, y, range(3), normal(3, 2, seed=4), 0.25)
+    loss = gabp.losses.Cauchy(1.0) if robust else None
+    for k, (i, j) in enumerate(pairs):
+        if i < 4 and j < 4 and i != j:
+            graph.add(Between, (x, x), ([i], [j]), normal(1, 3, seed=10 + k), 2.0, loss=loss)
+        elif i < 4 <= j:
+            graph.add(Landmark, (x, y), ([i], [j - 4]), normal(1, 2, seed=10 + k), 3.0, loss=loss)
+    graph.hold(x, sorted(held))
+    result = graph.optimize(maxiter=3, throw=False)  # the covariances are about any values
+    marginals, block = graph.marginals(result), dense_blocks(graph, result)
+    place = [(x, k) for k in range(4)] + [(y, k) for k in range(3)]
+    for s, i in place:
+        for t, j in place:
+            close(marginals.joint(s, i, t, j), dense_joint(block, s, i, t, j))
 
 
 def test_many_pairs_at_once_are_the_single_ones():
