@@ -130,7 +130,7 @@ class FactorGraph:
         """Add factors of one kind.
 
         Measurements, informations and scales of losses that are torch tensors and require grad make the optimum
-        differentiable in them, see `OptimizationResult`.
+        differentiable in them, see `OptimizationResult`. Other tensors that a function refers to are constants.
 
         Parameters
         ----------
