@@ -6,6 +6,7 @@ from gabp.factors.graph import FactorGraph
 from gabp.factors.kinds import BearingRange, Between, FactorKind, Landmark, Linear, Prior, Range, Reprojection
 from gabp.factors.losses import Loss
 from gabp.factors.manifolds import SE2, SE3, SO2, SO3, Euclidean, LieGroup, Manifold
+from gabp.factors.marginals import GraphMarginals
 from gabp.factors.optimizers import OptimizationError, OptimizationProgress, OptimizationResult, OptimizationStatus
 from gabp.factors.variables import Variables
 
@@ -20,6 +21,7 @@ __all__ = [
     "FactorGraph",
     "FactorKind",
     "Factors",
+    "GraphMarginals",
     "Landmark",
     "LieGroup",
     "Linear",

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gabp.factors.kinds import FactorKind, FunctionKind
 from gabp.factors.losses import Loss
+from gabp.factors.parameters import NO_PARAMETERS, Parameters
 from gabp.factors.reading import read_array, read_index, read_information, require_finite, square_root
 from gabp.factors.variables import Variables, normalized
 from gabp.kernels import dispatch
@@ -32,6 +33,8 @@ class Factors:
         ``W`` with ``Ω = WᵀW``; None for the identity.
     loss : Loss or None
         None for the squared residual.
+    parameters : Parameters
+        What of them is on the caller's autograd graph.
     """
 
     kind: FactorKind
@@ -40,6 +43,7 @@ class Factors:
     measurement: Tensor
     information: Tensor
     loss: Loss | None
+    parameters: Parameters = NO_PARAMETERS
     root: Tensor | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -120,7 +124,8 @@ def read_factors(
     read = _read_measurement(made, measurement, len(index))
     if isinstance(made, FunctionKind):
         made.measure([handle.initial[i] for handle, i in zip(variables, columns, strict=True)], read)
-    return Factors(made, variables, index, read, read_information(information, len(index), made.dimension), loss)
+    omega = read_information(information, len(index), made.dimension)
+    return Factors(made, variables, index, read, omega, loss, Parameters.of(measurement, information, loss))
 
 
 def _is_single(indices: Any) -> bool:

@@ -5,9 +5,10 @@ The objective is ``½ Σ ρ(s)``; ``weight`` is ``ρ'(s)``, by which a factor's 
 Computing 15 (1997), table 1; ``scale`` is in standard deviations of the residual.
 """
 
+import copy
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -25,7 +26,13 @@ class Loss(ABC):
     Parameters
     ----------
     scale : float
-        The whitened residual norm, in standard deviations, from which the loss is no longer near quadratic.
+        The whitened residual norm, in standard deviations, from which the loss is no longer near quadratic. A torch
+        tensor of one number that requires grad is a parameter in which an optimum is differentiable.
+
+    Attributes
+    ----------
+    attached : Tensor or None
+        The scale on the caller's autograd graph, where it requires grad.
 
     Raises
     ------
@@ -34,11 +41,21 @@ class Loss(ABC):
     """
 
     scale: float
+    attached: Tensor | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if isinstance(self.scale, Tensor) and self.scale.numel() == 1:
+            object.__setattr__(self, "attached", self.scale.clone() if self.scale.requires_grad else None)
+            object.__setattr__(self, "scale", float(self.scale.detach()))
         require_number(self.scale, "scale")
         if not 0 < self.scale < math.inf:
             raise InvalidSystemError(f"the scale of a loss must be a finite number > 0, got {self.scale}")
+
+    def scaled(self, scale: Tensor) -> "Loss":
+        """The same loss with ``scale`` as a tensor, of shape (), that derivatives pass through."""
+        loss = copy.copy(self)
+        object.__setattr__(loss, "scale", scale)
+        return loss
 
     @abstractmethod
     def rho(self, s: Tensor) -> Tensor:

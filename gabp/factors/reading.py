@@ -56,8 +56,8 @@ def require_finite(values: Tensor, name: str) -> None:
     raise InvalidFactorError(message, place[0] if place else 0)
 
 
-def read_index(index: Any, count: int, name: str) -> Tensor:
-    """Indices of variables, (m,) int64, checked against the number of variables.
+def read_index(index: Any, count: int, name: str, of: str = "factor") -> Tensor:
+    """Indices of variables, (m,) int64, checked against the number of variables; ``of`` is what has one each.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def read_index(index: Any, count: int, name: str) -> Tensor:
     outside = (index < 0) | (index >= count)
     if bool(outside.any()):
         factor = int(outside.nonzero()[0])
-        raise InvalidFactorError(f"{name} of factor {factor} is {int(index[factor])}, outside 0…{count - 1}", factor)
+        raise InvalidFactorError(f"{name} of {of} {factor} is {int(index[factor])}, outside 0…{count - 1}", factor)
     return index
 
 
@@ -96,11 +96,7 @@ def read_information(information: Any, factors: int, dimension: int) -> Tensor:
     TypeError, InvalidSystemError
         The shape does not fit, or one is not finite or not symmetric; the factor is named.
     """
-    read = read_array(information, "information")
-    if read.ndim == 0:
-        read = read * torch.eye(dimension, dtype=torch.float64)
-    elif read.shape == (dimension,):
-        read = torch.diag(read)
+    read = as_matrices(read_array(information, "information"), dimension)
     shared = read.shape == (dimension, dimension)
     if not shared and read.shape != (factors, dimension, dimension):
         raise InvalidSystemError(
@@ -114,6 +110,13 @@ def read_information(information: Any, factors: int, dimension: int) -> Tensor:
     if bool(skew.any()):
         raise InvalidFactorError(f"the information{_of_factor(skew, shared)} is not symmetric", _first(skew))
     return (read + read.mT) / 2
+
+
+def as_matrices(information: Tensor, dimension: int) -> Tensor:
+    """A number as a multiple of the identity, a vector as a diagonal; others as they are."""
+    if information.ndim == 0:
+        return information * torch.eye(dimension, dtype=torch.float64)
+    return torch.diag(information) if information.shape == (dimension,) else information
 
 
 def square_root(information: Tensor) -> Tensor | None:

@@ -91,4 +91,4 @@ def _way_back(given: Any) -> Callable[[Tensor], Any]:
 
 
 def _as_numpy(dtype: Any, x: Tensor) -> np.ndarray:
-    return x.numpy().astype(dtype, copy=True)
+    return x.detach().numpy().astype(dtype, copy=True)

@@ -97,6 +97,19 @@ def test_landmarks(method):
 
 
 @every_method
+@pytest.mark.parametrize("start", ["spanning-tree", None])
+def test_odometry_alone_has_no_residual_but_rounding(method, start):
+    truth, *_ = noisy_loop(SE2, count=30)
+    i = torch.arange(29)
+    graph = gabp.FactorGraph()
+    x = graph.variables(SE2, SE2.retract(truth, 0.01 * normal(30, 3)))
+    graph.add(Between, (x, x), (i, i + 1), SE2.relative(truth[i], truth[i + 1]), [100.0, 100.0, 400.0])
+    graph.add(Prior, x, [0], truth[:1], 1e4)
+    result = graph.optimize(method, init=start)
+    assert result.converged and result.iterations < 10 and result.objective < 1e-22
+
+
+@every_method
 def test_a_linear_graph_is_solved_in_one_step(method):
     rng = np.random.default_rng(0)
     graph = gabp.FactorGraph()

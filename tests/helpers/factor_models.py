@@ -72,6 +72,33 @@ def dense_optimum(graph, values, iterations=30):
     return values, graph.objective(dict(zip(graph.sets, values, strict=True)))
 
 
+def newton_optimum(graph, values, iterations=5):
+    """Newton's method with the dense Hessian, from values that are close: the values and the objective."""
+    held = torch.cat([torch.from_numpy(graph.held(s)).repeat_interleave(s.manifold.dimension) for s in graph.sets])
+
+    def moved(delta):
+        parts = delta.split([s.count * s.manifold.dimension for s in graph.sets])
+        steps = [part.view(s.count, -1) for s, part in zip(graph.sets, parts, strict=True)]
+        return [s.manifold.retract(value, step) for s, value, step in zip(graph.sets, values, steps, strict=True)]
+
+    def objective(delta):
+        total, at = 0.0, moved(delta)
+        for batch in graph.factors:
+            x = [at[s.position][i] for s, i in zip(batch.variables, batch.index.T, strict=True)]
+            residual = batch.kind.residual(x, batch.measurement)
+            s = torch.einsum("fi,fij,fj->f", residual, batch.information.expand(len(batch), -1, -1), residual)
+            total = total + 0.5 * (s if batch.loss is None else batch.loss.rho(s)).sum()
+        return total
+
+    for _ in range(iterations):
+        zero = torch.zeros(len(held), dtype=torch.float64)
+        g = torch.autograd.functional.jacobian(objective, zero)
+        H = torch.autograd.functional.hessian(objective, zero, vectorize=True)
+        zero[~held] = -torch.linalg.solve(H[~held][:, ~held], g[~held])
+        values = moved(zero)
+    return values, graph.objective(dict(zip(graph.sets, values, strict=True)))
+
+
 def noisy_loop(manifold, count=8, noise=0.05, seed=0):
     """Truth, start values and edges (i, j, measurement) of a ring with two chords, on a Lie group."""
     step = noise * normal(count, manifold.dimension, seed=seed + 1)

@@ -54,7 +54,10 @@ class FactorKind(ABC):
 
     @abstractmethod
     def residual(self, x: Sequence[Tensor], measurement: Tensor) -> Tensor:
-        """Residuals, (m, dimension), for values of the variables (m, width) each, measurements (m, …)."""
+        """Residuals, (m, dimension), for values of the variables (m, width) each, measurements (m, …).
+
+        In torch operations: gradients of an optimum pass through it, twice.
+        """
 
     def residual_all(self, x: Sequence[Tensor], measurement: Tensor) -> Tensor:
         """`residual`, where speed counts and no derivative is wanted."""

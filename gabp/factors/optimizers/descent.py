@@ -22,6 +22,7 @@ from gabp.system import NotPositiveDefiniteError
 
 _ROUNDING = 1e-13  # of an objective, relative
 _GRADIENT = 1e-12  # of a derivative beside the root of its curvature and of the objective
+_ROUNDING_OF_VALUES = 1e-15  # relative to the largest
 _STEP = 1e-13  # of a step beside the largest value, and of one beside 1
 _WITHOUT_GAIN = 8  # steps that increase the objective, after which Gauss–Newton diverges
 
@@ -186,12 +187,17 @@ class Descent:
         system, gradient = self.current.system, self.current.gradient
         if system.n == 0:
             return True
-        squared = (gradient * gradient / system.diagonal.clamp(min=1e-300)).max()
-        return float(squared) <= _GRADIENT**2 * 2 * self.current.objective
+        diagonal = system.diagonal.clamp(min=1e-300)
+        if float((gradient * gradient / diagonal).max()) <= _GRADIENT**2 * 2 * self.current.objective:
+            return True
+        # where all residuals are zero, what is left of them and of the objective is the rounding of the values
+        return float((gradient.abs() / diagonal).max()) <= _ROUNDING_OF_VALUES * self._largest_value()
 
     def _is_negligible(self, step: Step) -> bool:
-        largest = max(1.0, *(float(value.abs().max()) for value in self.values if value.numel()))
-        return float(step.delta.abs().max()) <= _STEP * largest
+        return float(step.delta.abs().max()) <= _STEP * self._largest_value()
+
+    def _largest_value(self) -> float:
+        return max(1.0, *(float(value.abs().max()) for value in self.values if value.numel()))
 
     def _check(self, status: OptimizationStatus) -> tuple[OptimizationStatus, str]:
         """A converged status, unless a direction is undetermined at the values reached."""
