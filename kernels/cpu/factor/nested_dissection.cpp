@@ -11,7 +11,8 @@ namespace gabp {
 namespace {
 
 constexpr std::int32_t none = -1;
-constexpr std::int32_t leaf_nodes = 200;
+constexpr std::int32_t few_nodes = 100;
+constexpr std::int64_t small_weight = 500;
 
 struct Part {
     WeightedGraph graph;
@@ -24,6 +25,10 @@ struct DividedPart {
     double separator_weight = 0;
 };
 
+bool is_leaf(const WeightedGraph &graph) {
+    return graph.nodes() <= few_nodes || graph.total_weight() <= small_weight;
+}
+
 Part part_of(const Part &whole, const std::vector<std::int32_t> &nodes) {
     Part part;
     part.graph = subgraph(whole.graph, nodes);
@@ -32,11 +37,11 @@ Part part_of(const Part &whole, const std::vector<std::int32_t> &nodes) {
     return part;
 }
 
-// Without sides where the part is small or has no separator to speak of.
+// Without sides where the part is a leaf or has no separator to speak of.
 DividedPart divide(const Part &part) {
     DividedPart divided;
     const std::int32_t n = part.graph.nodes();
-    if (n <= leaf_nodes) return divided;
+    if (is_leaf(part.graph)) return divided;
     const std::vector<Side> side = find_separator(part.graph);
     std::array<std::vector<std::int32_t>, 3> nodes;
     for (std::int32_t i = 0; i < n; ++i) nodes[side[i]].push_back(i);
@@ -68,7 +73,7 @@ public:
                 flops += d.separator_weight * d.separator_weight * d.separator_weight / 3;
                 for (const std::int32_t i : d.separator) generation_[i] = generations_;
                 for (Part &side : d.side) {
-                    if (side.graph.nodes() > leaf_nodes) parts.push_back(std::move(side));
+                    if (!is_leaf(side.graph)) parts.push_back(std::move(side));
                 }
             }
             if (flops > most_flops) return false;

@@ -9,7 +9,7 @@ namespace {
 
 // Operations of a factorisation per node and edge from which a dissection, which takes the time of some 3e4, is tried.
 // On meshes in space it saves half of them and more.
-constexpr double worth_dissecting = 1e5;
+constexpr double worth_dissecting = 8e4;
 // The separators' share of all operations: about 1/10 where dissection pays, a half on graphs without good separators.
 constexpr double most_on_separators = 1.0 / 8;
 

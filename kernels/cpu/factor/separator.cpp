@@ -43,25 +43,29 @@ public:
     std::vector<std::int32_t> take() { return std::move(pair_); }
 
 private:
-    // Among equally strong couplings any, lest coarse nodes have the shape of the numbering.
     std::int32_t strongest_free_neighbour(std::int32_t i) const {
         std::int32_t best = none, strongest = 0;
-        std::uint32_t key = 0;
+        std::uint32_t preferred = 0;
         for (std::int64_t e = graph_.start[i]; e < graph_.start[i + 1]; ++e) {
             const std::int32_t j = graph_.neighbour[e];
             if (pair_[j] != none || graph_.coupling[e] < strongest) continue;
             if (graph_.weight[i] + graph_.weight[j] > heaviest_) continue;
-            const std::uint32_t candidate = scatter(j);
-            if (graph_.coupling[e] == strongest && candidate <= key) continue;
+            const std::uint32_t candidate = preference(j);
+            if (graph_.coupling[e] == strongest && candidate <= preferred) continue;
             best = j;
             strongest = graph_.coupling[e];
-            key = candidate;
+            preferred = candidate;
         }
         return best;
     }
 
-    std::uint32_t scatter(std::int32_t j) const {  // multiplicative hashing (Knuth 1998, section 6.4)
-        return (static_cast<std::uint32_t>(j) + 77777u * attempt_) * 2654435769u;
+    // The first neighbour in the first attempt, and any in the others (the finaliser of MurmurHash3, Appleby 2011).
+    std::uint32_t preference(std::int32_t j) const {
+        if (attempt_ == 0) return 0;
+        std::uint32_t z = static_cast<std::uint32_t>(j) + 0x9e3779b9u * attempt_;
+        z = (z ^ (z >> 16)) * 0x85ebca6bu;
+        z = (z ^ (z >> 13)) * 0xc2b2ae35u;
+        return z ^ (z >> 16);
     }
 
     void join(std::int32_t i, std::int32_t j) { pair_[i] = pair_[j] = pairs_++; }
