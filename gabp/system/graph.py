@@ -1,5 +1,6 @@
 """The graph of a matrix: its directed edges, sorted by destination; rooted forests."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -78,7 +79,7 @@ class EdgeGraph:
 
         Readable by all: ``entries`` of the factor, ``flops`` to compute it, ``peak_bytes`` of its selected inverse.
         """
-        return dispatch.backend("cpu").factor.Symbolic.of(self.start.cpu(), self.source.cpu())
+        return self._analyse(math.inf)
 
     def symbolic_within(self, flops: float) -> Any:
         """`symbolic`, or None where the factor takes more operations than ``flops``.
@@ -86,11 +87,15 @@ class EdgeGraph:
         The analysis stops once it has counted that many.
         """
         if "symbolic" not in self.__dict__:
-            found = dispatch.backend("cpu").factor.Symbolic.of(self.start.cpu(), self.source.cpu(), flops)
+            found = self._analyse(flops)
             if found is None:
                 return None
             self.__dict__["symbolic"] = found  # where `cached_property` keeps it
         return self.symbolic if self.symbolic.flops <= flops else None
+
+    def _analyse(self, most_flops: float) -> Any:
+        threads = torch.get_num_threads()
+        return dispatch.backend("cpu").factor.Symbolic.of(self.start.cpu(), self.source.cpu(), most_flops, threads)
 
     def __getstate__(self) -> dict:
         return {"n": self.n, "start": self.start, "source": self.source}

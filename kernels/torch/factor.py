@@ -24,7 +24,7 @@ class Symbolic:
         self.peak_bytes = 24.0 * (len(start) - 1) ** 2
 
     @staticmethod
-    def of(start: Tensor, source: Tensor, most_flops: float = math.inf) -> "Symbolic | None":
+    def of(start: Tensor, source: Tensor, most_flops: float = math.inf, threads: int = 1) -> "Symbolic | None":
         symbolic = Symbolic(start, source)
         return symbolic if symbolic.flops <= most_flops else None
 

@@ -1,5 +1,8 @@
 // Python bindings of factor/.
 #include "factor/factor.hpp"
+#include "factor/nested_dissection.hpp"
+#include "factor/order_choice.hpp"
+#include "factor/separator.hpp"
 #include "bindings/tensors.hpp"
 
 #include <nanobind/stl/shared_ptr.h>
@@ -22,25 +25,44 @@ Pattern factor_pattern(const Offsets &start, const Nodes &source) {
 }  // namespace
 
 void bind_factor(nb::module_ &m) {
+    m.def("minimum_degree_order",
+          [](Offsets start, Nodes source) { return give(minimum_degree_order(factor_pattern(start, source))); });
+    m.def("nested_dissection_order", [](Offsets start, Nodes source, int threads) {
+        const CompressedGraph compressed = compress(factor_pattern(start, source));
+        return give(nested_dissection_order(compressed, std::numeric_limits<double>::infinity(), threads));
+    });
+    m.def("find_separator",
+          [](Offsets start, Nodes source) {
+              const std::vector<Side> side = find_separator(compress(factor_pattern(start, source)).graph);
+              return give(std::vector<std::int8_t>(side.begin(), side.end()));
+          },
+          "Of each node, or group of nodes with the same neighbours: 0 left, 1 right, 2 between.");
+    m.def("eliminate_symbolically",
+          [](Offsets start, Nodes source, Nodes order) {
+              const Pattern pattern = factor_pattern(start, source);
+              require(static_cast<std::int64_t>(order.shape(0)) == pattern.n, "order must have n entries");
+              const EliminationTree tree =
+                  eliminate_symbolically(pattern, std::vector<std::int32_t>(order.data(), order.data() + pattern.n));
+              return std::make_tuple(tree.entries(), tree.flops());
+          },
+          "Entries of the factor under an order, and the operations to compute it.");
     m.def("symbolic", [](Offsets start, Nodes source) {
         const Pattern pattern = factor_pattern(start, source);
         nb::gil_scoped_release release;
-        const EliminationTree tree = eliminate_symbolically(pattern, minimum_degree_order(pattern));
-        return std::make_tuple(tree.entries(), tree.flops());
+        const auto tree = cheapest_elimination(pattern, std::numeric_limits<double>::infinity(), 1);
+        return std::make_tuple(tree->entries(), tree->flops());
     });
 
     nb::class_<Symbolic>(m, "Symbolic")
         .def_static("of",
-                    [](Offsets start, Nodes source, double most_flops) -> std::shared_ptr<Symbolic> {
+                    [](Offsets start, Nodes source, double most_flops, int threads) -> std::shared_ptr<Symbolic> {
                         const Pattern pattern = factor_pattern(start, source);
                         nb::gil_scoped_release release;
-                        std::vector<std::int32_t> order = minimum_degree_order(pattern, most_flops);
-                        if (order.empty() && pattern.n > 0) return nullptr;
-                        EliminationTree tree = eliminate_symbolically(pattern, std::move(order));
-                        if (tree.flops() > most_flops) return nullptr;
-                        return std::make_shared<Symbolic>(analyse_fronts(pattern, std::move(tree)));
+                        auto tree = cheapest_elimination(pattern, most_flops, threads);
+                        if (!tree) return nullptr;
+                        return std::make_shared<Symbolic>(analyse_fronts(pattern, std::move(*tree)));
                     },
-                    "start"_a, "source"_a, "most_flops"_a = std::numeric_limits<double>::infinity())
+                    "start"_a, "source"_a, "most_flops"_a = std::numeric_limits<double>::infinity(), "threads"_a = 1)
         .def_ro("entries", &Symbolic::entries)
         .def_ro("flops", &Symbolic::flops)
         .def_ro("peak_bytes", &Symbolic::peak_bytes)

@@ -1,6 +1,7 @@
 // Approximate minimum degree (Amestoy, Davis and Duff 1996): the next node to eliminate is the one with the
 // fewest neighbours. Eliminated nodes are kept as elements (the clique of their neighbours, by name, not by
-// edges); indistinguishable nodes are merged into one supervariable; degrees are cheap upper bounds.
+// edges); indistinguishable nodes are merged into one supervariable; degrees are cheap upper bounds. Nodes of later stages
+// take part in all of that, but are not eliminated before their stage.
 #include "factor/ordering.hpp"
 
 #include <algorithm>
@@ -11,22 +12,26 @@ namespace gabp {
 namespace {
 
 constexpr std::int32_t none = -1;
+constexpr std::int32_t unlisted = -2;  // a node of a later stage
 
 class MinimumDegree {
 public:
-    explicit MinimumDegree(const Pattern &pattern)
+    // Node i stands for weight[i] indistinguishable ones and is eliminated in stage[i].
+    MinimumDegree(const Pattern &pattern, std::vector<std::int32_t> weight, std::vector<std::int32_t> stage)
         : n_(static_cast<std::int32_t>(pattern.n)),
+          total_(std::accumulate(weight.begin(), weight.end(), std::int32_t{0})),
           adjacency_(pattern.source, pattern.source + pattern.start[pattern.n]),
           first_(pattern.start, pattern.start + pattern.n),
           elements_(n_, 0),
           length_(n_),
-          weight_(n_, 1),
-          degree_(n_),
+          weight_(std::move(weight)),
+          stage_(std::move(stage)),
+          degree_(n_, 0),
           mark_(n_, 1),
           element_first_(n_, 0),
           element_length_(n_, 0),
-          head_(n_ + 1, none),
-          next_(n_, none),
+          head_(total_ + 1, none),
+          next_(n_, unlisted),
           previous_(n_, none),
           bucket_(n_, none),
           next_in_bucket_(n_, none),
@@ -42,17 +47,19 @@ public:
     // Empty where the factor takes more operations.
     std::vector<std::int32_t> run(double most_flops) {
         const std::vector<std::int32_t> dense = defer_dense_nodes();
-        const std::int32_t sparse = n_ - static_cast<std::int32_t>(dense.size());
         std::vector<std::int32_t> order;
         order.reserve(n_);
         double flops = 0;
-        while (eliminated_ < sparse) {
-            const std::int32_t pivot = take_smallest_degree();
-            eliminate(pivot);
-            const double columns = weight_[pivot], height = degree_[pivot] + 0.5 * columns;
-            flops += columns * height * height;
-            if (flops > most_flops) return {};
-            for (std::int32_t i = pivot; i != none; i = next_member_[i]) order.push_back(i);
+        const std::int32_t stages = stage_.empty() ? 0 : *std::max_element(stage_.begin(), stage_.end()) + 1;
+        for (std::int32_t stage = 0; stage < stages; ++stage) {
+            for (std::int32_t listed = list_nodes(stage); listed > eliminated_;) {
+                const std::int32_t pivot = take_smallest_degree();
+                eliminate(pivot);
+                const double columns = weight_[pivot], height = degree_[pivot] + 0.5 * columns;
+                flops += columns * height * height;
+                if (flops > most_flops) return {};
+                for (std::int32_t i = pivot; i != none; i = next_member_[i]) order.push_back(i);
+            }
         }
         order.insert(order.end(), dense.begin(), dense.end());
         return order;
@@ -61,18 +68,31 @@ public:
 private:
     // Nodes adjacent to a good part of the graph would join every element; they go last.
     std::vector<std::int32_t> defer_dense_nodes() {
-        const double limit = std::max(16.0, 10.0 * std::sqrt(static_cast<double>(n_)));
+        const double limit = dense_degree(n_);
         std::vector<std::int32_t> dense;
+        for (std::int32_t i = 0; i < n_; ++i) {
+            degree_[i] = length_[i];
+            if (n_ == total_) continue;
+            for (std::int32_t k = 0; k < length_[i]; ++k) degree_[i] += weight_[adjacency_[first_[i] + k]] - 1;
+        }
         for (std::int32_t i = 0; i < n_; ++i) {
             if (length_[i] > limit) {
                 dense.push_back(i);
                 weight_[i] = 0;
             }
         }
-        for (std::int32_t i = n_ - 1; i >= 0; --i) {
-            if (weight_[i] > 0) insert(i, length_[i]);
-        }
         return dense;
+    }
+
+    // Returns what all nodes up to this stage weigh.
+    std::int32_t list_nodes(std::int32_t stage) {
+        std::int32_t listed = eliminated_;
+        for (std::int32_t i = n_ - 1; i >= 0; --i) {
+            if (weight_[i] == 0 || stage_[i] != stage) continue;
+            insert(i, degree_[i]);
+            listed += weight_[i];
+        }
+        return listed;
     }
 
     void insert(std::int32_t i, std::int32_t degree) {
@@ -85,6 +105,7 @@ private:
     }
 
     void remove(std::int32_t i) {
+        if (next_[i] == unlisted) return;
         if (next_[i] != none) previous_[next_[i]] = previous_[i];
         if (previous_[i] != none) {
             next_[previous_[i]] = next_[i];
@@ -147,7 +168,7 @@ private:
 
     // mark_[e] - stamp_ becomes |e \ pivot's element| for every element e that overlaps it.
     void measure_overlaps(std::int32_t pivot) {
-        stamp_ += n_ + 1;
+        stamp_ += total_ + 1;
         for (std::int32_t t = 0; t < element_length_[pivot]; ++t) {
             const std::int32_t i = pool_[element_first_[pivot] + t];
             const std::int32_t w = -weight_[i];
@@ -195,7 +216,7 @@ private:
                 adjacency_[write++] = j;
                 hash += static_cast<std::uint64_t>(j);
             }
-            if (degree == 0) {
+            if (degree == 0 && next_[i] != unlisted) {
                 degree_[pivot] += weight_[i];
                 eliminated -= weight_[i];
                 weight_[i] = 0;
@@ -221,7 +242,7 @@ private:
     }
 
     void merge_indistinguishable(std::int32_t pivot) {
-        stamp_ += n_ + 1;
+        stamp_ += total_ + 1;
         for (std::int32_t t = 0; t < element_length_[pivot]; ++t) {
             const std::int32_t member = pool_[element_first_[pivot] + t];
             if (weight_[member] == 0) continue;
@@ -250,7 +271,7 @@ private:
         for (std::int32_t k = 1; k < length_[j]; ++k) {
             if (mark_[adjacency_[first_[j] + k]] != stamp_) return false;
         }
-        return true;
+        return stage_[i] == stage_[j];
     }
 
     void release_neighbours(std::int32_t pivot) {
@@ -261,8 +282,9 @@ private:
             if (weight_[i] == 0) continue;
             weight_[i] = -weight_[i];
             const std::int64_t bound = std::min<std::int64_t>(
-                static_cast<std::int64_t>(degree_[i]) + degree_[pivot] - weight_[i], n_ - eliminated_ - weight_[i]);
-            insert(i, static_cast<std::int32_t>(std::max<std::int64_t>(bound, 0)));
+                static_cast<std::int64_t>(degree_[i]) + degree_[pivot] - weight_[i], total_ - eliminated_ - weight_[i]);
+            degree_[i] = static_cast<std::int32_t>(std::max<std::int64_t>(bound, 0));
+            if (next_[i] != unlisted) insert(i, degree_[i]);
             pool_[write++] = i;
         }
         pool_live_ -= element_length_[pivot] - (write - begin);
@@ -286,10 +308,12 @@ private:
     }
 
     std::int32_t n_;
+    std::int32_t total_;  // weight of all nodes
     std::vector<std::int32_t> adjacency_;  // of each node: elements_[i] elements, then nodes; length_[i] in all
     std::vector<std::int64_t> first_;
     std::vector<std::int32_t> elements_, length_;
     std::vector<std::int32_t> weight_;  // nodes that a supervariable stands for; 0: merged or set aside
+    std::vector<std::int32_t> stage_;
     std::vector<std::int32_t> degree_;  // bound on the neighbours of a node; size of the clique of an element
     std::vector<std::int64_t> mark_;    // 0: a dead element
     std::vector<std::int32_t> pool_;    // the members of the elements
@@ -307,8 +331,16 @@ private:
 
 }  // namespace
 
+double dense_degree(std::int64_t nodes) { return std::max(16.0, 10.0 * std::sqrt(static_cast<double>(nodes))); }
+
 std::vector<std::int32_t> minimum_degree_order(const Pattern &pattern, double most_flops) {
-    return MinimumDegree(pattern).run(most_flops);
+    return MinimumDegree(pattern, std::vector<std::int32_t>(pattern.n, 1), std::vector<std::int32_t>(pattern.n, 0))
+        .run(most_flops);
+}
+
+std::vector<std::int32_t> constrained_minimum_degree_order(const Pattern &pattern, std::vector<std::int32_t> weight,
+                                                           std::vector<std::int32_t> stage) {
+    return MinimumDegree(pattern, std::move(weight), std::move(stage)).run(std::numeric_limits<double>::infinity());
 }
 
 }  // namespace gabp
