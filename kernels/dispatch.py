@@ -20,6 +20,7 @@ from gabp.kernels.torch import (
     cameras,
     distance_colouring,
     factor,
+    factor_messages,
     markov_blankets,
     messages,
     multigrid_cycle,
@@ -44,6 +45,7 @@ _TORCH = Backend(
     cameras=cameras,
     poses=poses,
     normal_equations=normal_equations,
+    factor_messages=factor_messages,
 )
 
 
@@ -51,8 +53,8 @@ def backend(device: torch.device | str, dtype: torch.dtype = torch.float64) -> B
     """The fastest backend for tensors of ``dtype`` on ``device``.
 
     What runs on the host wherever the system is (``sequential``, ``bounds``, ``factor``,
-    ``hierarchy``, ``markov_blankets``, ``distance_colouring``, ``cameras``, ``poses`` and
-    ``normal_equations``) takes tensors of the CPU, and is asked of its backend.
+    ``hierarchy``, ``markov_blankets``, ``distance_colouring``, ``cameras``, ``poses``,
+    ``normal_equations`` and ``factor_messages``) takes tensors of the CPU, and is asked of its backend.
     """
     where = torch.device(device).type
     if dtype in (torch.float32, torch.float64):

@@ -8,7 +8,7 @@ from gabp.factors import SE2, SE3
 from gabp.kernels.cpu import cameras as compiled_cameras
 from gabp.kernels.cpu import normal_equations as compiled
 from gabp.kernels.cpu import poses as compiled_poses
-from gabp.kernels.torch import cameras, normal_equations, poses
+from gabp.kernels.torch import cameras, factor_messages, normal_equations, poses
 from gabp.kernels.torch.normal_equations import Factors, Places
 
 
@@ -123,3 +123,38 @@ def test_arrays_of_other_shapes_are_refused():
         compiled.add_products(factors, places, *out)
     with pytest.raises(ValueError, match="poses of one number and width"):
         compiled_poses.between_se2(normal(2, 3), normal(3, 3), normal(2, 3))
+
+
+@pytest.mark.parametrize("dimensions", [[3], [2, 2], [3, 6], [6, 6], [1, 2, 4], [1, 1, 1, 1]])
+def test_messages_from_factors_are_schur_complements(dimensions):
+    count, width = 5, sum(dimensions)
+    factors, incoming = random_factors(dimensions, count)
+    sent, sent_potential, definite = factor_messages.outgoing_messages(dimensions, *factors, *incoming)
+    assert bool(definite.all())
+    for rows, block in factor_messages.slices(dimensions):
+        joint, potential = factors[0].clone(), factors[1] + incoming[1]
+        for other, packed in factor_messages.slices(dimensions):
+            if other != rows:
+                joint[:, other, other] += incoming[0][:, packed].unflatten(1, (other.stop - other.start, -1))
+        potential[:, rows] -= incoming[1][:, rows]
+        covariance = torch.linalg.inv(joint)
+        marginal = torch.linalg.inv(covariance[:, rows, rows])
+        mean = (covariance @ potential.reshape(count, width, 1))[:, rows]
+        close(sent[:, block].reshape(marginal.shape), marginal)
+        close(sent_potential[:, rows], (marginal @ mean)[..., 0])
+
+
+def test_a_matrix_that_cannot_be_eliminated_is_marked():
+    (precision, potential), (incoming_precision, incoming) = random_factors([2, 2], 5)
+    incoming_precision[3, 4:] = -100 * torch.eye(2).reshape(-1)
+    definite = factor_messages.outgoing_messages([2, 2], precision, potential, incoming_precision, incoming)[2]
+    assert definite.tolist() == [True, True, True, False, True]
+
+
+def random_factors(dimensions, count):
+    """Factors of full rank, and messages of rank one to them, packed."""
+    width = sum(dimensions)
+    root = normal(count, width, width)
+    vectors = [normal(count, size, 1, seed=place) for place, size in enumerate(dimensions)]
+    packed = torch.cat([(v @ v.mT).flatten(1) for v in vectors], 1)
+    return (root @ root.mT, normal(count, width, seed=8)), (packed, normal(count, width, seed=9))
