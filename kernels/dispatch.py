@@ -10,6 +10,7 @@ import torch
 from gabp.kernels import cpu, cuda, reference
 from gabp.kernels.cpu import bounds as compiled_bounds
 from gabp.kernels.cpu import cameras as compiled_cameras
+from gabp.kernels.cpu import factor_messages as compiled_factor_messages
 from gabp.kernels.cpu import markov_blankets as compiled_markov_blankets
 from gabp.kernels.cpu import messages as compiled_messages
 from gabp.kernels.cpu import normal_equations as compiled_normal_equations
@@ -86,6 +87,7 @@ def _compiled() -> Backend:
         cameras=compiled_cameras,
         poses=compiled_poses,
         normal_equations=compiled_normal_equations,
+        factor_messages=compiled_factor_messages,
     )
 
 

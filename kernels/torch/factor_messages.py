@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+Part = tuple[slice, slice]  # the rows and the packed block of one variable of a factor
+
 
 def outgoing_messages(
     dimensions: Sequence[int], precision: Tensor, potential: Tensor, incoming_precision: Tensor, incoming: Tensor
@@ -57,9 +59,39 @@ def outgoing_messages(
     return sent, sent_potential, definite
 
 
-def slices(dimensions: Sequence[int]) -> list[tuple[slice, slice]]:
+def transport(
+    precision: Tensor, potential: Tensor, part: Part, factor: Tensor, variable: Tensor, delta: Tensor, turn: Tensor
+) -> None:
+    """Express messages in new coordinates of their variable, ``δ = δ₀ + Jδ'``: ``JᵀΛJ`` and ``Jᵀ(η - Λδ₀)``.
+
+    Parameters
+    ----------
+    precision : Tensor, shape (m, Σ d_p²)
+        Written to, as is the potential.
+    potential : Tensor, shape (m, D)
+    part : tuple of slice
+        Of one variable, see `slices`.
+    factor : Tensor, shape (k,), int64
+        The messages, without duplicates.
+    variable : Tensor, shape (k,), int64
+        Rows of δ₀ and J.
+    delta : Tensor, shape (N, d)
+        ``δ₀``.
+    turn : Tensor, shape (N, d, d)
+        ``J``.
+    """
+    rows, block = part
+    square, shift, jacobian = precision[factor, block].unflatten(1, turn.shape[1:]), delta[variable], turn[variable]
+    moved = potential[factor, rows] - (square @ shift[..., None])[..., 0]
+    square = jacobian.mT @ square @ jacobian
+    precision[factor, block] = ((square + square.mT) / 2).flatten(1)
+    potential[factor, rows] = (jacobian.mT @ moved[..., None])[..., 0]
+
+
+def slices(dimensions: Sequence[int]) -> list[Part]:
     """For each variable, its rows of D and its packed block."""
-    parts, row, place = [], 0, 0
+    parts: list[Part] = []
+    row, place = 0, 0
     for size in dimensions:
         parts.append((slice(row, row + size), slice(place, place + size * size)))
         row, place = row + size, place + size * size

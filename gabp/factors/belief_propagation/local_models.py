@@ -59,13 +59,18 @@ class LocalModels:
         self.precision[chosen] = jacobian.mT @ jacobian
         self.potential[chosen] = -(jacobian.mT @ residual[..., None])[..., 0]
 
-    def weighted(self, chosen: Tensor, means: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def weighted(self, chosen: Tensor | None, means: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Precisions and potentials with the weights of the loss at the means, (N, dimension), of all sets."""
-        precision, potential = self.precision[chosen], self.potential[chosen]
+        precision, potential = rows_of(self.precision, chosen), rows_of(self.potential, chosen)
         if self.batch.loss is None:
             return precision, potential
-        columns = zip(self.batch.variables, self.batch.index[chosen].unbind(1), strict=True)
+        columns = zip(self.batch.variables, rows_of(self.batch.index, chosen).unbind(1), strict=True)
         delta = torch.cat([means[variables.position][index] for variables, index in columns], 1)
-        predicted = self.residual[chosen] + (self.jacobian[chosen] @ delta[..., None])[..., 0]
+        predicted = rows_of(self.residual, chosen) + (rows_of(self.jacobian, chosen) @ delta[..., None])[..., 0]
         weight = self.batch.loss.weight((predicted * predicted).sum(1))
         return weight[:, None, None] * precision, weight[:, None] * potential
+
+
+def rows_of(array: Tensor, chosen: Tensor | None) -> Tensor:
+    """The chosen rows, (k,) int64, or the array itself where all are."""
+    return array if chosen is None else array[chosen]

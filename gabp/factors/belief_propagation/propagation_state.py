@@ -8,16 +8,14 @@ from torch import Tensor
 
 from gabp.factors.batches import Factors
 from gabp.factors.belief_propagation.beliefs import Beliefs, Messages
-from gabp.factors.belief_propagation.local_models import LocalModels
+from gabp.factors.belief_propagation.local_models import LocalModels, rows_of
 from gabp.factors.linearization import Values
 from gabp.factors.variables import Variables
 from gabp.kernels import dispatch
+from gabp.kernels.torch.factor_messages import Part
 
 _ANCHOR = 1e-10  # precision that keeps a variable at its reference, beside that of its factors; rounding is far below
 _WEAKENED = 0.3  # of the first anchors of robust factors, from one sweep to the next
-
-
-Part = tuple[slice, slice]  # the rows and the packed block of one variable of a factor
 
 
 class InvalidMessageError(ArithmeticError):
@@ -90,27 +88,36 @@ class PropagationState:
         """The means of the beliefs, on the manifolds."""
         return tuple(self._moved(place, ~self.held[place]) for place in range(len(self.sets)))
 
-    def updates(self, place: int, chosen: Tensor) -> Messages:
-        """New messages of the chosen factors, (k,) int64, of one batch, from the current beliefs."""
+    def updates(self, place: int, chosen: Tensor | None = None) -> Messages:
+        """New messages of the chosen factors, (k,) int64, or of all, of one batch, from the current beliefs."""
         model, old = self.models[place], self.messages[place]
         precision, potential = model.weighted(chosen, self.mean)
-        sent, sent_potential = old.precision[chosen], old.potential[chosen]
-        incoming_precision, incoming = torch.empty_like(sent), torch.empty_like(sent_potential)
+        sent_precision, sent = rows_of(old.precision, chosen), rows_of(old.potential, chosen)
+        incoming_precision, incoming = torch.empty_like(sent_precision), torch.empty_like(sent)
         for variables, index, (rows, block) in self._columns(model, chosen):
             belief, potential_of_all = self.precision[variables.position], self.potential[variables.position]
-            incoming_precision[:, block] = belief[index].flatten(1) - sent[:, block]
-            incoming[:, rows] = potential_of_all[index] - sent_potential[:, rows]
+            incoming_precision[:, block] = belief[index].flatten(1) - sent_precision[:, block]
+            incoming[:, rows] = potential_of_all[index] - sent[:, rows]
         kernels = dispatch.backend("cpu").factor_messages
-        new, new_potential, definite = kernels.outgoing_messages(
+        new_precision, new, definite = kernels.outgoing_messages(
             model.dimensions, precision, potential, incoming_precision, incoming
         )
-        valid = definite & torch.isfinite(new_potential).all(1) & torch.isfinite(new).all(1)
+        valid = definite & torch.isfinite(new_precision.sum(1) + new.sum(1))
         if not bool(valid.all()):
-            raise InvalidMessageError(model.batch.named(int(chosen[(~valid).nonzero()[0]])))
-        return Messages(new, new_potential)
+            factor = int((~valid).nonzero()[0])
+            raise InvalidMessageError(model.batch.named(factor if chosen is None else int(chosen[factor])))
+        return Messages(new_precision, new)
+
+    def replace(self, place: int, new: Messages, damping: float) -> None:
+        """Replace all messages of a batch by new ones and a share of the old; the beliefs stay as they are.
+
+        Damping is of precisions and potentials alike, so that a message stays within the directions that it informs on.
+        """
+        self.messages[place].precision.lerp_(new.precision, 1.0 - damping)
+        self.messages[place].potential.lerp_(new.potential, 1.0 - damping)
 
     def apply(self, place: int, chosen: Tensor, new: Messages, damping: float) -> list[Tensor]:
-        """Replace messages and add the differences to the beliefs.
+        """Replace chosen messages, as `replace` does, and add the differences to the beliefs.
 
         Returns
         -------
@@ -118,7 +125,6 @@ class PropagationState:
             How much the message to each variable changed, beside the diagonal of the belief's precision.
         """
         model, old = self.models[place], self.messages[place]
-        # of both alike, so that a message stays within the directions of which it has information
         precision = (1.0 - damping) * (new.precision - old.precision[chosen])
         potential = (1.0 - damping) * (new.potential - old.potential[chosen])
         old.precision[chosen] += precision
@@ -178,21 +184,31 @@ class PropagationState:
         if not any(bool(mask.any()) for mask in moved):
             return [torch.empty(0, dtype=torch.int64) for _ in self.models]
         transports = [self._move(place, mask) for place, mask in enumerate(moved)]
-        touched = []
-        for model, messages in zip(self.models, self.messages, strict=True):
-            chosen = torch.zeros(len(model.batch), dtype=torch.bool)
-            for variables, index, part in self._columns(model, None):
-                of = moved[variables.position][index]
-                chosen |= of
-                _transport(messages, of.nonzero()[:, 0], index, part, *transports[variables.position])
-            touched.append(chosen.nonzero()[:, 0])
-            if len(touched[-1]):
-                model.relinearize(touched[-1], tuple(self.reference))
+        touched = [
+            self._transport(model, messages, moved, transports)
+            for model, messages in zip(self.models, self.messages, strict=True)
+        ]
+        for model, chosen in zip(self.models, touched, strict=True):
+            if len(chosen):
+                model.relinearize(chosen, tuple(self.reference))
         self._weigh_factors()
         self.sum_beliefs()
         for settled, mean, mask in zip(self._settled, self.mean, moved, strict=True):
             settled[mask] = mean[mask]
         return touched
+
+    def _transport(
+        self, model: LocalModels, messages: Messages, moved: list[Tensor], transports: list[tuple[Tensor, Tensor]]
+    ) -> Tensor:
+        """Express the messages of a batch at the new references; the factors of which a variable moved."""
+        kernels, touched = dispatch.backend("cpu").factor_messages, torch.zeros(len(model.batch), dtype=torch.bool)
+        for variables, index, part in self._columns(model, None):
+            of = moved[variables.position][index]
+            touched |= of
+            chosen = of.nonzero()[:, 0]
+            coordinates = transports[variables.position]
+            kernels.transport(messages.precision, messages.potential, part, chosen, index[chosen], *coordinates)
+        return touched.nonzero()[:, 0]
 
     def _move(self, place: int, moved: Tensor) -> tuple[Tensor, Tensor]:
         """Move references of one set to the means: how far, (N, d), and the coordinates' derivatives, (N, d, d)."""
@@ -224,18 +240,5 @@ class PropagationState:
 
     def _columns(self, model: LocalModels, chosen: Tensor | None) -> list[tuple[Variables, Tensor, Part]]:
         """For each variable of a factor: its set, its index for each of the chosen factors, its rows and block."""
-        index = model.batch.index if chosen is None else model.batch.index[chosen]
+        index = rows_of(model.batch.index, chosen)
         return list(zip(model.batch.variables, index.unbind(1), model.parts, strict=True))
-
-
-def _transport(messages: Messages, factors: Tensor, index: Tensor, part: Part, delta: Tensor, jacobian: Tensor) -> None:
-    """Express messages in the tangent spaces at the new references of their variables."""
-    if len(factors) == 0:
-        return
-    rows, block = part
-    precision = messages.precision[factors, block].unflatten(1, (rows.stop - rows.start, -1))
-    shift, turn = delta[index[factors]], jacobian[index[factors]]
-    potential = messages.potential[factors, rows] - (precision @ shift[..., None])[..., 0]
-    moved = turn.mT @ precision @ turn
-    messages.precision[factors, block] = ((moved + moved.mT) / 2).flatten(1)
-    messages.potential[factors, rows] = (turn.mT @ potential[..., None])[..., 0]

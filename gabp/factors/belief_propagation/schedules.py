@@ -41,10 +41,9 @@ class Flooding(Schedule):
 
     def sweep(self) -> None:
         state = self.state
-        everyone = [torch.arange(len(batch)) for batch in state.factors]
-        updates = [state.updates(place, chosen) for place, chosen in enumerate(everyone)]
-        for place, (chosen, new) in enumerate(zip(everyone, updates, strict=True)):
-            state.apply(place, chosen, new, self.damping)
+        updates = [state.updates(place) for place in range(len(state.factors))]
+        for place, new in enumerate(updates):
+            state.replace(place, new, self.damping)
         state.sum_beliefs()
 
 
