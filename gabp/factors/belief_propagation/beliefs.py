@@ -34,19 +34,40 @@ class Messages:
 
 
 class Beliefs:
-    """The Gaussian beliefs of all variables and the messages they are made of, after ``optimize(method="gbp")``.
+    """The Gaussian beliefs of all variables and the messages that they are made of, after ``optimize(method="gbp")``.
 
     A factor graph has one, `gabp.FactorGraph.beliefs`, empty before the first such optimisation and after one
     that diverged. Messages are in the tangent spaces at ``values``.
 
     Attributes
     ----------
+    sets : tuple of Variables
+        Of which there are beliefs.
     values : tuple of Tensor
-        The means, for the sets of variables that there were.
+        The means.
     messages : dict from Factors to Messages
     precision : tuple of Tensor, shape (N, d, d)
         Of the beliefs, for each set; the identity for variables that are held.
     held : tuple of Tensor, shape (N,), bool
+
+    Examples
+    --------
+    Three numbers, of which the first is measured and the others by their differences; then the last is measured too.
+
+    >>> import gabp
+    >>> graph = gabp.FactorGraph()
+    >>> x = graph.variables(gabp.Euclidean(1), [[0.0], [0.0], [0.0]])
+    >>> prior = graph.add(gabp.factors.Prior, x, [0], [[1.0]], 1.0)
+    >>> steps = graph.add(gabp.factors.Between, (x, x), ([0, 1], [1, 2]), [[2.0], [2.0]], 1.0)
+    >>> graph.optimize("gbp", damping=0).values(x).ravel().round(6)
+    array([1., 3., 5.])
+    >>> graph.beliefs.covariance(x).ravel().round(6)
+    array([1., 2., 3.])
+    >>> position = graph.add(gabp.factors.Prior, x, [2], [[9.0]], 1.0)
+    >>> graph.optimize("gbp", damping=0).values(x).ravel().round(6)
+    array([2., 5., 8.])
+    >>> graph.beliefs.covariance(x).ravel().round(6)
+    array([0.75, 1.  , 0.75])
     """
 
     def __init__(self) -> None:
@@ -54,6 +75,7 @@ class Beliefs:
 
     def clear(self) -> None:
         """Forget all messages."""
+        self.sets: tuple[Variables, ...] = ()
         self.values: Values = ()
         self.messages: dict[Factors, Messages] = {}
         self.precision: tuple[Tensor, ...] = ()
@@ -74,7 +96,7 @@ class Beliefs:
         InvalidSystemError
             There are no beliefs of the variables.
         """
-        if variables.position >= len(self.precision):
+        if variables.position >= len(self.sets) or self.sets[variables.position] is not variables:
             raise InvalidSystemError(f"there are no beliefs of {variables!r}; run optimize(method='gbp') first")
         covariance = torch.linalg.inv(self.precision[variables.position])
         covariance[self.held[variables.position]] = 0.0

@@ -80,7 +80,7 @@ class PropagationState:
     def keep(self, beliefs: Beliefs) -> None:
         """Move the references to the means and store the messages there."""
         self.move_references(0.0)
-        beliefs.values = tuple(self.reference)
+        beliefs.sets, beliefs.values = tuple(self.sets), tuple(self.reference)
         beliefs.messages = dict(zip(self.factors, self.messages, strict=True))
         beliefs.precision, beliefs.held = tuple(self.precision), tuple(self.held)
 

@@ -64,12 +64,15 @@ class ResidualPriority(Schedule):
             priority[chosen] = torch.inf
 
     def sweep(self) -> None:
-        total = sum(len(priority) for priority in self.priority)
+        left = total = sum(len(priority) for priority in self.priority)
         for _ in range(_ROUNDS):
-            self._round(-(-total // _ROUNDS))
+            left -= self._round(min(left, -(-total // _ROUNDS)))
         self.state.sum_beliefs()
 
-    def _round(self, most: int) -> None:
+    def _round(self, most: int) -> int:
+        """Let at most so many factors send; how many did."""
+        if most == 0:
+            return 0
         joint = torch.cat(self.priority)
         largest, chosen = torch.topk(joint, min(most, len(joint)))
         chosen = chosen[(largest > 0) & (largest >= _NEGLIGIBLE * largest[0].clamp(max=1e300))]
@@ -79,6 +82,7 @@ class ResidualPriority(Schedule):
             begin += len(batch)
             if len(inside):
                 self._send(place, inside)
+        return len(chosen)
 
     def _send(self, place: int, chosen: Tensor) -> None:
         state = self.state
