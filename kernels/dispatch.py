@@ -10,6 +10,7 @@ import torch
 from gabp.kernels import cpu, cuda, reference
 from gabp.kernels.cpu import bounds as compiled_bounds
 from gabp.kernels.cpu import cameras as compiled_cameras
+from gabp.kernels.cpu import factor_messages as compiled_factor_messages
 from gabp.kernels.cpu import markov_blankets as compiled_markov_blankets
 from gabp.kernels.cpu import messages as compiled_messages
 from gabp.kernels.cpu import normal_equations as compiled_normal_equations
@@ -20,6 +21,7 @@ from gabp.kernels.torch import (
     cameras,
     distance_colouring,
     factor,
+    factor_messages,
     markov_blankets,
     messages,
     multigrid_cycle,
@@ -45,6 +47,7 @@ _TORCH = Backend(
     cameras=cameras,
     poses=poses,
     normal_equations=normal_equations,
+    factor_messages=factor_messages,
 )
 
 
@@ -52,8 +55,8 @@ def backend(device: torch.device | str, dtype: torch.dtype = torch.float64) -> B
     """The fastest backend for tensors of ``dtype`` on ``device``.
 
     What runs on the host wherever the system is (``sequential``, ``bounds``, ``factor``,
-    ``hierarchy``, ``markov_blankets``, ``distance_colouring``, ``cameras``, ``poses`` and
-    ``normal_equations``) takes tensors of the CPU, and is asked of its backend.
+    ``hierarchy``, ``markov_blankets``, ``distance_colouring``, ``cameras``, ``poses``,
+    ``normal_equations`` and ``factor_messages``) takes tensors of the CPU, and is asked of its backend.
     """
     where = device.type if isinstance(device, torch.device) else torch.device(device).type
     if dtype in _COMPILED_DTYPES:
@@ -85,6 +88,7 @@ def _compiled() -> Backend:
         cameras=compiled_cameras,
         poses=compiled_poses,
         normal_equations=compiled_normal_equations,
+        factor_messages=compiled_factor_messages,
     )
 
 

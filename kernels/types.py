@@ -35,7 +35,7 @@ class Backend:
         A multigrid cycle by tensors: the functions of `gabp.kernels.torch.multigrid_cycle`.
     markov_blankets, distance_colouring : module
         The functions of the modules of these names in `gabp.kernels.torch`.
-    cameras, poses, normal_equations : module
+    cameras, poses, normal_equations, factor_messages : module
         Factors of a nonlinear model: the functions of the modules of these names in `gabp.kernels.torch`.
     """
 
@@ -53,6 +53,7 @@ class Backend:
     cameras: ModuleType
     poses: ModuleType
     normal_equations: ModuleType
+    factor_messages: ModuleType
 
     @property
     def compiled(self) -> bool:

@@ -1,17 +1,21 @@
 """The factor graph: variables on manifolds, factors of measurements, and their optimum."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from gabp.factors.batches import Factors, read_factors
+from gabp.factors.belief_propagation import Beliefs
 from gabp.factors.gradients import attach
 from gabp.factors.linearization import Values
 from gabp.factors.marginals import GraphMarginals
 from gabp.factors.optimizers.descent import OptimizationProgress
-from gabp.factors.optimizers.optimize import GAUGES, Options, optimize
+from gabp.factors.optimizers.optimize import GAUGES, MESSAGES, Options, optimize
+from gabp.factors.optimizers.propagation import PropagationOptions
 from gabp.factors.optimizers.result import OptimizationError, OptimizationResult, OptimizationStatus
 from gabp.factors.reading import read_index
 from gabp.factors.spanning_tree import spanning_tree_values
@@ -64,6 +68,7 @@ class FactorGraph:
         self._sets: list[Variables] = []
         self._held: list[np.ndarray] = []
         self._factors: list[Factors] = []
+        self._beliefs = Beliefs()
 
     @property
     def sets(self) -> tuple[Variables, ...]:
@@ -74,6 +79,11 @@ class FactorGraph:
     def factors(self) -> tuple[Factors, ...]:
         """The handles of all factors, in the order in which they were added."""
         return tuple(self._factors)
+
+    @property
+    def beliefs(self) -> Beliefs:
+        """The beliefs and messages of the last ``optimize(method="gbp")``, from which the next one starts."""
+        return self._beliefs
 
     def variables(self, manifold: Any, values: Any, *, labels: Any = None) -> Variables:
         """Add variables of one manifold.
@@ -169,9 +179,11 @@ class FactorGraph:
 
         Raises
         ------
-        InvalidSystemError
+        TypeError, InvalidSystemError
             They are not, or no longer, in the graph.
         """
+        if not isinstance(factors, Factors):
+            raise TypeError(f"factors must be what `add` returned, not {type(factors).__name__}")
         for position, batch in enumerate(self._factors):
             if batch is factors:
                 del self._factors[position]
@@ -200,6 +212,7 @@ class FactorGraph:
         linear: str = "auto",
         callback: Callable[[OptimizationProgress], Any] | None = None,
         throw: bool = True,
+        **options: Any,
     ) -> OptimizationResult:
         """Minimise the objective over all variables.
 
@@ -207,10 +220,13 @@ class FactorGraph:
         ----------
         method : str
             ``"levenberg-marquardt"`` decreases the objective from any start; ``"dogleg"`` too, and ``"gauss-newton"``
-            is the fastest from a good one.
+            is the fastest from a good one. ``"gbp"`` passes messages between factors and variables, each of which
+            needs its neighbours alone: Gaussian belief propagation [1]_. An iteration is a sweep; information travels
+            by one factor in each, so that large loops take many, and some graphs never converge.
         init : "spanning-tree", OptimizationResult or mapping, optional
             Where to start: the initial values by default; the poses composed along `Between` factors, breadth first;
-            or values as in `objective`.
+            or values as in `objective`. Without it ``"gbp"`` goes on from the beliefs and messages that the graph keeps
+            of the last time (`beliefs`): a few sweeps suffice after factors were added or removed.
         maxiter : int
             Steps to try at most.
         rtol : float
@@ -225,6 +241,12 @@ class FactorGraph:
             Called with an `OptimizationProgress` once per iteration; returning True stops.
         throw : bool
             Raise where it does not converge; ``False`` returns the result as it is.
+        **options
+            Of ``"gbp"``. ``schedule``: ``"flooding"``, all factors at once (default), or ``"residual"``, those first
+            whose incoming messages changed most [2]_. ``damping`` in [0, 1): the share of the old that a message
+            keeps, by default 0.4 with flooding, without which many loops diverge, else 0. ``beta``, 0.1 by default: a
+            factor is linearised anew when a variable has moved farther than this in its tangent space, and also,
+            near convergence, when it has moved farther than any variable moved in the last sweep.
 
         Returns
         -------
@@ -236,6 +258,18 @@ class FactorGraph:
             An argument is of the wrong kind or content, or the graph is empty.
         OptimizationError
             See ``throw``.
+
+        Notes
+        -----
+        ``"gbp"`` is judged as the other methods are: objective and gradient are recomputed, and it has converged when a
+        Gauss–Newton step, which is computed for that purpose and not taken, would gain no more than ``rtol``.
+
+        References
+        ----------
+        .. [1] A. J. Davison and J. Ortiz, *FutureMapping 2: Gaussian belief propagation for spatial AI*,
+           arXiv:1910.14139 (2019).
+        .. [2] G. Elidan, I. McGraw and D. Koller, *Residual belief propagation: informed scheduling for asynchronous
+           message passing*, UAI (2006).
         """
         if not self._sets:
             raise InvalidSystemError("the graph has no variables")
@@ -243,8 +277,13 @@ class FactorGraph:
         require_nonnegative(rtol, "rtol")
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, not {type(callback).__name__}")
-        options = Options(method, self.gauge if gauge is None else gauge, linear, maxiter, rtol, callback)
-        result = optimize(self._sets, self._factors, self._held, self._start(init), options)
+        messages = _message_options(method, options)
+        chosen = self.gauge if gauge is None else gauge
+        how = Options(method, chosen, linear, maxiter, rtol, callback, messages, self._beliefs)
+        start = self._believed() if method == MESSAGES and init is None else self._start(init)
+        if init is not None:
+            self._beliefs.clear()
+        result = optimize(self._sets, self._factors, self._held, start, how)
         if throw and not result.converged and result.status is not OptimizationStatus.STOPPED_BY_CALLBACK:
             raise OptimizationError(result)
         return attach(result, self._factors)
@@ -315,6 +354,14 @@ class FactorGraph:
             raise InvalidSystemError(f"there is no init {init!r}; choose one of {sorted(_INITIALISATIONS)}")
         return _INITIALISATIONS[init](self._sets, self._factors, self._held)
 
+    def _believed(self) -> Values:
+        """The means of the beliefs that are kept, initial values of other and of held variables."""
+        values: list[Tensor] = [variables.initial for variables in self._sets]
+        for position, believed in enumerate(self._beliefs.values):
+            held = torch.from_numpy(self._held[position])[:, None]
+            values[position] = torch.where(held, values[position], believed)
+        return tuple(values)
+
     def _values(self, given: Any) -> Values:
         """The values of all sets, initial where they are not given."""
         values: list[Tensor] = [variables.initial for variables in self._sets]
@@ -340,3 +387,14 @@ class FactorGraph:
             raise TypeError(f"a handle must be what `variables` returned, not {type(variables).__name__}")
         if variables.position >= len(self._sets) or self._sets[variables.position] is not variables:
             raise InvalidSystemError(f"{variables!r} is a set of another graph")
+
+
+def _message_options(method: str, options: dict[str, Any]) -> PropagationOptions:
+    """The options of ``"gbp"``, which no other method takes."""
+    known = sorted(field.name for field in fields(PropagationOptions))
+    for name in options:
+        if method != MESSAGES or name not in known:
+            raise TypeError(
+                f"optimize with method={method!r} takes no option {name!r}; those of method='gbp' are {known}"
+            )
+    return PropagationOptions(**options)

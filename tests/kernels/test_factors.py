@@ -6,9 +6,10 @@ import torch
 from factor_models import normal, random_values
 from gabp.factors import SE2, SE3
 from gabp.kernels.cpu import cameras as compiled_cameras
+from gabp.kernels.cpu import factor_messages as compiled_messages
 from gabp.kernels.cpu import normal_equations as compiled
 from gabp.kernels.cpu import poses as compiled_poses
-from gabp.kernels.torch import cameras, normal_equations, poses
+from gabp.kernels.torch import cameras, factor_messages, normal_equations, poses
 from gabp.kernels.torch.normal_equations import Factors, Places
 
 
@@ -123,3 +124,81 @@ def test_arrays_of_other_shapes_are_refused():
         compiled.add_products(factors, places, *out)
     with pytest.raises(ValueError, match="poses of one number and width"):
         compiled_poses.between_se2(normal(2, 3), normal(3, 3), normal(2, 3))
+
+
+@pytest.mark.parametrize("dimensions", [[3], [2, 2], [3, 6], [6, 6], [1, 2, 4], [1, 1, 1, 1]])
+def test_messages_from_factors_are_schur_complements(dimensions):
+    count, width = 5, sum(dimensions)
+    factors, incoming = random_factors(dimensions, count)
+    sent, sent_potential, definite = factor_messages.outgoing_messages(dimensions, *factors, *incoming)
+    assert bool(definite.all())
+    for rows, block in factor_messages.slices(dimensions):
+        joint, potential = factors[0].clone(), factors[1] + incoming[1]
+        for other, packed in factor_messages.slices(dimensions):
+            if other != rows:
+                joint[:, other, other] += incoming[0][:, packed].unflatten(1, (other.stop - other.start, -1))
+        potential[:, rows] -= incoming[1][:, rows]
+        covariance = torch.linalg.inv(joint)
+        marginal = torch.linalg.inv(covariance[:, rows, rows])
+        mean = (covariance @ potential.reshape(count, width, 1))[:, rows]
+        close(sent[:, block].reshape(marginal.shape), marginal)
+        close(sent_potential[:, rows], (marginal @ mean)[..., 0])
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+@pytest.mark.parametrize("dimensions", [[2], [1, 1], [3, 3], [6, 6], [6, 3], [9, 3], [1, 2, 4], [3, 3, 6], [1] * 5])
+def test_compiled_messages_from_factors(dimensions, count):
+    factors, incoming = random_factors(dimensions, count)
+    out, expected = (k.outgoing_messages(dimensions, *factors, *incoming) for k in (compiled_messages, factor_messages))
+    for array, reference in zip(out, expected, strict=True):
+        close(array, reference)
+    for rows, block in factor_messages.slices(dimensions):
+        square = out[0][:, block].unflatten(1, (rows.stop - rows.start, -1))
+        assert torch.equal(square, square.mT)
+
+
+@pytest.mark.parametrize("kernels", [factor_messages, compiled_messages])
+@pytest.mark.parametrize("damage", [-100.0, float("nan")])
+def test_a_matrix_that_cannot_be_eliminated_is_marked(kernels, damage):
+    (precision, potential), (incoming_precision, incoming) = random_factors([2, 2], 5)
+    incoming_precision[3, 4:] = damage * torch.eye(2).reshape(-1)
+    definite = kernels.outgoing_messages([2, 2], precision, potential, incoming_precision, incoming)[2]
+    assert definite.tolist() == [True, True, True, False, True]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 6, 9])
+def test_messages_in_new_coordinates(size):
+    dimensions = [2, size]
+    _factors, (precision, potential) = random_factors(dimensions, 7)
+    factor, variable = torch.tensor([0, 2, 3, 6]), torch.tensor([1, 1, 4, 0])
+    delta, turn = normal(5, size, seed=3), normal(5, size, size, seed=4)
+    part = factor_messages.slices(dimensions)[1]
+    out, expected = [precision.clone(), potential.clone()], [precision.clone(), potential.clone()]
+    compiled_messages.transport(*out, part, factor, variable, delta, turn)
+    factor_messages.transport(*expected, part, factor, variable, delta, turn)
+    for array, reference, before in zip(out, expected, (precision, potential), strict=True):
+        close(array, reference)
+        assert torch.equal(array[[1, 4, 5]], before[[1, 4, 5]])
+    # the density is the same but for a factor: compare log-densities at two points
+    for k, v in zip(factor.tolist(), variable.tolist(), strict=True):
+        x = normal(2, size, seed=k)
+        y = delta[v] + x @ turn[v].mT
+        rows, block = part
+        assert log_ratio(out[0][k, block], out[1][k, rows], x) == pytest.approx(
+            log_ratio(precision[k, block], potential[k, rows], y), rel=1e-10
+        )
+
+
+def log_ratio(precision, potential, points):
+    square = precision.reshape(len(potential), -1)
+    first, second = (float(x @ potential - 0.5 * x @ square @ x) for x in points)
+    return first - second
+
+
+def random_factors(dimensions, count):
+    """Factors of full rank, and messages of rank one to them, packed."""
+    width = sum(dimensions)
+    root = normal(count, width, width)
+    vectors = [normal(count, size, 1, seed=place) for place, size in enumerate(dimensions)]
+    packed = torch.cat([(v @ v.mT).flatten(1) for v in vectors], 1)
+    return (root @ root.mT, normal(count, width, seed=8)), (packed, normal(count, width, seed=9))

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from gabp.factors.gauge import undetermined
 from gabp.factors.linear_solves import SystemSolve
 from gabp.factors.linearization import (
@@ -101,7 +103,7 @@ class Descent:
         return Ending(self.best_values, self.best, status, detail, self.iterations, tuple(self.history))
 
     def _iterate(self) -> tuple[OptimizationStatus, str]:
-        if self.structure.n == 0 or self._gradient_vanishes():
+        if gradient_vanishes(self.current, self.values):
             return self._check(OptimizationStatus.CONVERGED_GRADIENT)
         checked = not self.limits.check_directions
         while self.iterations < self.limits.maxiter:
@@ -136,7 +138,7 @@ class Descent:
                 return self._judge(step, before)
             if step.predicted <= _ROUNDING * before and step.full:
                 return OptimizationStatus.CONVERGED_DECREASE
-            if step.full and self._is_negligible(step):
+            if step.full and is_negligible(step.delta, self.values):
                 return OptimizationStatus.CONVERGED_STEP
             if not self.policy.reject():
                 return OptimizationStatus.STAGNATED
@@ -169,35 +171,19 @@ class Descent:
     def _judge(self, step: Step, before: float) -> OptimizationStatus | None:
         """Whether the step just taken was the last."""
         after = self.current.objective
-        if self._gradient_vanishes():
+        if gradient_vanishes(self.current, self.values):
             return OptimizationStatus.CONVERGED_GRADIENT
-        small = abs(before - after) <= max(self.limits.rtol, _ROUNDING) * before
-        if small and step.predicted <= max(self.limits.rtol, _ROUNDING) * before:
+        small = is_small(before - after, before, self.limits.rtol)
+        if small and is_small(step.predicted, before, self.limits.rtol):
             if step.full:
                 return OptimizationStatus.CONVERGED_DECREASE
             self.policy.refine()
             return None
-        if step.full and self._is_negligible(step):
+        if step.full and is_negligible(step.delta, self.values):
             return OptimizationStatus.CONVERGED_STEP
         if self.without_gain >= _WITHOUT_GAIN:
             return OptimizationStatus.DIVERGED
         return None
-
-    def _gradient_vanishes(self) -> bool:
-        system, gradient = self.current.system, self.current.gradient
-        if system.n == 0:
-            return True
-        diagonal = system.diagonal.clamp(min=1e-300)
-        if float((gradient * gradient / diagonal).max()) <= _GRADIENT**2 * 2 * self.current.objective:
-            return True
-        # where all residuals are zero, what is left of them and of the objective is the rounding of the values
-        return float((gradient.abs() / diagonal).max()) <= _ROUNDING_OF_VALUES * self._largest_value()
-
-    def _is_negligible(self, step: Step) -> bool:
-        return float(step.delta.abs().max()) <= _STEP * self._largest_value()
-
-    def _largest_value(self) -> float:
-        return max(1.0, *(float(value.abs().max()) for value in self.values if value.numel()))
 
     def _check(self, status: OptimizationStatus) -> tuple[OptimizationStatus, str]:
         """A converged status, unless a direction is undetermined at the values reached."""
@@ -209,3 +195,29 @@ class Descent:
 
     def _undetermined(self, prepared: SystemSolve | None) -> str:
         return undetermined(self.structure, self.current, self.policy.linear, prepared)
+
+
+def gradient_vanishes(linearization: Linearization, values: Values) -> bool:
+    """Whether the gradient is 0 to rounding, beside curvature and objective."""
+    system, gradient = linearization.system, linearization.gradient
+    if system.n == 0:
+        return True
+    diagonal = system.diagonal.clamp(min=1e-300)
+    if float((gradient * gradient / diagonal).max()) <= _GRADIENT**2 * 2 * linearization.objective:
+        return True
+    # where all residuals are zero, what is left of them and of the objective is the rounding of the values
+    return float((gradient.abs() / diagonal).max()) <= _ROUNDING_OF_VALUES * _largest(values)
+
+
+def is_small(decrease: float, objective: float, rtol: float) -> bool:
+    """Whether a decrease, or an increase, is at most ``rtol`` of the objective, or rounding."""
+    return abs(decrease) <= max(rtol, _ROUNDING) * objective
+
+
+def is_negligible(delta: Tensor, values: Values) -> bool:
+    """Whether a step changes the values by rounding alone."""
+    return float(delta.abs().max()) <= _STEP * _largest(values)
+
+
+def _largest(values: Values) -> float:
+    return max(1.0, *(float(value.abs().max()) for value in values if value.numel()))

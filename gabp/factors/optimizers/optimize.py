@@ -3,18 +3,20 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
 from gabp.factors.batches import Factors
+from gabp.factors.belief_propagation import Beliefs
 from gabp.factors.gauge import Component, free_components
 from gabp.factors.linear_solves import LinearMethod
 from gabp.factors.linearization import Values
 from gabp.factors.optimizers.descent import Descent, Ending, Limits, OptimizationProgress
 from gabp.factors.optimizers.policies import Dogleg, GaussNewton, LevenbergMarquardt, Policy
+from gabp.factors.optimizers.propagation import Propagation, PropagationOptions
 from gabp.factors.optimizers.result import OptimizationResult, OptimizationStatus
 from gabp.factors.structure import Structure
 from gabp.factors.variables import Variables
@@ -25,12 +27,19 @@ METHODS: dict[str, type[Policy]] = {
     "levenberg-marquardt": LevenbergMarquardt,
     "dogleg": Dogleg,
 }
+MESSAGES = "gbp"
 GAUGES = ("error", "hold", "free")
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to optimise, in the words of `gabp.FactorGraph.optimize`."""
+    """How to optimise, in the words of `gabp.FactorGraph.optimize`.
+
+    Attributes
+    ----------
+    messages : PropagationOptions
+        For the method ``"gbp"``, as is ``beliefs``: where messages are taken from and kept.
+    """
 
     method: str
     gauge: str
@@ -38,10 +47,14 @@ class Options:
     maxiter: int
     rtol: float
     callback: Callable[[OptimizationProgress], Any] | None
+    messages: PropagationOptions = field(default_factory=PropagationOptions)
+    beliefs: Beliefs = field(default_factory=Beliefs)
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise InvalidSystemError(f"there is no method {self.method!r}; choose one of {sorted(METHODS)}")
+        if self.method not in (*METHODS, MESSAGES):
+            raise InvalidSystemError(
+                f"there is no method {self.method!r}; choose one of {sorted([*METHODS, MESSAGES])}"
+            )
         if self.gauge not in GAUGES:
             raise InvalidSystemError(f"there is no gauge {self.gauge!r}; choose one of {sorted(GAUGES)}")
         if self.gauge == "free" and self.method != "levenberg-marquardt":
@@ -69,7 +82,10 @@ def optimize(
     analysed = time.perf_counter()
     limits = Limits(options.maxiter, options.rtol, check_directions=options.gauge != "free")
     report = None if options.callback is None else _reporter(sets, options.callback)
-    ending = Descent(structure, METHODS[options.method](linear), limits, report).run(values)
+    if options.method == MESSAGES:
+        ending = Propagation(structure, linear, limits, options.messages, report).run(values, options.beliefs)
+    else:
+        ending = Descent(structure, METHODS[options.method](linear), limits, report).run(values)
     return _result(
         structure.sets, held, ending, options, f"{linear.method} ({linear.reason})", names, (began, analysed)
     )

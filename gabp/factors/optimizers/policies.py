@@ -125,12 +125,9 @@ class Dogleg(Policy):
     def begin(self, linearization: Linearization) -> None:
         self.linearization = linearization
         self.prepared = self.linear.prepare(linearization.system, linearization.common_motions)
-        system, gradient = linearization.system, linearization.gradient
-        self.scale = system.diagonal
+        self.scale = linearization.system.diagonal
         self.newton = full_step(linearization, self.prepared)
-        steepest = gradient / self.scale
-        curvature = _dot(steepest, system.multiply(steepest[:, None])[:, 0])
-        self.cauchy = -(_dot(gradient, steepest) / curvature) * steepest if curvature > 0 else -steepest
+        self.cauchy = cauchy_step(linearization).delta
         if self.radius is None:
             self.radius = self._length(self.newton.delta)
 
@@ -180,6 +177,15 @@ def full_step(linearization: Linearization, prepared: SystemSolve | None) -> Ste
     assert prepared is not None
     delta = -prepared.solve(linearization.gradient[:, None])[:, 0]
     return Step(delta, -0.5 * _dot(linearization.gradient, delta), True)
+
+
+def cauchy_step(linearization: Linearization) -> Step:
+    """The minimiser of the model along the steepest descent beside its diagonal."""
+    system, gradient = linearization.system, linearization.gradient
+    steepest = gradient / system.diagonal.clamp(min=1e-300)
+    slope, curvature = _dot(gradient, steepest), _dot(steepest, system.multiply(steepest[:, None])[:, 0])
+    length = slope / curvature if curvature > 0 else 1.0
+    return Step(-length * steepest, slope * length - 0.5 * curvature * length**2, False)
 
 
 def _dot(a: Tensor, b: Tensor) -> float:

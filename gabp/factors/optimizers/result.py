@@ -35,6 +35,10 @@ class OptimizationStatus(Enum):
     INDETERMINATE = (
         "the factors leave a direction undetermined; add factors on the variable named, a Prior for example, or hold it"
     )
+    INVALID_MESSAGE = (
+        "a message or belief is not finite, or its precision is not positive definite; add a Prior on the variables "
+        "named, or try damping=0.5 or method='levenberg-marquardt'"
+    )
     NON_FINITE = "a residual, or its derivative, is not finite at the values reached; check the factor named"
 
     @property

@@ -1,6 +1,7 @@
 // Python bindings of factors/.
 #include "bindings/tensors.hpp"
 #include "factors/cameras.hpp"
+#include "factors/messages.hpp"
 #include "factors/normal_equations.hpp"
 #include "factors/poses.hpp"
 
@@ -105,6 +106,60 @@ void checked_add_products(std::optional<Cube<const double>> root, Columns<const 
     add_products(factors, places, {weight.data(), diagonal.data(), gradient.data()});
 }
 
+void checked_outgoing_messages(Indices dimension, Cube<const double> precision, Columns<const double> potential,
+                               Columns<const double> incoming_precision, Columns<const double> incoming,
+                               Columns<double> sent_precision, Columns<double> sent, Vector<bool> definite) {
+    const std::size_t count = precision.shape(0), width = precision.shape(2);
+    std::size_t unknowns = 0, packed = 0;
+    for (std::size_t p = 0; p < dimension.shape(0); ++p) {
+        const auto size = static_cast<std::size_t>(dimension.data()[p]);
+        unknowns += size;
+        packed += size * size;
+    }
+    require(precision.shape(1) == width && unknowns == width, "precision has another shape");
+    for (const auto *vectors : {&potential, &incoming})
+        require(vectors->shape(0) == count && vectors->shape(1) == width, "a potential has another shape");
+    require(incoming_precision.shape(0) == count && incoming_precision.shape(1) == packed, "precisions are not packed");
+    require(sent_precision.shape(0) == count && sent_precision.shape(1) == packed, "precisions are not packed");
+    require(sent.shape(0) == count && sent.shape(1) == width && definite.shape(0) == count, "outputs have another shape");
+    const GaussianFactors factors{static_cast<std::int64_t>(count), static_cast<std::int64_t>(dimension.shape(0)),
+                                  static_cast<std::int64_t>(width), dimension.data(), precision.data(),
+                                  potential.data()};
+    const auto numbers = static_cast<std::int64_t>(packed);
+    nb::gil_scoped_release release;
+    outgoing_messages(factors, {numbers, incoming_precision.data(), incoming.data()},
+                      {numbers, sent_precision.data(), sent.data()}, definite.data());
+}
+
+void checked_transport_messages(Columns<double> precision, Columns<double> potential, std::int64_t row,
+                                std::int64_t block, Indices factor, Indices variable, Columns<const double> delta,
+                                Cube<const double> turn) {
+    const std::size_t size = delta.shape(1), count = factor.shape(0);
+    require(row >= 0 && row + size <= potential.shape(1), "the rows are outside the potential");
+    require(block >= 0 && block + size * size <= precision.shape(1), "the block is outside the precision");
+    require(precision.shape(0) == potential.shape(0), "precision and potential must have one length");
+    require(variable.shape(0) == count, "factor and variable must have one length");
+    require(turn.shape(0) == delta.shape(0) && turn.shape(1) == size && turn.shape(2) == size, "turn has another shape");
+    for (std::size_t k = 0; k < count; ++k) {
+        require(factor.data()[k] >= 0 && factor.data()[k] < static_cast<std::int64_t>(potential.shape(0)),
+                "a factor is out of range");
+        require(variable.data()[k] >= 0 && variable.data()[k] < static_cast<std::int64_t>(delta.shape(0)),
+                "a variable is out of range");
+    }
+    const Transport transport{static_cast<std::int64_t>(count),
+                              static_cast<std::int64_t>(size),
+                              static_cast<std::int64_t>(potential.shape(1)),
+                              static_cast<std::int64_t>(precision.shape(1)),
+                              row,
+                              block,
+                              factor.data(),
+                              variable.data(),
+                              delta.data(),
+                              turn.data()};
+    nb::gil_scoped_release release;
+    transport_messages(transport, precision.data(), potential.data());
+}
+
 }  // namespace
 
 void bind_factors(nb::module_ &m) {
@@ -114,6 +169,8 @@ void bind_factors(nb::module_ &m) {
     m.def("retract_se3", &checked_retract<retract_se3, 7, 6>);
     m.def("reprojection", &checked_reprojection, nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg().none());
     m.def("whiten", &checked_whiten, nb::arg().none(), nb::arg(), nb::arg(), nb::arg());
+    m.def("outgoing_messages", &checked_outgoing_messages);
+    m.def("transport_messages", &checked_transport_messages);
     m.def("add_products", &checked_add_products, nb::arg().none(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg(),
           nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg());
 }
