@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from gabp.factors.batches import Factors, read_factors
+from gabp.factors.chordal import chordal_values
 from gabp.factors.linearization import Values
 from gabp.factors.optimizers.descent import OptimizationProgress
 from gabp.factors.optimizers.optimize import GAUGES, Options, optimize
@@ -16,7 +17,7 @@ from gabp.factors.spanning_tree import spanning_tree_values
 from gabp.factors.variables import Variables, read_manifold_values, read_variables
 from gabp.system import InvalidSystemError, require_nonnegative
 
-_INITIALISATIONS = {"spanning-tree": spanning_tree_values}
+_INITIALISATIONS = {"chordal": chordal_values, "spanning-tree": spanning_tree_values}
 
 
 class FactorGraph:
@@ -203,9 +204,10 @@ class FactorGraph:
         method : str
             ``"levenberg-marquardt"`` decreases the objective from any start; ``"dogleg"`` too, and ``"gauss-newton"``
             is the fastest from a good one.
-        init : "spanning-tree", OptimizationResult or mapping, optional
+        init : "spanning-tree", "chordal", OptimizationResult or mapping, optional
             Where to start: the initial values by default; the poses composed along `Between` factors, breadth first;
-            or values as in `objective`.
+            the poses that fit `Between` and `Prior` factors in the chordal distance of their rotations, by two linear
+            systems (L. Carlone et al., ICRA 2015); or values as in `objective`.
         maxiter : int
             Steps to try at most.
         rtol : float
