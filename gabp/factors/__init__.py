@@ -6,7 +6,13 @@ from gabp.factors.graph import FactorGraph
 from gabp.factors.kinds import BearingRange, Between, FactorKind, Landmark, Linear, Prior, Range, Reprojection
 from gabp.factors.losses import Loss
 from gabp.factors.manifolds import SE2, SE3, SO2, SO3, Euclidean, LieGroup, Manifold
-from gabp.factors.optimizers import OptimizationError, OptimizationProgress, OptimizationResult, OptimizationStatus
+from gabp.factors.optimizers import (
+    GraduatedNonConvexity,
+    OptimizationError,
+    OptimizationProgress,
+    OptimizationResult,
+    OptimizationStatus,
+)
 from gabp.factors.variables import Variables
 
 __all__ = [
@@ -20,6 +26,7 @@ __all__ = [
     "FactorGraph",
     "FactorKind",
     "Factors",
+    "GraduatedNonConvexity",
     "Landmark",
     "LieGroup",
     "Linear",

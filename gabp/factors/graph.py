@@ -1,6 +1,7 @@
 """The factor graph: variables on manifolds, factors of measurements, and their optimum."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from gabp.factors.batches import Factors, read_factors
 from gabp.factors.chordal import chordal_values
 from gabp.factors.linearization import Values
 from gabp.factors.optimizers.descent import OptimizationProgress
+from gabp.factors.optimizers.graduated import optimize_robustly, read_robust
 from gabp.factors.optimizers.optimize import GAUGES, Options, optimize
 from gabp.factors.optimizers.result import OptimizationError, OptimizationResult, OptimizationStatus
 from gabp.factors.reading import read_index
@@ -194,6 +196,7 @@ class FactorGraph:
         rtol: float = 1e-9,
         gauge: str | None = None,
         linear: str = "auto",
+        robust: Any = None,
         callback: Callable[[OptimizationProgress], Any] | None = None,
         throw: bool = True,
     ) -> OptimizationResult:
@@ -218,6 +221,9 @@ class FactorGraph:
         linear : str
             How the linear systems of the steps are solved: a method of `gabp.solve`, or ``"auto"``, elimination where
             a factor is affordable.
+        robust : "gnc" or GraduatedNonConvexity, optional
+            Find outliers by graduated non-convexity, see `gabp.factors.GraduatedNonConvexity`, and give them no
+            influence; the result's ``weights`` name them.
         callback : callable, optional
             Called with an `OptimizationProgress` once per iteration; returning True stops.
         throw : bool
@@ -241,7 +247,12 @@ class FactorGraph:
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, not {type(callback).__name__}")
         options = Options(method, self.gauge if gauge is None else gauge, linear, maxiter, rtol, callback)
-        result = optimize(self._sets, self._factors, self._held, self._start(init), options)
+        graduated = read_robust(robust)
+        if graduated is None:
+            result = optimize(self._sets, self._factors, self._held, self._start(init, self._factors), options)
+        else:
+            start = partial(self._robust_start, init)
+            result = optimize_robustly(graduated, self._sets, self._factors, self._held, start, options)
         if throw and not result.converged and result.status is not OptimizationStatus.STOPPED_BY_CALLBACK:
             raise OptimizationError(result)
         return result
@@ -252,12 +263,16 @@ class FactorGraph:
         lines += [f"  {batch!r}" for batch in self._factors]
         return "\n".join(lines)
 
-    def _start(self, init: Any) -> Values:
+    def _robust_start(self, init: Any, weighted: Sequence[Factors], inliers: Sequence[Factors]) -> Values:
+        """A tree follows single factors, which must be right; other starts fit all, by their weights."""
+        return self._start(init, inliers if isinstance(init, str) and init == "spanning-tree" and inliers else weighted)
+
+    def _start(self, init: Any, factors: Sequence[Factors]) -> Values:
         if not isinstance(init, str):
             return self._values(init)
         if init not in _INITIALISATIONS:
             raise InvalidSystemError(f"there is no init {init!r}; choose one of {sorted(_INITIALISATIONS)}")
-        return _INITIALISATIONS[init](self._sets, self._factors, self._held)
+        return _INITIALISATIONS[init](self._sets, factors, self._held)
 
     def _values(self, given: Any) -> Values:
         """The values of all sets, initial where they are not given."""
