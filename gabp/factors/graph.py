@@ -11,9 +11,10 @@ from gabp.factors.batches import Factors, read_factors
 from gabp.factors.chordal import chordal_values
 from gabp.factors.linearization import Values
 from gabp.factors.optimizers.descent import OptimizationProgress
-from gabp.factors.optimizers.graduated import optimize_robustly, read_robust
+from gabp.factors.optimizers.graduated import optimize_robustly
 from gabp.factors.optimizers.optimize import GAUGES, Options, optimize
 from gabp.factors.optimizers.result import OptimizationError, OptimizationResult, OptimizationStatus
+from gabp.factors.optimizers.robust import read_robust
 from gabp.factors.reading import read_index
 from gabp.factors.spanning_tree import spanning_tree_values
 from gabp.factors.variables import Variables, read_manifold_values, read_variables
