@@ -1,6 +1,6 @@
 """The result of an optimisation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -145,6 +145,12 @@ class OptimizationResult:
         for variables in factors.variables:
             self._require_own(variables)
         return factors.weights(self.estimate).numpy()
+
+    def weighed(self, factors: Sequence[Factors]) -> tuple[Factors, ...]:
+        """A graph's factors as this result counts them: under ``robust=``, with the weights in their informations."""
+        if self.graduated is None:
+            return tuple(factors)
+        return tuple(batch.weighted(self.weights(batch)) for batch in factors)
 
     def __repr__(self) -> str:
         count = sum(variables.count for variables in self.sets)
