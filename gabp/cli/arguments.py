@@ -5,9 +5,12 @@ import math
 
 import torch
 
-from gabp.system import read_device
+from gabp.factors import Loss, losses
+from gabp.system import InvalidSystemError, read_device
 
-__all__ = ["blocks", "device", "positive_integer", "tolerance"]
+__all__ = ["blocks", "device", "loss", "positive_integer", "tolerance"]
+
+LOSSES = {name.lower(): getattr(losses, name) for name in losses.__all__ if name != "Loss"}
 
 
 def tolerance(text: str) -> float:
@@ -43,3 +46,14 @@ def device(text: str) -> torch.device | None:
         return read_device(text)
     except (ValueError, RuntimeError) as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def loss(text: str) -> Loss:
+    """A loss by its name and scale, ``huber:1.0``."""
+    name, _, scale = text.partition(":")
+    if name.lower() not in LOSSES:
+        raise argparse.ArgumentTypeError(f"there is no loss {name!r}; choose one of {', '.join(LOSSES)}")
+    try:
+        return LOSSES[name.lower()](float(scale or 1.0))
+    except (ValueError, InvalidSystemError) as error:
+        raise argparse.ArgumentTypeError(f"{scale!r} is no scale: {name}:1.0 is an example") from error

@@ -17,7 +17,7 @@ from typing import IO, NoReturn, Protocol
 import torch
 
 import gabp
-from gabp.cli.commands import bench, check, demo, marginals, solve
+from gabp.cli.commands import bench, check, demo, marginals, optimize, solve
 from gabp.cli.errors import CommandError
 from gabp.files import FileError
 
@@ -38,7 +38,14 @@ class Command(Protocol):
         """Run the subcommand; returns the exit code."""
 
 
-COMMANDS: dict[str, Command] = {"solve": solve, "check": check, "marginals": marginals, "bench": bench, "demo": demo}
+COMMANDS: dict[str, Command] = {
+    "solve": solve,
+    "check": check,
+    "marginals": marginals,
+    "optimize": optimize,
+    "bench": bench,
+    "demo": demo,
+}
 
 
 class _Parser(argparse.ArgumentParser):

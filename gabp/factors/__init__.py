@@ -7,7 +7,13 @@ from gabp.factors.kinds import BearingRange, Between, FactorKind, Landmark, Line
 from gabp.factors.losses import Loss
 from gabp.factors.manifolds import SE2, SE3, SO2, SO3, Euclidean, LieGroup, Manifold
 from gabp.factors.marginals import GraphMarginals
-from gabp.factors.optimizers import OptimizationError, OptimizationProgress, OptimizationResult, OptimizationStatus
+from gabp.factors.optimizers import (
+    GraduatedNonConvexity,
+    OptimizationError,
+    OptimizationProgress,
+    OptimizationResult,
+    OptimizationStatus,
+)
 from gabp.factors.variables import Variables
 
 __all__ = [
@@ -21,6 +27,7 @@ __all__ = [
     "FactorGraph",
     "FactorKind",
     "Factors",
+    "GraduatedNonConvexity",
     "GraphMarginals",
     "Landmark",
     "LieGroup",

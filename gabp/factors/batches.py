@@ -1,9 +1,11 @@
 """Factors of one kind, as arrays."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -76,6 +78,36 @@ class Factors:
         whitened, squared = self._whiten(residual)
         weight = None if self.loss is None else self.loss.weight(squared)
         return self._half_loss(squared), NormalFactors(self.root, whitened, jacobian, weight)
+
+    def weights(self, values: Sequence[Tensor]) -> Tensor:
+        """``ρ'(rᵀ Ω r)`` of each factor, (m,): 1 without a loss."""
+        squared = self.squared_residuals(values)
+        return torch.ones_like(squared) if self.loss is None else self.loss.weight(squared)
+
+    def with_loss(self, loss: Loss | None) -> "Factors":
+        """The same factors with another loss."""
+        twin = copy.copy(self)
+        object.__setattr__(twin, "loss", loss)
+        return twin
+
+    def weighted(self, weight: np.ndarray) -> "Factors":
+        """The same factors with their informations multiplied by ``weight``, (m,)."""
+        scale = torch.from_numpy(weight)[:, None, None]
+        root = torch.eye(self.kind.dimension, dtype=torch.float64)[None] if self.root is None else self.root
+        twin = copy.copy(self)
+        object.__setattr__(twin, "information", scale * self.information)
+        object.__setattr__(twin, "root", scale.sqrt() * root)
+        return twin
+
+    def subset(self, chosen: np.ndarray) -> "Factors":
+        """The factors where ``chosen``, (m,) bool, is true."""
+        rows = torch.from_numpy(np.flatnonzero(chosen))
+        twin = copy.copy(self)
+        for name in ("index", "measurement", "information", "root"):
+            array = getattr(self, name)
+            shared = array is None or (len(array) == 1 and name in ("information", "root"))
+            object.__setattr__(twin, name, array if shared else array[rows])
+        return twin
 
     def named(self, factor: int) -> str:
         """One of the factors, in messages."""

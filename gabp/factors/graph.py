@@ -1,7 +1,8 @@
 """The factor graph: variables on manifolds, factors of measurements, and their optimum."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,19 +11,22 @@ from torch import Tensor
 
 from gabp.factors.batches import Factors, read_factors
 from gabp.factors.belief_propagation import Beliefs
+from gabp.factors.chordal import chordal_values
 from gabp.factors.gradients import attach
 from gabp.factors.linearization import Values
 from gabp.factors.marginals import GraphMarginals
 from gabp.factors.optimizers.descent import OptimizationProgress
+from gabp.factors.optimizers.graduated import optimize_robustly
 from gabp.factors.optimizers.optimize import GAUGES, MESSAGES, Options, optimize
 from gabp.factors.optimizers.propagation import PropagationOptions
 from gabp.factors.optimizers.result import OptimizationError, OptimizationResult, OptimizationStatus
+from gabp.factors.optimizers.robust import read_robust
 from gabp.factors.reading import read_index
 from gabp.factors.spanning_tree import spanning_tree_values
 from gabp.factors.variables import Variables, read_manifold_values, read_variables
 from gabp.system import InvalidSystemError, require_nonnegative
 
-_INITIALISATIONS = {"spanning-tree": spanning_tree_values}
+_INITIALISATIONS = {"chordal": chordal_values, "spanning-tree": spanning_tree_values}
 
 
 class FactorGraph:
@@ -210,6 +214,7 @@ class FactorGraph:
         rtol: float = 1e-9,
         gauge: str | None = None,
         linear: str = "auto",
+        robust: Any = None,
         callback: Callable[[OptimizationProgress], Any] | None = None,
         throw: bool = True,
         **options: Any,
@@ -223,10 +228,12 @@ class FactorGraph:
             is the fastest from a good one. ``"gbp"`` passes messages between factors and variables, each of which
             needs its neighbours alone: Gaussian belief propagation [1]_. An iteration is a sweep; information travels
             by one factor in each, so that large loops take many, and some graphs never converge.
-        init : "spanning-tree", OptimizationResult or mapping, optional
+        init : "spanning-tree", "chordal", OptimizationResult or mapping, optional
             Where to start: the initial values by default; the poses composed along `Between` factors, breadth first;
-            or values as in `objective`. Without it ``"gbp"`` goes on from the beliefs and messages that the graph keeps
-            of the last time (`beliefs`): a few sweeps suffice after factors were added or removed.
+            the poses that fit `Between` and `Prior` factors in the chordal distance of their rotations, by two linear
+            systems (L. Carlone et al., ICRA 2015); or values as in `objective`. Without it ``"gbp"`` goes on from the
+            beliefs and messages that the graph keeps of the last time (`beliefs`): a few sweeps suffice after factors
+            were added or removed.
         maxiter : int
             Steps to try at most.
         rtol : float
@@ -237,6 +244,9 @@ class FactorGraph:
         linear : str
             How the linear systems of the steps are solved: a method of `gabp.solve`, or ``"auto"``, elimination where
             a factor is affordable.
+        robust : "gnc" or GraduatedNonConvexity, optional
+            Find outliers by graduated non-convexity, see `gabp.factors.GraduatedNonConvexity`, and give them no
+            influence; the result's ``weights`` name them.
         callback : callable, optional
             Called with an `OptimizationProgress` once per iteration; returning True stops.
         throw : bool
@@ -280,13 +290,19 @@ class FactorGraph:
         messages = _message_options(method, options)
         chosen = self.gauge if gauge is None else gauge
         how = Options(method, chosen, linear, maxiter, rtol, callback, messages, self._beliefs)
-        start = self._believed() if method == MESSAGES and init is None else self._start(init)
+        graduated = read_robust(robust)
         if init is not None:
             self._beliefs.clear()
-        result = optimize(self._sets, self._factors, self._held, start, how)
+        if graduated is not None:
+            start = partial(self._robust_start, init)
+            result = optimize_robustly(graduated, self._sets, self._factors, self._held, start, how)
+        else:
+            goes_on = method == MESSAGES and init is None
+            values = self._believed() if goes_on else self._start(init, self._factors)
+            result = optimize(self._sets, self._factors, self._held, values, how)
         if throw and not result.converged and result.status is not OptimizationStatus.STOPPED_BY_CALLBACK:
             raise OptimizationError(result)
-        return attach(result, self._factors)
+        return result if graduated is not None else attach(result, self._factors)
 
     def marginals(self, result: OptimizationResult, variance: str = "exact") -> GraphMarginals:
         """Covariances of the variables about an estimate, in their tangent spaces.
@@ -339,7 +355,7 @@ class FactorGraph:
             raise TypeError(f"marginals are about an OptimizationResult, not {type(result).__name__}")
         if len(result.sets) != len(self._sets) or any(a is not b for a, b in zip(result.sets, self._sets, strict=True)):
             raise InvalidSystemError("the result is of another graph, or variables were added since; optimize again")
-        return GraphMarginals.at(result, self._factors, variance)
+        return GraphMarginals.at(result, result.weighed(self._factors), variance)
 
     def __repr__(self) -> str:
         lines = [f"FactorGraph: {sum(s.count for s in self._sets)} variables, {sum(map(len, self._factors))} factors"]
@@ -347,12 +363,16 @@ class FactorGraph:
         lines += [f"  {batch!r}" for batch in self._factors]
         return "\n".join(lines)
 
-    def _start(self, init: Any) -> Values:
+    def _robust_start(self, init: Any, weighted: Sequence[Factors], inliers: Sequence[Factors]) -> Values:
+        """A tree follows single factors, which must be right; other starts fit all, by their weights."""
+        return self._start(init, inliers if isinstance(init, str) and init == "spanning-tree" and inliers else weighted)
+
+    def _start(self, init: Any, factors: Sequence[Factors]) -> Values:
         if not isinstance(init, str):
             return self._values(init)
         if init not in _INITIALISATIONS:
             raise InvalidSystemError(f"there is no init {init!r}; choose one of {sorted(_INITIALISATIONS)}")
-        return _INITIALISATIONS[init](self._sets, self._factors, self._held)
+        return _INITIALISATIONS[init](self._sets, factors, self._held)
 
     def _believed(self) -> Values:
         """The means of the beliefs that are kept, initial values of other and of held variables."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from gabp.system import InvalidSystemError
 from gabp.system.scalars import require_number
 
-__all__ = ["Cauchy", "GemanMcClure", "Huber", "Loss", "Tukey"]
+__all__ = ["Cauchy", "GemanMcClure", "Huber", "Loss", "Truncated", "Tukey"]
 
 
 @dataclass(frozen=True)
@@ -113,3 +113,42 @@ class GemanMcClure(Loss):
 
     def weight(self, s: Tensor) -> Tensor:
         return 1 / (1 + s / self.scale**2) ** 2
+
+
+@dataclass(frozen=True)
+class Truncated(Loss):
+    """``min(s, scale²)``: outliers have weight 0.
+
+    A finite ``control`` μ gives the surrogate of H. Yang, P. Antonante, V. Tzoumas and L. Carlone, *Graduated
+    non-convexity for robust spatial perception*, IEEE Robotics and Automation Letters 5 (2020), equation 12: ``s`` up
+    to ``scale² μ/(μ+1)``, constant from ``scale² (μ+1)/μ``, concave in between, the closer to convex the smaller μ.
+    """
+
+    control: float = math.inf
+
+    def rho(self, s: Tensor) -> Tensor:
+        if math.isinf(self.control):
+            return s.clamp(max=self.scale**2)
+        low, high = self._ends
+        between = 2 * self._slope * s.sqrt() - self.control * (self.scale**2 + s)
+        return torch.where(s <= low, s, torch.where(s >= high, self.scale**2, between))
+
+    def weight(self, s: Tensor) -> Tensor:
+        if math.isinf(self.control):
+            return (s <= self.scale**2).to(s.dtype)
+        low, high = self._ends
+        between = self._slope / s.clamp(min=low).sqrt() - self.control
+        return torch.where(s <= low, 1.0, torch.where(s >= high, 0.0, between))
+
+    def is_decided(self, s: Tensor) -> bool:
+        """Whether every weight is 0 or 1."""
+        low, high = self._ends
+        return not bool(((s > low) & (s < high)).any())
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        return self.scale**2 * self.control / (self.control + 1), self.scale**2 * (self.control + 1) / self.control
+
+    @property
+    def _slope(self) -> float:
+        return self.scale * math.sqrt(self.control * (self.control + 1))

@@ -2,6 +2,7 @@
 
 from gabp.files.bal import parse_bal, read_bal
 from gabp.files.errors import FileError
+from gabp.files.factor_graphs import read_factor_graph
 from gabp.files.g2o import parse_g2o, read_g2o
 from gabp.files.g2o_writing import format_g2o, write_g2o
 from gabp.files.lines import GraphFileError
@@ -28,6 +29,7 @@ __all__ = [
     "parse_g2o",
     "parse_matrix_market",
     "read_bal",
+    "read_factor_graph",
     "read_g2o",
     "read_matrix",
     "read_right_hand_side",

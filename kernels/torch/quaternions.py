@@ -39,6 +39,24 @@ def rotation_matrix(q: Tensor) -> Tensor:
     return torch.stack(rows, -1).unflatten(-1, (3, 3))
 
 
+def from_rotation_matrix(rotation: Tensor) -> Tensor:
+    """The unit quaternion, (..., 4), of a rotation matrix, (..., 3, 3).
+
+    The matrix determines ``4 q qᵀ``; its longest column is the most accurate multiple of ``q`` (S. W. Shepperd,
+    *Quaternion from rotation matrix*, Journal of Guidance and Control 1 (1978)).
+    """
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = (row.unbind(-1) for row in rotation.unbind(-2))
+    rows = [
+        *(1 + xx - yy - zz, xy + yx, xz + zx, zy - yz),
+        *(xy + yx, 1 - xx + yy - zz, yz + zy, xz - zx),
+        *(xz + zx, yz + zy, 1 - xx - yy + zz, yx - xy),
+        *(zy - yz, xz - zx, yx - xy, 1 + xx + yy + zz),
+    ]
+    outer = torch.stack(rows, -1).unflatten(-1, (4, 4))
+    longest = torch.diagonal(outer, dim1=-2, dim2=-1).argmax(-1, keepdim=True)
+    return normalize(outer.take_along_dim(longest[..., None], -1)[..., 0])
+
+
 def cross_matrix(v: Tensor) -> Tensor:
     """``[v]×`` with ``[v]× u = v × u``, (..., 3, 3)."""
     x, y, z = v.unbind(-1)

@@ -10,11 +10,15 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+import gabp
+from factor_models import pose_graph
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))  # the suite lives beside the package, in a checkout only
 
 from bench import small, textbook  # noqa: E402
 from bench.auto import main as auto_main  # noqa: E402
+from bench.factor_graphs import main as factor_graphs_main  # noqa: E402
 from bench.gpu import main as gpu_main  # noqa: E402
 from bench.peers import SUITE_PEERS  # noqa: E402
 from bench.problems import PROBLEMS, problem_with_file  # noqa: E402
@@ -110,6 +114,14 @@ def test_auto_writes_table_and_json(tmp_path, capsys):
     record = json.loads((tmp_path / "auto.json").read_text())
     assert {verdict["status"] for verdict in record["verdicts"]["pyamg bar"]} == {"CONVERGED"}
     assert "| power 300 |" in (tmp_path / "auto.md").read_text()
+
+
+def test_factor_graphs_writes_a_table(tmp_path, capsys):
+    gabp.write_g2o(tmp_path / "ring.g2o", pose_graph(gabp.SE3, anchored=False)[0])
+    arguments = [str(tmp_path / "ring.g2o"), "--rounds", "1", "--out", str(tmp_path / "table.md")]
+    factor_graphs_main(arguments)
+    text = (tmp_path / "table.md").read_text()
+    assert "| ring |" in text and "chordal" in text and "not reached" not in text
 
 
 @pytest.mark.slow  # a process for each size

@@ -6,7 +6,7 @@ import torch
 import gabp
 from gabp import losses
 
-ALL = [losses.Huber, losses.Cauchy, losses.Tukey, losses.GemanMcClure]
+ALL = [losses.Huber, losses.Cauchy, losses.Tukey, losses.GemanMcClure, losses.Truncated]
 every_loss = pytest.mark.parametrize("loss", ALL, ids=lambda loss: loss.__name__)
 S = torch.tensor([0.0, 1e-12, 0.01, 0.5, 2.0, 3.9, 4.1, 100.0, 1e8], dtype=torch.float64)
 

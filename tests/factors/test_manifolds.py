@@ -119,6 +119,15 @@ def test_rotation_matrices_rotate():
     close((quaternions.cross_matrix(v) @ u[..., None])[..., 0], torch.linalg.cross(v, u))
 
 
+@pytest.mark.parametrize("angle", [0.0, 1e-9, 1.0, math.pi - 1e-9, math.pi])
+def test_a_quaternion_from_its_matrix(angle):
+    axis = torch.nn.functional.normalize(torch.cat([normal(20, 3), torch.eye(3, dtype=torch.float64)]), dim=1)
+    q = quaternions.exp(angle * axis)
+    found = quaternions.from_rotation_matrix(quaternions.rotation_matrix(q))
+    same = (found * q).sum(1, keepdim=True).sign()
+    close(same * found, q, 1e-15)
+
+
 @pytest.mark.parametrize("pose", [SE2, SE3], ids=["SE2", "SE3"])
 def test_poses_act_on_points_and_observe_them(pose):
     x, point = random_values(pose, 20), normal(20, 2 if pose is SE2 else 3, seed=1)

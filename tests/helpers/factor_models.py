@@ -121,3 +121,41 @@ def pose_graph(manifold, *, loss=None, anchored=True, **options):
     if anchored:
         graph.add(gabp.factors.Prior, x, [0], truth[:1], 100.0)
     return graph, x, truth
+
+
+def tour(manifold, side=6, seed=0):
+    """A graph of a robot that goes over a grid of places row by row and recognises its neighbours.
+
+    Returns the graph, its poses, the handles of odometry and of true loop closures. Errors have 0.6 of the standard
+    deviation that the informations state, so that no true measurement passes for an outlier.
+    """
+    count, space = side * side, 2 if manifold is SE2 else 3
+    row, column = np.divmod(np.arange(count), side)
+    column = np.where(row % 2, side - 1 - column, column)
+    truth = torch.zeros(count, manifold.width, dtype=torch.float64)
+    truth[:, 0], truth[:, 1] = torch.from_numpy(column), torch.from_numpy(row)
+    truth[:, space:] = normal(count, manifold.width - space, seed=seed)
+    truth = manifold.normalize(truth)
+    near = (np.abs(row[:, None] - row) + np.abs(column[:, None] - column)) == 1
+    i, j = np.nonzero(np.triu(near, 2))
+    odometry = (np.arange(count - 1), np.arange(1, count))
+
+    def measured(i, j, seed):
+        noise = 0.012 * normal(len(i), manifold.dimension, seed=seed)
+        return manifold.retract(manifold.relative(truth[i], truth[j]), noise)
+
+    graph = gabp.FactorGraph(gauge="hold")
+    x = graph.variables(manifold, truth)
+    steps = graph.add(gabp.factors.Between, (x, x), odometry, measured(*odometry, seed + 1), 2500.0)
+    loops = graph.add(gabp.factors.Between, (x, x), (i, j), measured(i, j, seed + 2), 2500.0)
+    return graph, x, steps, loops
+
+
+def add_outliers(graph, x, loops, share, seed=0):
+    """False loop closures, at random anywhere: ``share`` of all loop closures."""
+    wrong = round(share / (1 - share) * len(loops))
+    chance = np.random.default_rng(seed)
+    i = chance.integers(0, x.count - 2, wrong)
+    j = chance.integers(i + 2, x.count)
+    z = x.manifold.normalize(3 * normal(wrong, x.manifold.width, seed=seed + 9))
+    return graph.add(gabp.factors.Between, (x, x), (i, j), z, 2500.0)

@@ -3,9 +3,11 @@
 from gabp.factors.optimizers.descent import OptimizationProgress
 from gabp.factors.optimizers.optimize import METHODS, optimize
 from gabp.factors.optimizers.result import OptimizationError, OptimizationResult, OptimizationStatus
+from gabp.factors.optimizers.robust import GraduatedNonConvexity
 
 __all__ = [
     "METHODS",
+    "GraduatedNonConvexity",
     "OptimizationError",
     "OptimizationProgress",
     "OptimizationResult",

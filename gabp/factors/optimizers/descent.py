@@ -122,6 +122,7 @@ class Descent:
 
     def _advance(self) -> OptimizationStatus | None:
         """One accepted step, or the end."""
+        shortened = False
         while self.iterations < self.limits.maxiter:
             step = self.policy.propose()
             self.iterations += 1
@@ -138,8 +139,12 @@ class Descent:
                 return self._judge(step, before)
             if step.predicted <= _ROUNDING * before and step.full:
                 return OptimizationStatus.CONVERGED_DECREASE
-            if step.full and is_negligible(step.delta, self.values):
+            negligible = step.predicted <= _ROUNDING * before or is_negligible(step.delta, self.values)
+            if step.full and negligible:
                 return OptimizationStatus.CONVERGED_STEP
+            if negligible and not shortened and self.policy.refine():
+                continue
+            shortened = True
             if not self.policy.reject():
                 return OptimizationStatus.STAGNATED
         return None

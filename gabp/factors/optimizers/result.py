@@ -1,11 +1,13 @@
 """The result of an optimisation."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 import numpy as np
 
+from gabp.factors.batches import Factors
 from gabp.factors.linearization import Values
 from gabp.factors.variables import Variables
 from gabp.solvers import ConvergenceError
@@ -80,11 +82,13 @@ class OptimizationResult:
         Which variables of each set kept their values.
     attached : tuple of Tensor, or None
         The estimate on the autograd graphs of the factors' parameters, where it is differentiable.
+    graduated : mapping from Factors to ndarray, or None
+        The weights of all factors under ``robust=``, from which `weights` reads.
 
     Notes
     -----
     Where measurements, informations or the scale of a loss are torch tensors that require grad, the values of a
-    converged result, of sets whose initial values are torch tensors, and its objective are differentiable in them,
+    converged result without ``robust=``, of sets whose initial values are torch tensors, and its objective are differentiable in them,
     once, by the implicit function theorem with the true Hessian. A gradient is as accurate as the optimum, so that a
     tight ``rtol`` of `gabp.FactorGraph.optimize` is worth its steps. The backward pass raises InvalidSystemError where
     a component or a direction is undetermined, ArithmeticError where the optimum is no strict minimum.
@@ -119,6 +123,7 @@ class OptimizationResult:
     sets: tuple[Variables, ...] = field(repr=False)
     fixed: tuple[np.ndarray, ...] = field(repr=False)
     attached: Values | None = field(default=None, repr=False)
+    graduated: Mapping[Factors, np.ndarray] | None = field(default=None, repr=False)
 
     def values(self, variables: Variables) -> Any:
         """The values of a set of variables, shape (N, width).
@@ -138,9 +143,42 @@ class OptimizationResult:
         InvalidSystemError
             The variables are of another graph.
         """
-        if variables.position >= len(self.sets) or self.sets[variables.position] is not variables:
-            raise InvalidSystemError(f"{variables!r} is no set of the graph that was optimised")
+        self._require_own(variables)
         return variables.restore((self.attached or self.estimate)[variables.position])
+
+    def weights(self, factors: Factors) -> np.ndarray:
+        """By how much the losses let each factor count at the values returned: ``ρ'(rᵀΩr)``.
+
+        Parameters
+        ----------
+        factors : Factors
+            What `gabp.FactorGraph.add` returned.
+
+        Returns
+        -------
+        ndarray, shape (m,)
+            1 for a full weight, as every factor without a loss has; 0 for an outlier that is ignored.
+
+        Raises
+        ------
+        TypeError, InvalidSystemError
+            The factors are of another graph, or were added later to one that was optimised with ``robust=``.
+        """
+        if not isinstance(factors, Factors):
+            raise TypeError(f"a handle must be what `add` returned, not {type(factors).__name__}")
+        if self.graduated is not None:
+            if factors not in self.graduated:
+                raise InvalidSystemError(f"{factors!r} was not in the graph that was optimised")
+            return self.graduated[factors].copy()
+        for variables in factors.variables:
+            self._require_own(variables)
+        return factors.weights(self.estimate).numpy()
+
+    def weighed(self, factors: Sequence[Factors]) -> tuple[Factors, ...]:
+        """A graph's factors as this result counts them: under ``robust=``, with the weights in their informations."""
+        if self.graduated is None:
+            return tuple(factors)
+        return tuple(batch.weighted(self.weights(batch)) for batch in factors)
 
     def __repr__(self) -> str:
         count = sum(variables.count for variables in self.sets)
@@ -158,6 +196,10 @@ class OptimizationResult:
             more = f" and {len(self.held) - 3} more" if len(self.held) > 3 else ""
             lines.append(f"  held           {', '.join(self.held[:3])}{more}, to remove gauge freedom")
         return "\n".join(lines)
+
+    def _require_own(self, variables: Variables) -> None:
+        if variables.position >= len(self.sets) or self.sets[variables.position] is not variables:
+            raise InvalidSystemError(f"{variables!r} is no set of the graph that was optimised")
 
 
 class OptimizationError(ConvergenceError):
