@@ -88,10 +88,11 @@ class OptimizationResult:
     Notes
     -----
     Where measurements, informations or the scale of a loss are torch tensors that require grad, the values of a
-    converged result without ``robust=``, of sets whose initial values are torch tensors, and its objective are differentiable in them,
-    once, by the implicit function theorem with the true Hessian. A gradient is as accurate as the optimum, so that a
-    tight ``rtol`` of `gabp.FactorGraph.optimize` is worth its steps. The backward pass raises InvalidSystemError where
-    a component or a direction is undetermined, ArithmeticError where the optimum is no strict minimum.
+    converged result, of sets whose initial values are torch tensors, and its objective are differentiable in them,
+    once, by the implicit function theorem with the true Hessian; not under ``robust=``. A gradient is as accurate as
+    the optimum, so that a tight ``rtol`` of `gabp.FactorGraph.optimize` is worth its steps. The backward pass raises
+    InvalidSystemError where a component or a direction is undetermined, ArithmeticError where the optimum is no strict
+    minimum.
 
     Examples
     --------
