@@ -57,6 +57,7 @@ void bind_factor(nb::module_ &m) {
         .def_static("of",
                     [](Offsets start, Nodes source, double most_flops, int threads) -> std::shared_ptr<Symbolic> {
                         const Pattern pattern = factor_pattern(start, source);
+                        require(pattern.n > 0, "a factor needs at least one node");
                         nb::gil_scoped_release release;
                         auto tree = cheapest_elimination(pattern, most_flops, threads);
                         if (!tree) return nullptr;

@@ -79,6 +79,11 @@ def test_the_size_of_the_factor_is_known_beforehand(name, entries):
     assert compiled.Symbolic.of(graph.start, graph.source).entries == entries
 
 
+def test_a_graph_without_nodes_is_refused():
+    with pytest.raises(ValueError, match="at least one node"):
+        compiled.Symbolic.of(torch.zeros(1, dtype=torch.int64), torch.zeros(0, dtype=torch.int32))
+
+
 def test_minimum_degree_keeps_grids_sparse():
     """A 100² grid: nested dissection, which is optimal up to a constant, has 31 n log2(n) / 4 entries or so."""
     graph = make_system(read_matrix(cases.laplacian(10_000, cases.grid_edges(100, 100), 0.1))).graph
