@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from gabp.factors.belief_propagation import SCHEDULES, Beliefs, InvalidMessageError, PropagationState, Schedule
@@ -40,6 +40,22 @@ class PropagationOptions:
         if self.damping is not None:
             require_damping(self.damping)
         require_nonnegative(self.beta, "beta")
+
+    @staticmethod
+    def read(applies: bool, given: dict[str, Any]) -> "PropagationOptions":
+        """The options of a call, of which another method takes none.
+
+        Raises
+        ------
+        TypeError, InvalidSystemError
+        """
+        known = sorted(field.name for field in fields(PropagationOptions))
+        for name in given:
+            if not applies or name not in known:
+                raise TypeError(
+                    f"optimize takes no option {name!r} with this method; those of method='gbp' are {known}"
+                )
+        return PropagationOptions(**given)
 
     def start(self, state: PropagationState) -> Schedule:
         """The schedule of the messages of ``state``."""
