@@ -76,8 +76,8 @@ def test_the_means_of_a_walk_summable_loopy_graph_are_exact(schedule):
     j = np.concatenate([place[:, 1:].ravel(), place[1:].ravel()])
     graph, x = linear_graph(i, j, side * side, dimension=1)
     mean, covariance = dense_posterior(graph, x)
-    result = optimize(graph, schedule=schedule)
-    np.testing.assert_allclose(result.values(x), mean, rtol=0, atol=1e-6)
+    result = optimize(graph, schedule=schedule, rtol=1e-20)
+    np.testing.assert_allclose(result.values(x), mean, rtol=0, atol=1e-9)
     bethe = graph.beliefs.covariance(x)
     assert (bethe < covariance * (1 + 1e-12)).all() and (bethe > 0.5 * covariance).all()
 

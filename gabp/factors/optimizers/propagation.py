@@ -9,7 +9,7 @@ from gabp.factors.belief_propagation import SCHEDULES, Beliefs, InvalidMessageEr
 from gabp.factors.gauge import undetermined
 from gabp.factors.linear_solves import LinearMethod
 from gabp.factors.linearization import Linearization, NonFiniteResidualError, Values, linearize, objective
-from gabp.factors.optimizers.descent import Ending, Limits, gradient_vanishes, is_negligible, is_small
+from gabp.factors.optimizers.descent import Ending, Limits, gradient_vanishes, is_negligible
 from gabp.factors.optimizers.policies import Step, cauchy_step, full_step
 from gabp.factors.optimizers.result import OptimizationStatus
 from gabp.factors.structure import Structure
@@ -158,8 +158,11 @@ class Propagation:
         return self._converged(OptimizationStatus.CONVERGED_DECREASE, current)
 
     def _gains(self, step: Step, current: Linearization) -> bool:
-        """Whether a step is predicted to decrease the objective, and moves a variable."""
-        small = is_small(step.predicted, current.objective, self.limits.rtol)
+        """Whether a step is predicted to decrease the objective, and moves a variable.
+
+        The prediction is no difference of objectives, so that it has a meaning below their rounding.
+        """
+        small = step.predicted <= self.limits.rtol * current.objective
         return not small and not is_negligible(step.delta, self.values)
 
     def _converged(self, status: OptimizationStatus, current: Linearization) -> tuple[OptimizationStatus, str]:
