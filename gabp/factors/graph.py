@@ -1,7 +1,6 @@
 """The factor graph: variables on manifolds, factors of measurements, and their optimum."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -287,7 +286,7 @@ class FactorGraph:
         require_nonnegative(rtol, "rtol")
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, not {type(callback).__name__}")
-        messages = _message_options(method, options)
+        messages = PropagationOptions.read(method == MESSAGES, options)
         chosen = self.gauge if gauge is None else gauge
         how = Options(method, chosen, linear, maxiter, rtol, callback, messages, self._beliefs)
         graduated = read_robust(robust)
@@ -407,14 +406,3 @@ class FactorGraph:
             raise TypeError(f"a handle must be what `variables` returned, not {type(variables).__name__}")
         if variables.position >= len(self._sets) or self._sets[variables.position] is not variables:
             raise InvalidSystemError(f"{variables!r} is a set of another graph")
-
-
-def _message_options(method: str, options: dict[str, Any]) -> PropagationOptions:
-    """The options of ``"gbp"``, which no other method takes."""
-    known = sorted(field.name for field in fields(PropagationOptions))
-    for name in options:
-        if method != MESSAGES or name not in known:
-            raise TypeError(
-                f"optimize with method={method!r} takes no option {name!r}; those of method='gbp' are {known}"
-            )
-    return PropagationOptions(**options)

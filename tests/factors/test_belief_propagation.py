@@ -76,8 +76,8 @@ def test_the_means_of_a_walk_summable_loopy_graph_are_exact(schedule):
     j = np.concatenate([place[:, 1:].ravel(), place[1:].ravel()])
     graph, x = linear_graph(i, j, side * side, dimension=1)
     mean, covariance = dense_posterior(graph, x)
-    result = optimize(graph, schedule=schedule)
-    np.testing.assert_allclose(result.values(x), mean, rtol=0, atol=1e-6)
+    result = optimize(graph, schedule=schedule, rtol=1e-20)
+    np.testing.assert_allclose(result.values(x), mean, rtol=0, atol=1e-9)
     bethe = graph.beliefs.covariance(x)
     assert (bethe < covariance * (1 + 1e-12)).all() and (bethe > 0.5 * covariance).all()
 
@@ -155,8 +155,8 @@ def test_points_seen_from_poses(schedule):
     graph.add(BearingRange, (x, landmarks), (p[8:16], q[8:16]), polar[8:16] + 0.01, [100.0, 10.0])
     graph.add(Range, (x, landmarks), (p, q), distance + 0.01 * normal(24, seed=5), 10.0, loss=gabp.losses.Cauchy(1.0))
     expected = graph.optimize(rtol=1e-14)
-    result = optimize(graph, schedule=schedule, rtol=1e-9)
-    assert result.objective == pytest.approx(expected.objective, rel=2e-9)
+    result = optimize(graph, schedule=schedule, rtol=1e-11)
+    assert result.objective == pytest.approx(expected.objective, rel=1e-10)
     np.testing.assert_allclose(result.values(landmarks), expected.values(landmarks), rtol=0, atol=1e-5)
 
 
@@ -343,7 +343,7 @@ def test_a_callback_stops_the_messages():
         ({"damping": 1.0}, InvalidSystemError, r"damping must be in \[0, 1\)"),
         ({"beta": -1.0}, InvalidSystemError, "beta must be"),
         ({"beta": math.nan}, InvalidSystemError, "beta must be"),
-        ({"momentum": 1.0}, TypeError, "takes no option 'momentum'; those of"),
+        ({"momentum": 1.0}, TypeError, "takes no option 'momentum' with this method"),
         ({"method": "dogleg", "beta": 1.0}, TypeError, "those of method='gbp' are"),
         ({"gauge": "free"}, InvalidSystemError, "needs the damping"),
     ],

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from gabp.factors.belief_propagation.propagation_state import PropagationState
 
-_ROUNDS = 16  # of a sweep by priority
+_ROUNDS, _FEWEST_ROUNDS = 16, 4  # of a sweep by priority
+_WORTH_A_ROUND = 64  # factors, that take about as long as what a round costs by itself
 _NEGLIGIBLE = 1e-2  # of the largest priority, below which a factor waits
 
 
@@ -65,8 +66,9 @@ class ResidualPriority(Schedule):
 
     def sweep(self) -> None:
         left = total = sum(len(priority) for priority in self.priority)
-        for _ in range(_ROUNDS):
-            left -= self._round(min(left, -(-total // _ROUNDS)))
+        at_once = max(-(-total // _ROUNDS), min(_WORTH_A_ROUND, -(-total // _FEWEST_ROUNDS)))
+        for _ in range(-(-total // at_once)):
+            left -= self._round(min(left, at_once))
         self.state.sum_beliefs()
 
     def _round(self, most: int) -> int:

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from gabp.factors.belief_propagation import SCHEDULES, Beliefs, InvalidMessageError, PropagationState, Schedule
 from gabp.factors.gauge import undetermined
 from gabp.factors.linear_solves import LinearMethod
 from gabp.factors.linearization import Linearization, NonFiniteResidualError, Values, linearize, objective
-from gabp.factors.optimizers.descent import Ending, Limits, gradient_vanishes, is_negligible, is_small
+from gabp.factors.optimizers.descent import Ending, Limits, gradient_vanishes, is_negligible
 from gabp.factors.optimizers.policies import Step, cauchy_step, full_step
 from gabp.factors.optimizers.result import OptimizationStatus
 from gabp.factors.structure import Structure
@@ -40,6 +40,22 @@ class PropagationOptions:
         if self.damping is not None:
             require_damping(self.damping)
         require_nonnegative(self.beta, "beta")
+
+    @staticmethod
+    def read(applies: bool, given: dict[str, Any]) -> "PropagationOptions":
+        """The options of a call, of which another method takes none.
+
+        Raises
+        ------
+        TypeError, InvalidSystemError
+        """
+        known = sorted(field.name for field in fields(PropagationOptions))
+        for name in given:
+            if not applies or name not in known:
+                raise TypeError(
+                    f"optimize takes no option {name!r} with this method; those of method='gbp' are {known}"
+                )
+        return PropagationOptions(**given)
 
     def start(self, state: PropagationState) -> Schedule:
         """The schedule of the messages of ``state``."""
@@ -142,8 +158,11 @@ class Propagation:
         return self._converged(OptimizationStatus.CONVERGED_DECREASE, current)
 
     def _gains(self, step: Step, current: Linearization) -> bool:
-        """Whether a step is predicted to decrease the objective, and moves a variable."""
-        small = is_small(step.predicted, current.objective, self.limits.rtol)
+        """Whether a step is predicted to decrease the objective, and moves a variable.
+
+        The prediction is no difference of objectives, so that it has a meaning below their rounding.
+        """
+        small = step.predicted <= self.limits.rtol * current.objective
         return not small and not is_negligible(step.delta, self.values)
 
     def _converged(self, status: OptimizationStatus, current: Linearization) -> tuple[OptimizationStatus, str]:
