@@ -63,7 +63,7 @@ class _Network:
     edges : ndarray, shape (m, 2), int64
         Of a prior, from the origin.
     measurement : Tensor, shape (m, width)
-    root : Tensor, shape (m, d, d)
+    root : ndarray, shape (m, d, d)
         ``W`` of the information ``WᵀW``.
     """
 
@@ -73,7 +73,7 @@ class _Network:
     fixed: np.ndarray
     edges: np.ndarray
     measurement: Tensor
-    root: Tensor
+    root: np.ndarray
 
     @staticmethod
     def of(sets: Sequence[Variables], factors: Sequence[Factors], held: Sequence[np.ndarray]) -> "_Network":
@@ -94,7 +94,7 @@ class _Network:
             fixed=fixed | _first_of_free_components(edges, fixed),
             edges=edges,
             measurement=torch.cat([batch.measurement for batch in own]),
-            root=torch.cat([_roots(batch) for batch in own]),
+            root=np.concatenate([_roots(batch) for batch in own]),
         )
 
     @property
@@ -121,45 +121,48 @@ class _Network:
 
         ``Σ κ ‖R_j - R_i R_z‖²`` takes the rows of all matrices apart: each is a column of one linear system.
         """
-        known, measured = self._rotation_of(self.value), self._rotation_of(self.measurement)
-        precision = torch.linalg.matrix_norm(self.root[:, :, self._turning]) / self.space**0.5
-        into = torch.eye(self.space, dtype=torch.float64).expand_as(measured)
-        equations = precision[:, None, None] * torch.cat([-measured.mT, into, into[:, :, :1] * 0], 2)
-        rows = self._least_squares(equations, [known[:, k] for k in range(self.space)], "rotation")
-        return _projected(torch.stack(rows, 1))
+        d, known, measured = self.space, self._rotation_of(self.value), self._rotation_of(self.measurement)
+        precision = np.sqrt((self.root[:, :, self._turning] ** 2).sum((1, 2)) / d)[:, None, None]
+        equations = np.zeros((len(self.edges), d, 2 * d + 1))
+        equations[:, :, :d] = -precision * measured.swapaxes(1, 2)
+        equations[:, :, d:-1] = precision * np.eye(d)
+        rows = self._least_squares(equations, [known[:, k] for k in range(d)], "rotation")
+        return torch.from_numpy(_projected(np.stack(rows, 1)))
 
     def _translations(self, value: Tensor) -> Tensor:
         """The translations that minimise the objective at given rotations, in which it is quadratic; (N + 1, space)."""
         i, j = self.edges.T
-        at_zero = value.clone()
-        at_zero[:, : self.space] = 0
-        residual = self.group.local(self.measurement, self.group.relative(at_zero[i], at_zero[j]))
-        turned = (self._rotation_of(value[i]) @ self._rotation_of(self.measurement)).mT
-        into = self.root[:, :, : self.space] @ turned
-        equations = torch.cat([-into, into, -(self.root @ residual[..., None])], 2)
-        return self._least_squares(equations, [value[:, : self.space]], "translation")[0]
+        d, at_zero = self.space, value.numpy().copy()
+        at_zero[:, :d] = 0
+        first, second = (torch.from_numpy(at_zero[end]) for end in (i, j))
+        residual = self.group.residual_between(first, second, self.measurement).numpy()
+        turned = (self._rotation_of(first) @ self._rotation_of(self.measurement)).swapaxes(1, 2)
+        equations = np.empty((len(self.edges), self.group.dimension, 2 * d + 1))
+        equations[:, :, d:-1] = self.root[:, :, :d] @ turned
+        equations[:, :, :d] = -equations[:, :, d:-1]
+        equations[:, :, -1:] = -self.root @ residual[:, :, None]
+        return torch.from_numpy(self._least_squares(equations, [value[:, :d].numpy()], "translation")[0])
 
-    def _least_squares(self, equations: Tensor, columns: Sequence[Tensor], name: str) -> list[Tensor]:
+    def _least_squares(self, equations: np.ndarray, columns: Sequence[np.ndarray], name: str) -> list[np.ndarray]:
         """Solve ``A_i x_i + A_j x_j = b`` over all edges, for the fixed values of each column, (N + 1, space)."""
         unknown = read_variables(Euclidean(self.space), columns[0], 0)
         batch = read_factors(Linear, (unknown, unknown), tuple(self.edges.T), equations, 1.0, None, [unknown])
         structure = Structure.of([unknown], [batch], [self.fixed])
-        free = torch.from_numpy(~self.fixed)
-        at_zero = [column * ~free[:, None] for column in columns]
+        found = [np.where(self.fixed[:, None], column, 0.0) for column in columns]
         if structure.n == 0:
-            return at_zero
-        models = [linearize(structure, (column,)) for column in at_zero]
+            return found
+        models = [linearize(structure, (torch.from_numpy(column),)) for column in found]
         right = -torch.stack([model.gradient for model in models], 1)
         try:
-            solution = LinearMethod.choose(structure).prepare(models[0].system).solve(right)
+            solution = LinearMethod.choose(structure).prepare(models[0].system).solve(right).numpy()
         except NotPositiveDefiniteError as error:
             named = self._named(structure.variable_of(error.node)[1])
             raise InvalidSystemError(
                 f"init='chordal': the Between and Prior factors leave the {name} of {named} undetermined"
             ) from None
-        for column, found in zip(at_zero, solution.unbind(1), strict=True):
-            column[free] = found.reshape(-1, self.space)
-        return at_zero
+        for column, free in zip(found, solution.T, strict=True):
+            column[~self.fixed] = free.reshape(-1, self.space)
+        return found
 
     def _named(self, number: int) -> str:
         """One of the variables, in messages."""
@@ -174,15 +177,15 @@ class _Network:
         """The components of a residual that are the rotation's."""
         return slice(self.space if self.has_translations else 0, None)
 
-    def _rotation_of(self, value: Tensor) -> Tensor:
+    def _rotation_of(self, value: Tensor) -> np.ndarray:
         turning = value[:, self._turning]
-        return rotation_matrix(turning[:, 0]) if self.space == 2 else quaternions.rotation_matrix(turning)
+        return (rotation_matrix(turning[:, 0]) if self.space == 2 else quaternions.rotation_matrix(turning)).numpy()
 
 
-def _roots(batch: Factors) -> Tensor:
+def _roots(batch: Factors) -> np.ndarray:
     """``W`` of each factor, (m, d, d)."""
-    root = torch.eye(batch.kind.dimension, dtype=torch.float64)[None] if batch.root is None else batch.root
-    return root.expand(len(batch), -1, -1)
+    root = np.eye(batch.kind.dimension)[None] if batch.root is None else batch.root.numpy()
+    return np.broadcast_to(root, (len(batch), *root.shape[1:]))
 
 
 def _first_of_free_components(edges: np.ndarray, fixed: np.ndarray) -> np.ndarray:
@@ -195,12 +198,11 @@ def _first_of_free_components(edges: np.ndarray, fixed: np.ndarray) -> np.ndarra
     return chosen
 
 
-def _projected(matrix: Tensor) -> Tensor:
+def _projected(matrix: np.ndarray) -> np.ndarray:
     """The rotations nearest to matrices, (m, d, d), in the Frobenius norm."""
-    u, _, v = torch.linalg.svd(matrix)
-    handed = torch.ones(matrix.shape[:2], dtype=matrix.dtype)
-    handed[:, -1] = torch.linalg.det(u @ v).sign()
-    return (u * handed[:, None, :]) @ v
+    u, _, v = np.linalg.svd(matrix)
+    u[:, :, -1] *= np.sign(np.linalg.det(u @ v))[:, None]
+    return u @ v
 
 
 def _rotation_values(rotation: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def undetermined(
     system = linearization.system
     if system.n == 0:
         return ""
-    if not system.smallest_diagonal > 0:
+    if not bool(system.diagonal.min() > 0):
         return _named(structure, int((system.diagonal <= 0).nonzero()[0]), 1)
     failed = False
     if prepared is None:
