@@ -16,6 +16,7 @@ from gabp.kernels.cpu import normal_equations as compiled_normal_equations
 from gabp.kernels.cpu import poses as compiled_poses
 from gabp.kernels.cpu import rows as compiled_rows
 from gabp.kernels.torch import (
+    bayes_tree,
     bounds,
     cameras,
     distance_colouring,
@@ -41,6 +42,7 @@ _TORCH = Backend(
     multigrid_cycle=multigrid_cycle,
     markov_blankets=markov_blankets,
     distance_colouring=distance_colouring,
+    bayes_tree=bayes_tree,
     cameras=cameras,
     poses=poses,
     normal_equations=normal_equations,
@@ -51,7 +53,7 @@ def backend(device: torch.device | str, dtype: torch.dtype = torch.float64) -> B
     """The fastest backend for tensors of ``dtype`` on ``device``.
 
     What runs on the host wherever the system is (``sequential``, ``bounds``, ``factor``,
-    ``hierarchy``, ``markov_blankets``, ``distance_colouring``, ``cameras``, ``poses`` and
+    ``hierarchy``, ``markov_blankets``, ``distance_colouring``, ``bayes_tree``, ``cameras``, ``poses`` and
     ``normal_equations``) takes tensors of the CPU, and is asked of its backend.
     """
     where = torch.device(device).type
@@ -81,6 +83,7 @@ def _compiled() -> Backend:
         hierarchy=cpu.extension,
         markov_blankets=compiled_markov_blankets,
         distance_colouring=cpu.extension,
+        bayes_tree=cpu.extension,
         cameras=compiled_cameras,
         poses=compiled_poses,
         normal_equations=compiled_normal_equations,

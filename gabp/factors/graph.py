@@ -4,9 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from gabp.factors.batches import Factors, read_factors
+from gabp.factors.incremental import IncrementalOptimizer
+from gabp.factors.incremental.growth import Contents
 from gabp.factors.linearization import Values
 from gabp.factors.optimizers.descent import OptimizationProgress
 from gabp.factors.optimizers.optimize import GAUGES, Options, optimize
@@ -59,9 +62,8 @@ class FactorGraph:
         if gauge not in GAUGES:
             raise InvalidSystemError(f"there is no gauge {gauge!r}; choose one of {sorted(GAUGES)}")
         self.gauge = gauge
-        self._sets: list[Variables] = []
-        self._held: list[np.ndarray] = []
-        self._factors: list[Factors] = []
+        self._contents = Contents()
+        self._incremental: IncrementalOptimizer | None = None
 
     @property
     def sets(self) -> tuple[Variables, ...]:
@@ -100,6 +102,45 @@ class FactorGraph:
         self._sets.append(variables)
         self._held.append(np.zeros(variables.count, dtype=bool))
         return variables
+
+    def extend(self, variables: Variables, values: Any, *, labels: Any = None) -> np.ndarray:
+        """Add variables to a set, behind those that it has: the poses of a robot, one after another.
+
+        Results that were computed before keep the variables that they were computed for.
+
+        Parameters
+        ----------
+        variables : Variables
+        values : array, shape (m, width)
+            Where optimisation of the new variables starts, as in `variables`.
+        labels : integer array, shape (m,), optional
+            Identifiers, where the set has them; the next integers by default.
+
+        Returns
+        -------
+        ndarray, shape (m,), int64
+            The indices of the new variables in the set.
+
+        Raises
+        ------
+        TypeError, InvalidSystemError
+            As in `variables`, or the set is of another graph. The set is left as it was.
+
+        Examples
+        --------
+        >>> import gabp
+        >>> graph = gabp.FactorGraph()
+        >>> x = graph.variables(gabp.SE2, [[0.0, 0.0, 0.0]])
+        >>> graph.extend(x, [[1.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
+        array([1, 2])
+        >>> x
+        Variables(SE2, 3)
+        """
+        self._require_own(variables)
+        indices = variables.extend(values, labels)
+        held = self._held[variables.position]
+        self._held[variables.position] = np.append(held, np.zeros(len(indices), dtype=bool))
+        return indices
 
     def hold(self, variables: Variables, indices: Any) -> None:
         """Keep variables at their initial values.
@@ -157,6 +198,7 @@ class FactorGraph:
         """
         batch = read_factors(kind, variables, indices, measurement, information, loss, self._sets)
         self._factors.append(batch)
+        self._contents.changes.append((batch, True))
         return batch
 
     def remove(self, factors: Factors) -> None:
@@ -170,6 +212,7 @@ class FactorGraph:
         for position, batch in enumerate(self._factors):
             if batch is factors:
                 del self._factors[position]
+                self._contents.changes.append((batch, False))
                 return
         raise InvalidSystemError(f"{factors!r} is not in the graph")
 
@@ -244,11 +287,45 @@ class FactorGraph:
             raise OptimizationError(result)
         return result
 
+    def incremental(
+        self, *, gauge: str | None = None, relinearize: float = 0.1, tolerance: float = 1e-3
+    ) -> IncrementalOptimizer:
+        """Follow the optimum as the graph grows, at the cost of what each change reaches.
+
+        Parameters
+        ----------
+        gauge : str, optional
+            ``"error"`` or ``"hold"``; that of the graph by default, see `FactorGraph`.
+        relinearize : float
+            The largest entry of a step, in the units of the tangent space, up to which a variable is not linearised
+            anew.
+        tolerance : float
+            A step that changes by no more in any entry is kept, and what depends on it alone is not computed.
+
+        Returns
+        -------
+        IncrementalOptimizer
+            Its `update` takes in what was added and removed since the last one.
+        """
+        return IncrementalOptimizer(self._contents, self.gauge if gauge is None else gauge, relinearize, tolerance)
+
     def __repr__(self) -> str:
         lines = [f"FactorGraph: {sum(s.count for s in self._sets)} variables, {sum(map(len, self._factors))} factors"]
         lines += [f"  {variables!r}" for variables in self._sets]
         lines += [f"  {batch!r}" for batch in self._factors]
         return "\n".join(lines)
+
+    @property
+    def _sets(self) -> list[Variables]:
+        return self._contents.sets
+
+    @property
+    def _held(self) -> list[np.ndarray]:
+        return self._contents.held
+
+    @property
+    def _factors(self) -> list[Factors]:
+        return self._contents.factors
 
     def _start(self, init: Any) -> Values:
         if not isinstance(init, str):
@@ -265,7 +342,8 @@ class FactorGraph:
         if isinstance(given, OptimizationResult):
             for variables in self._sets:
                 if variables in given.sets:
-                    values[variables.position] = given.estimate[variables.position]
+                    known = given.estimate[variables.position]
+                    values[variables.position] = torch.cat([known, variables.initial[len(known) :]])
             return tuple(values)
         if not isinstance(given, Mapping):
             raise TypeError(f"values must be a result or a mapping from handles to arrays, not {type(given).__name__}")

@@ -115,7 +115,7 @@ class OptimizationResult:
         return variables.restore(self.estimate[variables.position])
 
     def __repr__(self) -> str:
-        count = sum(variables.count for variables in self.sets)
+        count = sum(map(len, self.estimate))
         lines = [
             f"OptimizationResult: {self.status.name} after {self.iterations} iterations of {self.method}",
             f"  status         {self.status.value}",

@@ -40,8 +40,8 @@ public:
     }
 
     // Empty where the factor takes more operations.
-    std::vector<std::int32_t> run(double most_flops) {
-        const std::vector<std::int32_t> dense = defer_dense_nodes();
+    std::vector<std::int32_t> run(double most_flops, const std::vector<char> *last) {
+        const std::vector<std::int32_t> dense = defer_nodes(last);
         const std::int32_t sparse = n_ - static_cast<std::int32_t>(dense.size());
         std::vector<std::int32_t> order;
         order.reserve(n_);
@@ -59,15 +59,18 @@ public:
     }
 
 private:
-    // Nodes adjacent to a good part of the graph would join every element; they go last.
-    std::vector<std::int32_t> defer_dense_nodes() {
+    // Nodes adjacent to a good part of the graph would join every element; they go last, before those that must.
+    std::vector<std::int32_t> defer_nodes(const std::vector<char> *last) {
         const double limit = std::max(16.0, 10.0 * std::sqrt(static_cast<double>(n_)));
         std::vector<std::int32_t> dense;
         for (std::int32_t i = 0; i < n_; ++i) {
-            if (length_[i] > limit) {
+            if (length_[i] > limit || (last != nullptr && (*last)[i])) {
                 dense.push_back(i);
                 weight_[i] = 0;
             }
+        }
+        if (last != nullptr) {
+            std::stable_partition(dense.begin(), dense.end(), [&](std::int32_t i) { return !(*last)[i]; });
         }
         for (std::int32_t i = n_ - 1; i >= 0; --i) {
             if (weight_[i] > 0) insert(i, length_[i]);
@@ -307,8 +310,9 @@ private:
 
 }  // namespace
 
-std::vector<std::int32_t> minimum_degree_order(const Pattern &pattern, double most_flops) {
-    return MinimumDegree(pattern).run(most_flops);
+std::vector<std::int32_t> minimum_degree_order(const Pattern &pattern, double most_flops,
+                                               const std::vector<char> *last) {
+    return MinimumDegree(pattern).run(most_flops, last);
 }
 
 }  // namespace gabp
