@@ -245,10 +245,12 @@ class FactorGraph:
         ----------
         method : str
             ``"levenberg-marquardt"`` decreases the objective from any start; ``"dogleg"`` too, and ``"gauss-newton"``
-            is the fastest from a good one.
+            is the fastest from a good one. ``"incremental"`` takes Gauss–Newton steps of which a part is kept from
+            one call to the next: after a few factors were added or removed, only what they reach is computed anew.
+            See `incremental`.
         init : "spanning-tree", OptimizationResult or mapping, optional
             Where to start: the initial values by default; the poses composed along `Between` factors, breadth first;
-            or values as in `objective`.
+            or values as in `objective`. ``method="incremental"`` goes on where its last call ended by default.
         maxiter : int
             Steps to try at most.
         rtol : float
@@ -281,6 +283,9 @@ class FactorGraph:
         require_nonnegative(rtol, "rtol")
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, not {type(callback).__name__}")
+        if method == "incremental":
+            optimizer = self._followed(self.gauge if gauge is None else gauge, linear, init)
+            return optimizer.optimize(maxiter=maxiter, rtol=rtol, callback=callback, throw=throw)
         options = Options(method, self.gauge if gauge is None else gauge, linear, maxiter, rtol, callback)
         result = optimize(self._sets, self._factors, self._held, self._start(init), options)
         if throw and not result.converged and result.status is not OptimizationStatus.STOPPED_BY_CALLBACK:
@@ -314,6 +319,16 @@ class FactorGraph:
         lines += [f"  {variables!r}" for variables in self._sets]
         lines += [f"  {batch!r}" for batch in self._factors]
         return "\n".join(lines)
+
+    def _followed(self, gauge: str, linear: str, init: Any) -> IncrementalOptimizer:
+        """The optimiser of ``method="incremental"``, as the last call left it or at the values given."""
+        if linear not in ("auto", "elimination"):
+            raise InvalidSystemError(f"method='incremental' solves by elimination, not by linear={linear!r}")
+        if self._incremental is None or self._incremental.gauge != gauge:
+            self._incremental = self.incremental(gauge=gauge)
+        if init is not None and not self._incremental.is_at(init):
+            self._incremental.restart(self._start(init))
+        return self._incremental
 
     @property
     def _sets(self) -> list[Variables]:

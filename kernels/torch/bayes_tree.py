@@ -58,9 +58,7 @@ class BayesTree:
         self._step = np.append(self._step, np.zeros(self.unknowns - len(self._step)))
         self._matrix = None
 
-    def add_terms(
-        self, dimension: np.ndarray, variable: np.ndarray, product: np.ndarray, gradient: np.ndarray
-    ) -> None:
+    def add_terms(self, dimension: np.ndarray, variable: np.ndarray, product: np.ndarray, gradient: np.ndarray) -> None:
         """Add terms on ``variable``, (m, a), -1 for one that keeps its value, of ``dimension``, (a,), unknowns.
 
         ``H`` is ``product``, (m, D, D), and ``g`` is ``gradient``, (m, D).
@@ -127,6 +125,13 @@ class BayesTree:
         """The variables of which an entry of ``δ`` is larger than ``limit``, ascending."""
         size = [np.abs(self._step[begin:end]).max() for begin, end in zip(self._first, self._first[1:], strict=False)]
         return np.array([v for v, s in enumerate(size) if s > limit], dtype=np.int64)
+
+    def diagonal(self, x: np.ndarray) -> None:
+        """Write the diagonal of A to ``x``, (unknowns,)."""
+        x[:] = 0.0
+        for term in self._terms:
+            if term is not None:
+                np.add.at(x, np.array(term.place, dtype=np.int64), term.product.diagonal())
 
     def solve(self, x: np.ndarray) -> None:
         """Overwrite ``x``, (unknowns,), by ``A⁻¹ x``."""

@@ -55,6 +55,10 @@ class Both:
         for tree, x in zip(self.trees, solved, strict=True):
             tree.solve(x)
         np.testing.assert_allclose(*solved, rtol=0, atol=1e-8 * max(1.0, np.abs(solved[1]).max()))
+        diagonals = np.full((2, len(b)), np.nan)
+        for tree, x in zip(self.trees, diagonals, strict=True):
+            tree.diagonal(x)
+        np.testing.assert_allclose(*diagonals, rtol=1e-12)
         return -1
 
     def steps(self):

@@ -117,6 +117,12 @@ class IncrementalModel:
         self.tree.solve(x)
         return x
 
+    def diagonal(self) -> np.ndarray:
+        """That of A."""
+        x = np.empty(self.points.unknowns)
+        self.tree.diagonal(x)
+        return x
+
     def _terms(self, place: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         pool = self.pools.pools[place]
         model = pool.linearize(rows, self.points.values)

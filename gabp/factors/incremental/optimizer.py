@@ -16,6 +16,7 @@ from gabp.factors.incremental.convergence import Converged, Newton, Report
 from gabp.factors.incremental.growth import Contents, GrowingModel
 from gabp.factors.linearization import NonFiniteResidualError, Values
 from gabp.factors.optimizers.descent import OptimizationProgress
+from gabp.factors.optimizers.optimize import GAUGES
 from gabp.factors.optimizers.result import OptimizationError, OptimizationResult, OptimizationStatus
 from gabp.factors.reading import read_index
 from gabp.factors.variables import Variables
@@ -74,11 +75,14 @@ class IncrementalOptimizer:
     """
 
     def __init__(self, contents: Contents, gauge: str, relinearize: float, tolerance: float) -> None:
+        if gauge not in GAUGES:
+            raise InvalidSystemError(f"there is no gauge {gauge!r}; choose one of {sorted(GAUGES)}")
         if gauge == "free":
             raise InvalidSystemError("gauge='free' needs the damping of method='levenberg-marquardt'")
         require_nonnegative(relinearize, "relinearize")
         require_nonnegative(tolerance, "tolerance")
-        self.relinearize, self.tolerance = relinearize, tolerance
+        self.gauge, self.relinearize, self.tolerance = gauge, relinearize, tolerance
+        self._last: OptimizationResult | None = None
         self._growing = GrowingModel(contents, gauge)
 
     def update(self, *, throw: bool = True) -> IncrementalUpdate:
@@ -99,7 +103,7 @@ class IncrementalOptimizer:
             A component is not held by anything, a direction is not determined, or a residual is not finite; named in
             the error's result. The next update goes on from here, so that factors may be added or removed.
         """
-        update = self._update(self.relinearize, self.tolerance)
+        update, self._last = self._update(self.relinearize, self.tolerance), None
         if throw and update.status is not None:
             raise OptimizationError(self._unfinished(update, time.perf_counter()))
         return update
@@ -159,10 +163,14 @@ class IncrementalOptimizer:
         """
         require_nonnegative(maxiter, "maxiter", integer=True)
         require_nonnegative(rtol, "rtol")
-        result = self._optimize(maxiter, rtol, callback)
+        self._last = result = self._optimize(maxiter, rtol, callback)
         if throw and not result.converged and result.status is not OptimizationStatus.STOPPED_BY_CALLBACK:
             raise OptimizationError(result)
         return result
+
+    def is_at(self, result: Any) -> bool:
+        """Whether a result is that of the last `optimize`."""
+        return result is self._last and self._last is not None
 
     def restart(self, values: Values) -> None:
         """Begin anew from values of all sets, (N, width) each in float64, at the next update."""
@@ -198,7 +206,7 @@ class IncrementalOptimizer:
         updated = time.perf_counter()
         if update.status is not None:
             return self._unfinished(update, began)
-        ending = Newton(self._growing.model, rtol, self._reporter(callback)).run(maxiter, self.relinearize)
+        ending = Newton(self._growing.model, rtol, self._reporter(callback)).run(maxiter)
         result = self._result(ending, began, updated)
         if ending.left:
             self.restart(ending.values)

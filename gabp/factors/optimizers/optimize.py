@@ -41,7 +41,8 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
-            raise InvalidSystemError(f"there is no method {self.method!r}; choose one of {sorted(METHODS)}")
+            methods = sorted([*METHODS, "incremental"])
+            raise InvalidSystemError(f"there is no method {self.method!r}; choose one of {methods}")
         if self.gauge not in GAUGES:
             raise InvalidSystemError(f"there is no gauge {self.gauge!r}; choose one of {sorted(GAUGES)}")
         if self.gauge == "free" and self.method != "levenberg-marquardt":

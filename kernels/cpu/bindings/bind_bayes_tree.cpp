@@ -110,6 +110,11 @@ void bind_bayes_tree(nb::module_ &m) {
                  return give_numpy(self.terms_on(variable.data(), static_cast<std::int64_t>(variable.shape(0))));
              })
         .def("moved_beyond", [](const BayesTree &self, double limit) { return give_numpy(self.moved_beyond(limit)); })
+        .def("diagonal",
+             [](const BayesTree &self, Vector<double> x) {
+                 require(static_cast<std::int64_t>(x.shape(0)) == self.unknowns(), "x has another shape");
+                 self.diagonal(x.data());
+             })
         .def("solve", [](const BayesTree &self, Vector<double> x) {
             require(self.complete(), "eliminate first");
             require(static_cast<std::int64_t>(x.shape(0)) == self.unknowns(), "x has another shape");

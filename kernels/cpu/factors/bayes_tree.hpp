@@ -54,7 +54,8 @@ public:
     void reset_step(std::int64_t variable);
     std::vector<std::int64_t> moved_beyond(double limit) const;
 
-    // x := A⁻¹ x, the unknowns of the variables in the order in which they were added.
+    // A's diagonal, and x := A⁻¹ x, the unknowns of the variables in the order in which they were added.
+    void diagonal(double *x) const;
     void solve(double *x) const;
 
 private:

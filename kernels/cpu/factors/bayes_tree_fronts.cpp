@@ -112,4 +112,10 @@ double BayesTree::curvature(std::int32_t variable, std::int32_t i) const {
     return sum;
 }
 
+void BayesTree::diagonal(double *x) const {
+    for (std::int64_t v = 0; v < variables(); ++v) {
+        for (std::int32_t i = 0; i < dimension_[v]; ++i) *x++ = curvature(static_cast<std::int32_t>(v), i);
+    }
+}
+
 }  // namespace gabp
