@@ -157,6 +157,7 @@ class FactorGraph:
         """
         self._require_own(variables)
         self._held[variables.position][read_index(indices, variables.count, "index").numpy()] = True
+        self._contents.holds += 1
 
     def held(self, variables: Variables) -> np.ndarray:
         """Which variables keep their initial values, shape (N,), bool."""

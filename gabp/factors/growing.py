@@ -23,12 +23,12 @@ class GrowingArray:
         """The rows so far, a view; writing into it changes the array."""
         return self._room[: self._count]
 
-    def append(self, rows: np.ndarray) -> None:
-        """Add rows at the end. Views that were taken before keep their rows."""
-        count = self._count + len(rows)
-        if count > len(self._room):
-            room = np.empty((max(count, 2 * self._count), *self._room.shape[1:]), dtype=self._room.dtype)
+    def append(self, rows: np.ndarray, count: int | None = None) -> None:
+        """Add rows at the end, ``count`` times the only one if given. Views that were taken before keep their rows."""
+        end = self._count + (len(rows) if count is None else count)
+        if end > len(self._room):
+            room = np.empty((max(end, 2 * self._count), *self._room.shape[1:]), dtype=self._room.dtype)
             room[: self._count] = self.rows
             self._room = room
-        self._room[self._count : count] = rows
-        self._count = count
+        self._room[self._count : end] = rows
+        self._count = end

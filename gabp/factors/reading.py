@@ -108,6 +108,8 @@ def read_information(information: Any, factors: int, dimension: int) -> Tensor:
     require_finite(torch.from_numpy(read), "information")
     read = read.reshape(-1, dimension, dimension)
     transposed = read.transpose(0, 2, 1)
+    if (read == transposed).all():
+        return torch.from_numpy(np.array(read, order="C"))
     size = np.abs(read.diagonal(0, 1, 2)).max(1)
     skew = np.abs(read - transposed).max((1, 2)) > _ASYMMETRY * size
     if skew.any():
@@ -125,7 +127,7 @@ def square_root(information: Tensor) -> Tensor | None:
     """
     matrices = information.numpy()
     shared = len(matrices) == 1
-    if np.array_equal(matrices, np.broadcast_to(np.eye(matrices.shape[1]), matrices.shape)):
+    if (matrices == np.eye(matrices.shape[1])).all():
         return None
     try:
         root = np.linalg.cholesky(matrices).transpose(0, 2, 1)

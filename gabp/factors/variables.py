@@ -52,7 +52,7 @@ class Variables:
 
     def extend(self, values: Any, labels: Any = None) -> np.ndarray:
         """Add variables; their indices. See `gabp.FactorGraph.extend`."""
-        initial = read_manifold_values(self.manifold, values, "values")
+        initial = read_manifold_values(self.manifold, values, "values").numpy()
         if self._labels is None and labels is not None:
             raise InvalidSystemError(f"{self!r} has no labels; it cannot be extended by labelled variables")
         if self._labels is not None:
@@ -60,7 +60,7 @@ class Variables:
                 labels = self._labels.rows.max(initial=-1) + 1 + np.arange(len(initial))
             self._labels.append(_read_labels(labels, len(initial)))
         first = self.count
-        self._initial.append(initial.numpy())
+        self._initial.append(initial)
         return np.arange(first, self.count)
 
     def __repr__(self) -> str:

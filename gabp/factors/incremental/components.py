@@ -3,7 +3,6 @@
 import numpy as np
 
 from gabp.factors.batches import Factors
-from gabp.factors.growing import GrowingArray
 
 
 class Components:
@@ -18,7 +17,7 @@ class Components:
     def __init__(self) -> None:
         self._above: list[int] = []
         self._held: list[bool] = []  # of those on top
-        self._numbers: list[GrowingArray] = []  # of each set
+        self._numbers: list[list[int]] = []  # of each set
         self._places: list[tuple[int, int]] = []
         self.free: set[int] = set()
 
@@ -29,23 +28,26 @@ class Components:
     def add_variables(self, position: int, held: np.ndarray) -> None:
         """Add variables to a set, each by itself."""
         while position >= len(self._numbers):
-            self._numbers.append(GrowingArray(np.empty(0, dtype=np.int64)))
-        known, first = self.count(position), len(self._above)
-        self._numbers[position].append(np.arange(first, first + len(held)))
-        self._above += range(first, first + len(held))
-        self._held += held.tolist()
-        self._places += [(position, known + k) for k in range(len(held))]
-        self.free.update((first + np.flatnonzero(~held)).tolist())
+            self._numbers.append([])
+        numbers = self._numbers[position]
+        for holds in held.tolist():
+            number = len(self._above)
+            self._places.append((position, len(numbers)))
+            numbers.append(number)
+            self._above.append(number)
+            self._held.append(holds)
+            if not holds:
+                self.free.add(number)
 
     def add_factors(self, batch: Factors) -> None:
         """Join the variables of each factor."""
-        columns = zip(batch.variables, batch.index.numpy().T, strict=True)
-        numbers = [self._numbers[variables.position].rows[index].tolist() for variables, index in columns]
-        for row in zip(*numbers, strict=True):
-            top = self._top(row[0])
-            for number in row[1:]:
-                top = self._join(top, self._top(number))
-            if not batch.kind.relative:
+        sets = [self._numbers[variables.position] for variables in batch.variables]
+        relative = batch.kind.relative
+        for index in batch.index.tolist():
+            top = self._top(sets[0][index[0]])
+            for numbers, i in zip(sets[1:], index[1:], strict=True):
+                top = self._join(top, self._top(numbers[i]))
+            if not relative:
                 self._held[top] = True
                 self.free.discard(top)
 

@@ -12,7 +12,7 @@ from gabp.factors.incremental.model import IncrementalModel
 from gabp.factors.variables import Variables
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Contents:
     """What is in a graph; its own lists, which change as it does.
 
@@ -23,12 +23,15 @@ class Contents:
     factors : list of Factors
     changes : list of tuple
         Every batch that was added, with True, or removed, with False, in order.
+    holds : int
+        How often variables were held.
     """
 
     sets: list[Variables] = field(default_factory=list)
     held: list[np.ndarray] = field(default_factory=list)
     factors: list[Factors] = field(default_factory=list)
     changes: list[tuple[Factors, bool]] = field(default_factory=list)
+    holds: int = 0
 
 
 class GrowingModel:
@@ -68,7 +71,9 @@ class GrowingModel:
     @property
     def held(self) -> tuple[np.ndarray, ...]:
         """Which variables of each set keep their values."""
-        return tuple(self._with_gauge(p, 0, held) for p, held in enumerate(self._held))
+        sizes = (self.model.points.count(p) for p in range(len(self.sets)))
+        pairs = zip(self._contents.held, sizes, strict=True)
+        return tuple(self._with_gauge(p, 0, held[:size]) for p, (held, size) in enumerate(pairs))
 
     @property
     def held_by_gauge(self) -> tuple[str, ...]:
@@ -90,28 +95,26 @@ class GrowingModel:
         """Follow the graph."""
         contents = self._contents
         changes = contents.changes[self._seen :]
-        pairs = zip(contents.held, self._held, strict=False)
-        released = any(not np.array_equal(now[: len(held)], held) for now, held in pairs)
-        if released or not all(is_in for _, is_in in changes):
+        held_anew = contents.holds != self._holds
+        if held_anew or not all(is_in for _, is_in in changes):
             self._find_components()
         else:
             self._extend_components(batch for batch, _ in changes)
         gauge_held = {self._components.place(c) for c in self._components.free} if self._gauge == "hold" else set()
         known = {(p, index) for p, index in gauge_held if index < self.model.points.count(p)}
-        anew = released or known != self._gauge_held or not self._seen
-        self._gauge_held, self._seen = gauge_held, len(contents.changes)
+        anew = held_anew or known != self._gauge_held or not self._seen
+        self._gauge_held, self._seen, self._holds = gauge_held, len(contents.changes), contents.holds
         if anew:
             self._build()
         else:
             self._add_variables(())
             for batch, is_in in changes:
                 (self.model.add_factors if is_in else self.model.remove_factors)(batch)
-        self._held = [held.copy() for held in contents.held]
 
     def _forget(self) -> None:
         self.model = IncrementalModel(self._contents.sets)
         self._components = Components()
-        self._held: list[np.ndarray] = []  # as the graph had them
+        self._holds = 0
         self._gauge_held: set[tuple[int, int]] = set()
         self._seen = 0  # of the changes
 

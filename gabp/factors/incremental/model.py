@@ -71,7 +71,7 @@ class IncrementalModel:
         """
         tree, pools = self.tree, self.pools
         moved = tree.moved_beyond(limit)
-        new = [(place, np.concatenate(rows)) for place, rows in self._new.items()]
+        new = [(place, rows[0] if len(rows) == 1 else np.concatenate(rows)) for place, rows in self._new.items()]
         again = pools.located(tree.terms_on(moved)) if len(moved) else []
         undo = self.points.move(tree, moved)
         try:

@@ -51,7 +51,9 @@ class LinearizationPoints:
         number = np.full(len(held), -1)
         number[free] = np.arange(len(self._place), len(self._place) + len(free))
         self._number[position].append(number)
-        self._place.append(np.stack([np.full(len(free), position), known + free], 1))
+        place = np.empty((len(free), 2), dtype=np.int64)
+        place[:, 0], place[:, 1] = position, known + free
+        self._place.append(place)
         dimension = self.sets[position].manifold.dimension
         self._first.append(self.unknowns + dimension * np.arange(len(free)))
         self.unknowns += dimension * len(free)
@@ -59,8 +61,10 @@ class LinearizationPoints:
 
     def numbers(self, variables: Sequence[Variables], index: np.ndarray) -> np.ndarray:
         """The numbers of factors' variables, (m, a); -1 for one that is held."""
-        columns = [self._number[v.position].rows.take(index[:, a]) for a, v in enumerate(variables)]
-        return np.stack(columns, 1)
+        numbers = np.empty_like(index)
+        for a, v in enumerate(variables):
+            numbers[:, a] = self._number[v.position].rows.take(index[:, a])
+        return numbers
 
     def unknowns_of(self, numbers: np.ndarray, dimensions: Sequence[int]) -> np.ndarray:
         """The unknowns of factors' variables side by side, (m, D); ``self.unknowns`` for one that is held."""
@@ -86,14 +90,17 @@ class LinearizationPoints:
         values = self._values[position].rows[index]
         number = self._number[position].rows[index]
         free = number >= 0
-        if free.any():
+        if free.all():
+            values = self._moved(tree, position, values, number)
+        elif free.any():
             values[free] = self._moved(tree, position, values[free], number[free])
         return torch.from_numpy(values)
 
     def move(self, tree: Any, numbers: np.ndarray) -> Callable[[], None]:
         """Make the estimate of some variables the point where they are linearised; what takes it back."""
-        place, before = self._place.rows[numbers], []
-        for position in np.unique(place[:, 0]).tolist():
+        before: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        place = self._place.rows[numbers]
+        for position in set(place[:, 0].tolist()):
             chosen = place[:, 0] == position
             index, number = place[chosen, 1], numbers[chosen]
             rows = self._values[position].rows

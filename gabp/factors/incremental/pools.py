@@ -1,5 +1,6 @@
 """The factors of one kind, from any number of batches, as arrays that grow."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -50,10 +51,11 @@ class Pool:
         self._batches.append((first, batch))
         self._index.append(batch.index.numpy())
         self._measurement.append(batch.measurement.detach().numpy())
+        count = len(self._index) - first
         root = np.eye(self._size)[None] if batch.root is None else batch.root.numpy()
-        self._root.append(np.broadcast_to(root, (len(batch), self._size, self._size)))
-        self._alive.append(np.ones(len(batch), dtype=bool))
-        return np.arange(first, first + len(batch))
+        self._root.append(root, count)
+        self._alive.append(np.ones(count, dtype=bool))
+        return np.arange(first, first + count)
 
     def remove(self, rows: np.ndarray) -> None:
         self._alive.rows[rows] = False
@@ -70,12 +72,6 @@ class Pool:
         """Which variables, (m, a), in their sets."""
         return self._index.rows[rows]
 
-    def objective(self, rows: np.ndarray, values: Sequence[np.ndarray]) -> float:
-        """``½ Σ ρ(rᵀΩr)`` at the values of all sets."""
-        residual = self.kind.residual_all(self._gather(rows, values), self._taken(self._measurement, rows))
-        _, squared = dispatch.backend("cpu").normal_equations.whiten(self._taken(self._root, rows), residual)
-        return float(self._half_loss(squared).sum())
-
     def linearize(self, rows: np.ndarray, values: Sequence[np.ndarray]) -> Quadratic:
         """The models of some factors at the values of all sets.
 
@@ -90,10 +86,12 @@ class Pool:
         whitened, squared = kernels.whiten(root, residual)
         weight = None if self.loss is None else self.loss.weight(squared)
         product, gradient = kernels.products(NormalFactors(root, whitened, jacobian, weight))
-        model = Quadratic(self._half_loss(squared).numpy(), product.numpy(), gradient.numpy())
-        if not (np.isfinite(model.objective).all() and np.isfinite(model.product).all()):
+        half = 0.5 * squared.numpy() if self.loss is None else 0.5 * self.loss.rho(squared).numpy()
+        model = Quadratic(half, product.numpy(), gradient.numpy())
+        if not math.isfinite(model.objective.sum() + model.product.sum()):
             finite = np.isfinite(model.objective) & np.isfinite(model.product).all((1, 2))
-            raise NonFiniteResidualError(self._named(int(rows[finite.argmin()])))
+            if not finite.all():
+                raise NonFiniteResidualError(self._named(int(rows[finite.argmin()])))
         return model
 
     def _gather(self, rows: np.ndarray, values: Sequence[np.ndarray]) -> list[Tensor]:
@@ -102,9 +100,6 @@ class Pool:
 
     def _taken(self, array: GrowingArray, rows: np.ndarray) -> Tensor:
         return torch.from_numpy(array.rows.take(rows, 0))
-
-    def _half_loss(self, squared: Tensor) -> Tensor:
-        return 0.5 * (squared if self.loss is None else self.loss.rho(squared))
 
     def _named(self, row: int) -> str:
         first, batch = next(pair for pair in reversed(self._batches) if pair[0] <= row)

@@ -113,7 +113,7 @@ void bind_bayes_tree(nb::module_ &m) {
         .def("diagonal",
              [](const BayesTree &self, Vector<double> x) {
                  require(static_cast<std::int64_t>(x.shape(0)) == self.unknowns(), "x has another shape");
-                 self.diagonal(x.data());
+                 std::copy(self.diagonal().begin(), self.diagonal().end(), x.data());
              })
         .def("solve", [](const BayesTree &self, Vector<double> x) {
             require(self.complete(), "eliminate first");

@@ -13,6 +13,7 @@ void BayesTree::add_variables(const std::int64_t *dimension, std::int64_t count)
         offset_.push_back(offset_.back() + dimension[v]);
     }
     step_.resize(offset_.back(), 0.0);
+    diagonal_.resize(offset_.back(), 0.0);
     front_of_.resize(variables(), -1);
     terms_of_.resize(variables());
     is_touched_.resize(variables(), 0);
@@ -93,6 +94,7 @@ std::vector<std::int64_t> BayesTree::terms_on(const std::int64_t *variable, std:
 std::int32_t BayesTree::eliminate() {
     eliminated_ = 0;
     if (touched_.empty()) return -1;
+    for (const std::int32_t v : touched_) find_diagonal(v);
     const Neighbourhood near = detach();
     eliminated_ = static_cast<std::int64_t>(near.variable.size());
     const std::int32_t bad = make_fronts(near, analyse(near));
@@ -128,28 +130,37 @@ BayesTree::Neighbourhood BayesTree::detach() {
     for (std::size_t k = 0; k < near.variable.size(); ++k) place_[near.variable[k]] = static_cast<std::int32_t>(k);
     for (const std::int32_t s : out) release_front(s);
     find_terms(near);
+    find_orphans(near);
     return near;
 }
 
 // The terms on nothing but the neighbourhood: the others are in the orphans' updates.
-void BayesTree::find_terms(Neighbourhood &near) {
-    const std::size_t count = near.variable.size();
-    near.term_of.resize(count);
-    near.orphan_of.resize(count);
-    for (std::size_t k = 0; k < count; ++k) {
-        for (const std::int32_t t : terms_of_[near.variable[k]]) {
+void BayesTree::find_terms(Neighbourhood &near) const {
+    for (const std::int32_t v : near.variable) {
+        for (const std::int32_t t : terms_of_[v]) {
             const std::vector<std::int32_t> &on = terms_[t].variable;
-            if (std::all_of(on.begin(), on.end(), [&](std::int32_t v) { return place_[v] >= 0; })) {
-                near.term_of[k].push_back(t);
+            if (std::all_of(on.begin(), on.end(), [&](std::int32_t w) { return place_[w] >= 0; })) {
+                near.terms.number.push_back(t);
             }
         }
+        near.terms.close();
     }
-    for (const std::int32_t c : orphans_) {
-        const Front &orphan = fronts_[c];
-        for (std::size_t r = orphan.own; r < orphan.variable.size(); ++r) {
-            near.orphan_of[place_[orphan.variable[r]]].push_back(c);
+}
+
+void BayesTree::find_orphans(Neighbourhood &near) const {
+    Lists &lists = near.orphans;
+    lists.start.assign(near.variable.size() + 1, 0);
+    const auto for_rows = [&](auto visit) {
+        for (const std::int32_t c : orphans_) {
+            const Front &orphan = fronts_[c];
+            for (std::size_t r = orphan.own; r < orphan.variable.size(); ++r) visit(place_[orphan.variable[r]], c);
         }
-    }
+    };
+    for_rows([&](std::int32_t k, std::int32_t) { ++lists.start[k + 1]; });
+    for (std::size_t k = 0; k < near.variable.size(); ++k) lists.start[k + 1] += lists.start[k];
+    lists.number.resize(lists.start.back());
+    std::vector<std::int32_t> next(lists.start.begin(), lists.start.end() - 1);
+    for_rows([&](std::int32_t k, std::int32_t c) { lists.number[next[k]++] = c; });
 }
 
 // Variables without a factor so far go last: the next change is near them.
@@ -158,6 +169,7 @@ Symbolic BayesTree::analyse(const Neighbourhood &near) const {
     std::vector<std::int64_t> start{0};
     std::vector<std::int32_t> source, seen(count, -1);
     std::vector<char> last(count, 0);
+    double unknowns = 0;
     for (std::int32_t k = 0; k < count; ++k) {
         seen[k] = k;
         const auto connect = [&](std::int32_t v) {
@@ -166,21 +178,22 @@ Symbolic BayesTree::analyse(const Neighbourhood &near) const {
             seen[j] = k;
             source.push_back(j);
         };
-        for (const std::int32_t t : near.term_of[k]) {
-            for (const std::int32_t v : terms_[t].variable) connect(v);
+        for (const std::int32_t *t = near.terms.begin(k); t != near.terms.end(k); ++t) {
+            for (const std::int32_t v : terms_[*t].variable) connect(v);
         }
-        for (const std::int32_t c : near.orphan_of[k]) {
-            const Front &orphan = fronts_[c];
+        for (const std::int32_t *c = near.orphans.begin(k); c != near.orphans.end(k); ++c) {
+            const Front &orphan = fronts_[*c];
             for (std::size_t r = orphan.own; r < orphan.variable.size(); ++r) connect(orphan.variable[r]);
         }
         start.push_back(static_cast<std::int64_t>(source.size()));
         last[k] = changed_[near.variable[k]] == 0;
+        unknowns += dimension_[near.variable[k]];
     }
     const Pattern pattern{start.data(), source.data(), count};
     constexpr double unlimited = std::numeric_limits<double>::infinity();
     const bool few = 2 * std::count(last.begin(), last.end(), 1) <= count;
     std::vector<std::int32_t> order = minimum_degree_order(pattern, unlimited, few ? &last : nullptr);
-    return analyse_fronts(pattern, eliminate_symbolically(pattern, std::move(order)));
+    return analyse_fronts(pattern, eliminate_symbolically(pattern, std::move(order)), unknowns / count);
 }
 
 std::int32_t BayesTree::make_fronts(const Neighbourhood &near, const Symbolic &symbolic) {
@@ -202,13 +215,14 @@ std::int32_t BayesTree::make_fronts(const Neighbourhood &near, const Symbolic &s
         for (std::int32_t k = symbolic.first[s]; k < symbolic.first[s + 1]; ++k) {
             append(k);
             front_of_[front.variable.back()] = made[s];
-            for (const std::int32_t t : near.term_of[symbolic.order[k]]) {
-                const std::vector<std::int32_t> &on = terms_[t].variable;
-                if (earliest(on.data(), on.data() + on.size()) == k) terms.push_back(t);
+            const std::int32_t at = symbolic.order[k];
+            for (const std::int32_t *t = near.terms.begin(at); t != near.terms.end(at); ++t) {
+                const std::vector<std::int32_t> &on = terms_[*t].variable;
+                if (earliest(on.data(), on.data() + on.size()) == k) terms.push_back(*t);
             }
-            for (const std::int32_t c : near.orphan_of[symbolic.order[k]]) {
-                const std::vector<std::int32_t> &on = fronts_[c].variable;
-                if (earliest(on.data() + fronts_[c].own, on.data() + on.size()) == k) front.child.push_back(c);
+            for (const std::int32_t *c = near.orphans.begin(at); c != near.orphans.end(at); ++c) {
+                const std::vector<std::int32_t> &on = fronts_[*c].variable;
+                if (earliest(on.data() + fronts_[*c].own, on.data() + on.size()) == k) front.child.push_back(*c);
             }
         }
         front.own = static_cast<std::int32_t>(front.variable.size());

@@ -54,8 +54,8 @@ public:
     void reset_step(std::int64_t variable);
     std::vector<std::int64_t> moved_beyond(double limit) const;
 
-    // A's diagonal, and x := A⁻¹ x, the unknowns of the variables in the order in which they were added.
-    void diagonal(double *x) const;
+    // A's diagonal at the last elimination, and x := A⁻¹ x, the unknowns of the variables in the order in which they were added.
+    const std::vector<double> &diagonal() const { return diagonal_; }
     void solve(double *x) const;
 
 private:
@@ -75,17 +75,25 @@ private:
 
         std::int64_t rows() const { return height - width; }
     };
-    // The fronts to make: variables by their places in a list.
+    // Lists of numbers, one after another.
+    struct Lists {
+        std::vector<std::int32_t> start{0}, number;
+
+        void close() { start.push_back(static_cast<std::int32_t>(number.size())); }
+        const std::int32_t *begin(std::int32_t k) const { return number.data() + start[k]; }
+        const std::int32_t *end(std::int32_t k) const { return number.data() + start[k + 1]; }
+    };
+    // What is to be eliminated: variables by their places in a list, and of each of them the terms and the orphans.
     struct Neighbourhood {
         std::vector<std::int32_t> variable;
-        std::vector<std::int32_t> term;
-        std::vector<std::vector<std::int32_t>> term_of, orphan_of;
+        Lists terms, orphans;
     };
 
     void touch(std::int32_t variable);
     void fill_term(Term &term, const TermArrays &arrays, std::int64_t t) const;
     Neighbourhood detach();
-    void find_terms(Neighbourhood &near);
+    void find_terms(Neighbourhood &near) const;
+    void find_orphans(Neighbourhood &near) const;
     Symbolic analyse(const Neighbourhood &near) const;
     std::int32_t make_fronts(const Neighbourhood &near, const Symbolic &symbolic);
     std::int32_t take_front();
@@ -95,7 +103,7 @@ private:
     std::int32_t factorise(Front &front, const std::vector<std::int32_t> &terms);
     void load_term(Front &front, const Term &term) const;
     void add_update(Front &front, const Front &child);
-    double curvature(std::int32_t variable, std::int32_t i) const;
+    void find_diagonal(std::int32_t variable);
 
     void substitute_front(Front &front, double threshold);
     bool sees_change(const Front &front) const;
@@ -103,7 +111,7 @@ private:
 
     std::vector<std::int32_t> dimension_;
     std::vector<std::int64_t> offset_{0};
-    std::vector<double> step_;
+    std::vector<double> step_, diagonal_;  // of A
     std::vector<std::int32_t> front_of_;               // -1: not eliminated
     std::vector<std::vector<std::int32_t>> terms_of_;  // of each variable
     std::vector<Term> terms_;

@@ -31,7 +31,8 @@ std::int32_t BayesTree::factorise(Front &front, const std::vector<std::int32_t> 
     for (std::int32_t k = 0; k < front.own; ++k) {
         for (std::int32_t i = 0; i < dimension_[front.variable[k]]; ++i, ++j) {
             const double root = panel[j * (ld + 1)];
-            if (j == bad || !(root * root > vanishing * curvature(front.variable[k], i))) return front.variable[k];
+            const double diagonal = diagonal_[offset_[front.variable[k]] + i];
+            if (j == bad || !(root * root > vanishing * diagonal)) return front.variable[k];
         }
     }
     if (rows > 1) {
@@ -97,24 +98,21 @@ void BayesTree::add_update(Front &front, const Front &child) {
     }
 }
 
-// A's diagonal.
-double BayesTree::curvature(std::int32_t variable, std::int32_t i) const {
-    double sum = 0;
+// A's diagonal of one variable, from its terms.
+void BayesTree::find_diagonal(std::int32_t variable) {
+    const std::int32_t dimension = dimension_[variable];
+    double *sum = diagonal_.data() + offset_[variable];
+    std::fill_n(sum, dimension, 0.0);
     for (const std::int32_t t : terms_of_[variable]) {
         const Term &term = terms_[t];
         Index size = 0, first = 0;
         for (const std::int32_t v : term.variable) size += dimension_[v];
         for (const std::int32_t v : term.variable) {
-            if (v == variable) sum += term.numbers[(first + i) * (size + 1)];
+            for (std::int32_t i = 0; v == variable && i < dimension; ++i) {
+                sum[i] += term.numbers[(first + i) * (size + 1)];
+            }
             first += dimension_[v];
         }
-    }
-    return sum;
-}
-
-void BayesTree::diagonal(double *x) const {
-    for (std::int64_t v = 0; v < variables(); ++v) {
-        for (std::int32_t i = 0; i < dimension_[v]; ++i) *x++ = curvature(static_cast<std::int32_t>(v), i);
     }
 }
 

@@ -5,6 +5,20 @@
 #include <cmath>
 
 namespace gabp {
+namespace {
+
+// Four sums at a time: one would wait for each addition.
+double dot(const double *a, const double *b, std::int64_t n) {
+    double sum[4] = {};
+    std::int64_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        for (int k = 0; k < 4; ++k) sum[k] += a[i + k] * b[i + k];
+    }
+    for (; i < n; ++i) sum[0] += a[i] * b[i];
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+}  // namespace
 
 void BayesTree::substitute(double threshold) {
     ++pass_;
@@ -45,9 +59,7 @@ void BayesTree::substitute_front(Front &front, double threshold) {
     x = gathered_.data();
     for (std::int64_t j = front.width - 1; j >= 0; --j) {
         const double *column = front.panel.get() + j * ld;
-        double sum = column[ld - 1];
-        for (std::int64_t i = j + 1; i < front.height; ++i) sum += column[i] * x[i];
-        x[j] = -sum / column[j];
+        x[j] = -(column[ld - 1] + dot(column + j + 1, x + j + 1, front.height - j - 1)) / column[j];
     }
     for (std::int32_t k = 0; k < front.own; ++k) {
         const std::int32_t v = front.variable[k];
@@ -109,9 +121,7 @@ void BayesTree::solve(double *x) const {
         at = gathered.data();
         for (std::int64_t j = front.width - 1; j >= 0; --j) {
             const double *column = front.panel.get() + j * ld;
-            double sum = at[j];
-            for (std::int64_t i = j + 1; i < front.height; ++i) sum -= column[i] * at[i];
-            at[j] = sum / column[j];
+            at[j] = (at[j] - dot(column + j + 1, at + j + 1, front.height - j - 1)) / column[j];
         }
         for (std::int32_t k = 0; k < front.own; ++k) {
             const std::int32_t v = front.variable[k];
