@@ -1,5 +1,7 @@
 """Arrays that rows are appended to."""
 
+from typing import Any
+
 import numpy as np
 
 
@@ -23,8 +25,8 @@ class GrowingArray:
         """The rows so far, a view; writing into it changes the array."""
         return self._room[: self._count]
 
-    def append(self, rows: np.ndarray, count: int | None = None) -> None:
-        """Add rows at the end, ``count`` times the only one if given. Views that were taken before keep their rows."""
+    def append(self, rows: Any, count: int | None = None) -> None:
+        """Add rows at the end, ``count`` times the same one if given. Views that were taken before keep their rows."""
         end = self._count + (len(rows) if count is None else count)
         if end > len(self._room):
             room = np.empty((max(end, 2 * self._count), *self._room.shape[1:]), dtype=self._room.dtype)

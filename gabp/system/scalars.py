@@ -10,6 +10,7 @@ from torch import Tensor
 from gabp.system.errors import InvalidSystemError
 
 _FLOATS = {"float32": torch.float32, "float64": torch.float64}
+_USUAL = (np.dtype(np.float64), torch.float64)
 
 
 def working_dtype(dtype: Any) -> torch.dtype:
@@ -65,6 +66,8 @@ def converted(values: Tensor, dtype: torch.dtype, copy: bool = False) -> Tensor:
 
 def require_number_kind(dtype: np.dtype | torch.dtype, name: str) -> None:
     """Raise for unsupported dtypes; see `as_numbers`."""
+    if dtype in _USUAL:  # the names of numpy's dtypes take longer than small arrays
+        return
     kind = str(dtype).removeprefix("torch.") if isinstance(dtype, torch.dtype) else dtype.newbyteorder("=").name
     if kind.startswith("complex"):
         raise InvalidSystemError(f"{name} is complex; gabp works on real systems")

@@ -28,8 +28,8 @@ class LinearizationPoints:
         self.sets = sets
         self._values: list[GrowingArray] = []
         self._number: list[GrowingArray] = []
-        self._place = GrowingArray(np.empty((0, 2), dtype=np.int64))  # set and index of each number
-        self._first = GrowingArray(np.empty(0, dtype=np.int64))  # unknown of each number
+        # of each number: set, index in it, first unknown
+        self._set, self._index, self._first = (GrowingArray(np.empty(0, dtype=np.int64)) for _ in range(3))
         self.unknowns = 0
 
     @property
@@ -46,18 +46,18 @@ class LinearizationPoints:
             width = self.sets[len(self._values)].manifold.width
             self._values.append(GrowingArray(np.empty((0, width))))
             self._number.append(GrowingArray(np.empty(0, dtype=np.int64)))
-        known, free = self.count(position), np.flatnonzero(~held)
+        known, first, dimension = self.count(position), len(self._first), self.sets[position].manifold.dimension
         self._values[position].append(values)
-        number = np.full(len(held), -1)
-        number[free] = np.arange(len(self._place), len(self._place) + len(free))
+        free = (~held).nonzero()[0]
+        ascending = np.arange(len(free))
+        number = np.where(held, -1, first)
+        number[free] += ascending
         self._number[position].append(number)
-        place = np.empty((len(free), 2), dtype=np.int64)
-        place[:, 0], place[:, 1] = position, known + free
-        self._place.append(place)
-        dimension = self.sets[position].manifold.dimension
-        self._first.append(self.unknowns + dimension * np.arange(len(free)))
+        self._set.append(position, len(free))
+        self._index.append(known + free)
+        self._first.append(self.unknowns + dimension * ascending)
         self.unknowns += dimension * len(free)
-        return np.full(len(free), dimension)
+        return 0 * ascending + dimension
 
     def numbers(self, variables: Sequence[Variables], index: np.ndarray) -> np.ndarray:
         """The numbers of factors' variables, (m, a); -1 for one that is held."""
@@ -77,8 +77,7 @@ class LinearizationPoints:
 
     def named(self, number: int) -> str:
         """A variable, in messages."""
-        position, index = self._place.rows[number].tolist()
-        return self.sets[position].named(index)
+        return self.sets[int(self._set.rows[number])].named(int(self._index.rows[number]))
 
     def number_of(self, unknown: int) -> int:
         """Of the variable that an unknown belongs to."""
@@ -86,23 +85,23 @@ class LinearizationPoints:
 
     def estimate(self, tree: Any, position: int, indices: np.ndarray | None = None) -> Tensor:
         """``x ⊞ δ`` of variables of one set, all by default."""
-        index = np.arange(self.count(position)) if indices is None else indices
-        values = self._values[position].rows[index]
-        number = self._number[position].rows[index]
+        index = slice(None) if indices is None else indices
+        values, number = self._values[position].rows[index], self._number[position].rows[index]
         free = number >= 0
         if free.all():
             values = self._moved(tree, position, values, number)
-        elif free.any():
+        else:
+            values = values.copy()
             values[free] = self._moved(tree, position, values[free], number[free])
         return torch.from_numpy(values)
 
     def move(self, tree: Any, numbers: np.ndarray) -> Callable[[], None]:
         """Make the estimate of some variables the point where they are linearised; what takes it back."""
         before: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        place = self._place.rows[numbers]
-        for position in set(place[:, 0].tolist()):
-            chosen = place[:, 0] == position
-            index, number = place[chosen, 1], numbers[chosen]
+        sets = self._set.rows[numbers]
+        for position in set(sets.tolist()):
+            number = numbers[sets == position]
+            index = self._index.rows[number]
             rows = self._values[position].rows
             before.append((rows, index, rows[index]))
             rows[index] = self._moved(tree, position, rows[index], number)

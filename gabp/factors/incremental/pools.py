@@ -54,7 +54,7 @@ class Pool:
         count = len(self._index) - first
         root = np.eye(self._size)[None] if batch.root is None else batch.root.numpy()
         self._root.append(root, count)
-        self._alive.append(np.ones(count, dtype=bool))
+        self._alive.append(True, count)
         return np.arange(first, first + count)
 
     def remove(self, rows: np.ndarray) -> None:
@@ -127,7 +127,7 @@ class Pools:
         place = self._place[key]
         rows = self.pools[place].append(batch)
         self._rows_of[batch] = place, rows
-        self.terms[place].append(np.full(len(rows), -1))
+        self.terms[place].append(-1, len(rows))
         return place, rows
 
     def remove(self, batch: Factors) -> tuple[int, np.ndarray]:
@@ -141,7 +141,7 @@ class Pools:
         """Give the next numbers to the terms of some rows."""
         first = len(self._pool_of)
         self.terms[place].rows[rows] = np.arange(first, first + len(rows))
-        self._pool_of.append(np.full(len(rows), place))
+        self._pool_of.append(place, len(rows))
         self._row_of.append(rows)
 
     def located(self, terms: np.ndarray) -> list[tuple[int, np.ndarray]]:
