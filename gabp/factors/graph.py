@@ -294,19 +294,22 @@ class FactorGraph:
         return result
 
     def incremental(
-        self, *, gauge: str | None = None, relinearize: float = 0.1, tolerance: float = 1e-3
+        self, *, gauge: str | None = None, relinearize: float = 0.05, tolerance: float = 1e-3
     ) -> IncrementalOptimizer:
         """Follow the optimum as the graph grows, at the cost of what each change reaches.
+
+        `extend` and `add` enlarge the graph, `remove` takes factors out; each `update` of the optimiser then makes one
+        Gauss–Newton step of all variables that the change moves.
 
         Parameters
         ----------
         gauge : str, optional
             ``"error"`` or ``"hold"``; that of the graph by default, see `FactorGraph`.
         relinearize : float
-            The largest entry of a step, in the units of the tangent space, up to which a variable is not linearised
-            anew.
+            How far a variable may be from where its factors were linearised, in any entry and in the units of the
+            tangent space (metres and radians, say): the error of the estimate is of second order in it.
         tolerance : float
-            A step that changes by no more in any entry is kept, and what depends on it alone is not computed.
+            Changes of a variable up to which others that depend on it are not computed anew.
 
         Returns
         -------
@@ -314,6 +317,9 @@ class FactorGraph:
             Its `update` takes in what was added and removed since the last one.
         """
         return IncrementalOptimizer(self._contents, self.gauge if gauge is None else gauge, relinearize, tolerance)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_incremental": None}  # which is made again
 
     def __repr__(self) -> str:
         lines = [f"FactorGraph: {sum(s.count for s in self._sets)} variables, {sum(map(len, self._factors))} factors"]

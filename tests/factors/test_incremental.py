@@ -1,5 +1,7 @@
 """The incremental optimiser: after every change the optimum of the batch method, and the same endings."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -162,6 +164,15 @@ def test_from_other_values():
     again = graph.optimize("incremental", init={x: x.initial})
     assert again.objective == pytest.approx(result.objective, rel=1e-8)
     assert graph.optimize("incremental", init=again).iterations == 0
+
+
+def test_a_graph_is_pickled_without_its_factor():
+    graph, x, _ = pose_graph(SE2)
+    result = graph.optimize("incremental")
+    again = pickle.loads(pickle.dumps(graph))
+    assert again.optimize("incremental").objective == pytest.approx(result.objective, rel=1e-8)
+    again.extend(again.sets[0], [[0.0, 0.0, 0.0]])
+    assert again.sets[0].count == 9 and x.count == 8
 
 
 # How it ends

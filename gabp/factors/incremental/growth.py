@@ -51,6 +51,8 @@ class GrowingModel:
     def __init__(self, contents: Contents, gauge: str) -> None:
         self._contents, self._gauge = contents, gauge
         self._start: Sequence[Tensor] = ()
+        self._gauge_held: set[tuple[int, int]] = set()
+        self._seen = self._holds = 0  # of the changes, and how often variables had been held
         self._forget()
 
     def restart(self, values: Sequence[Tensor]) -> None:
@@ -114,9 +116,7 @@ class GrowingModel:
     def _forget(self) -> None:
         self.model = IncrementalModel(self._contents.sets)
         self._components = Components()
-        self._holds = 0
-        self._gauge_held: set[tuple[int, int]] = set()
-        self._seen = 0  # of the changes
+        self._gauge_held, self._seen, self._holds = set(), 0, 0
 
     def _build(self) -> None:
         """The model of all contents, at the estimate so far."""

@@ -163,6 +163,8 @@ class IncrementalOptimizer:
         """
         require_nonnegative(maxiter, "maxiter", integer=True)
         require_nonnegative(rtol, "rtol")
+        if callback is not None and not callable(callback):
+            raise TypeError(f"callback must be callable, not {type(callback).__name__}")
         self._last = result = self._optimize(maxiter, rtol, callback)
         if throw and not result.converged and result.status is not OptimizationStatus.STOPPED_BY_CALLBACK:
             raise OptimizationError(result)
