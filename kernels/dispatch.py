@@ -17,6 +17,7 @@ from gabp.kernels.cpu import normal_equations as compiled_normal_equations
 from gabp.kernels.cpu import poses as compiled_poses
 from gabp.kernels.cpu import rows as compiled_rows
 from gabp.kernels.torch import (
+    bayes_tree,
     bounds,
     cameras,
     distance_colouring,
@@ -44,6 +45,7 @@ _TORCH = Backend(
     multigrid_cycle=multigrid_cycle,
     markov_blankets=markov_blankets,
     distance_colouring=distance_colouring,
+    bayes_tree=bayes_tree,
     cameras=cameras,
     poses=poses,
     normal_equations=normal_equations,
@@ -55,7 +57,7 @@ def backend(device: torch.device | str, dtype: torch.dtype = torch.float64) -> B
     """The fastest backend for tensors of ``dtype`` on ``device``.
 
     What runs on the host wherever the system is (``sequential``, ``bounds``, ``factor``,
-    ``hierarchy``, ``markov_blankets``, ``distance_colouring``, ``cameras``, ``poses``,
+    ``hierarchy``, ``markov_blankets``, ``distance_colouring``, ``bayes_tree``, ``cameras``, ``poses``,
     ``normal_equations`` and ``factor_messages``) takes tensors of the CPU, and is asked of its backend.
     """
     where = device.type if isinstance(device, torch.device) else torch.device(device).type
@@ -85,6 +87,7 @@ def _compiled() -> Backend:
         hierarchy=cpu.extension,
         markov_blankets=compiled_markov_blankets,
         distance_colouring=cpu.extension,
+        bayes_tree=cpu.extension,
         cameras=compiled_cameras,
         poses=compiled_poses,
         normal_equations=compiled_normal_equations,

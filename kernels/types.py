@@ -35,6 +35,8 @@ class Backend:
         A multigrid cycle by tensors: the functions of `gabp.kernels.torch.multigrid_cycle`.
     markov_blankets, distance_colouring : module
         The functions of the modules of these names in `gabp.kernels.torch`.
+    bayes_tree : module
+        ``BayesTree`` of `gabp.kernels.torch.bayes_tree`.
     cameras, poses, normal_equations, factor_messages : module
         Factors of a nonlinear model: the functions of the modules of these names in `gabp.kernels.torch`.
     """
@@ -50,6 +52,7 @@ class Backend:
     multigrid_cycle: ModuleType
     markov_blankets: ModuleType
     distance_colouring: ModuleType
+    bayes_tree: ModuleType
     cameras: ModuleType
     poses: ModuleType
     normal_equations: ModuleType

@@ -52,7 +52,7 @@ class Factors:
         object.__setattr__(self, "root", square_root(self.information))
 
     def __len__(self) -> int:
-        return len(self.index)
+        return self.index.shape[0]
 
     def __repr__(self) -> str:
         sets = ", ".join(variables.manifold.name for variables in self.variables)
@@ -145,18 +145,18 @@ def read_factors(
     if len(indices) != len(variables):
         raise InvalidSystemError(f"{len(variables)} handles need as many arrays of indices, not {len(indices)}")
     columns = [
-        read_index(index, handle.count, f"index {place}")
+        read_index(index, handle.count, f"index {place}").numpy()
         for place, (handle, index) in enumerate(zip(variables, indices, strict=True))
     ]
     if len({len(column) for column in columns}) != 1:
         lengths = ", ".join(str(len(column)) for column in columns)
         raise InvalidSystemError(f"the arrays of indices have different lengths: {lengths}")
-    index = torch.stack(columns, 1)
+    index, count = torch.from_numpy(np.array(columns).T.copy()), len(columns[0])
     made = _make_kind(kind, variables)
-    read = _read_measurement(made, measurement, len(index))
+    read = _read_measurement(made, measurement, count)
     if isinstance(made, FunctionKind):
         made.measure([handle.initial[i] for handle, i in zip(variables, columns, strict=True)], read)
-    omega = read_information(information, len(index), made.dimension)
+    omega = read_information(information, count, made.dimension)
     return Factors(made, variables, index, read, omega, loss, Parameters.of(measurement, information, loss))
 
 
@@ -181,13 +181,13 @@ def _read_measurement(kind: FactorKind, measurement: Any, factors: int) -> Tenso
     if factors == 0:
         raise InvalidSystemError("there are no factors to add: the arrays of indices are empty")
     if isinstance(kind, FunctionKind):
-        if read.ndim == 0 or len(read) != factors:
+        if read.ndim == 0 or read.shape[0] != factors:
             raise InvalidSystemError(f"measurement has shape {tuple(read.shape)}; expected ({factors}, …)")
     else:
         wanted = kind.measurement_shape
         if wanted == (1,) and read.ndim == 1:
             read = read[:, None]
-        fits = read.ndim == len(wanted) + 1 and len(read) == factors
+        fits = read.ndim == len(wanted) + 1 and read.shape[0] == factors
         if not fits or any(w not in (-1, s) for w, s in zip(wanted, read.shape[1:], strict=True)):
             shape = ", ".join("d" if size < 0 else str(size) for size in wanted)
             raise InvalidSystemError(

@@ -37,7 +37,7 @@ class DifferentiableObjective:
         moved = []
         for variables, first, value in zip(self.structure.sets, self.structure.unknown, self.values, strict=True):
             manifold, free = variables.manifold, torch.from_numpy(first >= 0)
-            step = torch.zeros(variables.count, manifold.dimension, dtype=torch.float64)
+            step = torch.zeros(len(value), manifold.dimension, dtype=torch.float64)
             if bool(free.any()):
                 begin, end = int(first[first >= 0][0]), int(first.max()) + manifold.dimension
                 step = step.index_put((free,), delta[begin:end].view(-1, manifold.dimension))

@@ -40,7 +40,7 @@ def free_components(
 
     A variable without any factor is such a component too.
     """
-    offsets = np.cumsum([0, *(variables.count for variables in sets)])
+    offsets = np.cumsum([0, *map(len, held)])
     numbers = [batch.index.numpy() + [offsets[v.position] for v in batch.variables] for batch in factors]
     labels = component_labels(int(offsets[-1]), numbers)
     anchored = np.zeros(labels.max(initial=-1) + 1, dtype=bool)

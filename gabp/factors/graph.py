@@ -12,11 +12,13 @@ from gabp.factors.batches import Factors, read_factors
 from gabp.factors.belief_propagation import Beliefs
 from gabp.factors.chordal import chordal_values
 from gabp.factors.gradients import attach
+from gabp.factors.incremental import IncrementalOptimizer
+from gabp.factors.incremental.growth import Contents
 from gabp.factors.linearization import Values
 from gabp.factors.marginals import GraphMarginals
 from gabp.factors.optimizers.descent import OptimizationProgress
 from gabp.factors.optimizers.graduated import optimize_robustly
-from gabp.factors.optimizers.optimize import GAUGES, MESSAGES, Options, optimize
+from gabp.factors.optimizers.optimize import GAUGES, INCREMENTAL, MESSAGES, Options, optimize
 from gabp.factors.optimizers.propagation import PropagationOptions
 from gabp.factors.optimizers.result import OptimizationError, OptimizationResult, OptimizationStatus
 from gabp.factors.optimizers.robust import read_robust
@@ -68,10 +70,9 @@ class FactorGraph:
         if gauge not in GAUGES:
             raise InvalidSystemError(f"there is no gauge {gauge!r}; choose one of {sorted(GAUGES)}")
         self.gauge = gauge
-        self._sets: list[Variables] = []
-        self._held: list[np.ndarray] = []
-        self._factors: list[Factors] = []
+        self._contents = Contents()
         self._beliefs = Beliefs()
+        self._incremental: IncrementalOptimizer | None = None
 
     @property
     def sets(self) -> tuple[Variables, ...]:
@@ -116,6 +117,45 @@ class FactorGraph:
         self._held.append(np.zeros(variables.count, dtype=bool))
         return variables
 
+    def extend(self, variables: Variables, values: Any, *, labels: Any = None) -> np.ndarray:
+        """Add variables to a set, behind those that it has: the poses of a robot, one after another.
+
+        Results that were computed before keep the variables that they were computed for.
+
+        Parameters
+        ----------
+        variables : Variables
+        values : array, shape (m, width)
+            Where optimisation of the new variables starts, as in `variables`.
+        labels : integer array, shape (m,), optional
+            Identifiers, where the set has them; the next integers by default.
+
+        Returns
+        -------
+        ndarray, shape (m,), int64
+            The indices of the new variables in the set.
+
+        Raises
+        ------
+        TypeError, InvalidSystemError
+            As in `variables`, or the set is of another graph. The set is left as it was.
+
+        Examples
+        --------
+        >>> import gabp
+        >>> graph = gabp.FactorGraph()
+        >>> x = graph.variables(gabp.SE2, [[0.0, 0.0, 0.0]])
+        >>> graph.extend(x, [[1.0, 0.0, 0.0], [2.0, 0.0, 0.0]])
+        array([1, 2])
+        >>> x
+        Variables(SE2, 3)
+        """
+        self._require_own(variables)
+        indices = variables.extend(values, labels)
+        held = self._held[variables.position]
+        self._held[variables.position] = np.append(held, np.zeros(len(indices), dtype=bool))
+        return indices
+
     def hold(self, variables: Variables, indices: Any) -> None:
         """Keep variables at their initial values.
 
@@ -131,6 +171,7 @@ class FactorGraph:
         """
         self._require_own(variables)
         self._held[variables.position][read_index(indices, variables.count, "index").numpy()] = True
+        self._contents.holds += 1
 
     def held(self, variables: Variables) -> np.ndarray:
         """Which variables keep their initial values, shape (N,), bool."""
@@ -175,6 +216,7 @@ class FactorGraph:
         """
         batch = read_factors(kind, variables, indices, measurement, information, loss, self._sets)
         self._factors.append(batch)
+        self._contents.changes.append((batch, True))
         return batch
 
     def remove(self, factors: Factors) -> None:
@@ -190,6 +232,8 @@ class FactorGraph:
         for position, batch in enumerate(self._factors):
             if batch is factors:
                 del self._factors[position]
+                self._contents.changes.append((batch, False))
+                self._beliefs.forget(batch)
                 return
         raise InvalidSystemError(f"{factors!r} is not in the graph")
 
@@ -226,13 +270,16 @@ class FactorGraph:
             ``"levenberg-marquardt"`` decreases the objective from any start; ``"dogleg"`` too, and ``"gauss-newton"``
             is the fastest from a good one. ``"gbp"`` passes messages between factors and variables, each of which
             needs its neighbours alone: Gaussian belief propagation [1]_. An iteration is a sweep; information travels
-            by one factor in each, so that large loops take many, and some graphs never converge.
+            by one factor in each, so that large loops take many, and some graphs never converge. ``"incremental"``
+            takes Gauss–Newton steps of which a part is kept from one call to the next: after a few factors were added
+            or removed, only what they reach is computed anew. See `incremental`.
         init : "spanning-tree", "chordal", OptimizationResult or mapping, optional
             Where to start: the initial values by default; the poses composed along `Between` factors, breadth first;
             the poses that fit `Between` and `Prior` factors in the chordal distance of their rotations, by two linear
             systems (L. Carlone et al., ICRA 2015); or values as in `objective`. Without it ``"gbp"`` goes on from the
             beliefs and messages that the graph keeps of the last time (`beliefs`): a few sweeps suffice after factors
             were added or removed.
+            ``method="incremental"`` goes on where its last call ended by default.
         maxiter : int
             Steps to try at most.
         rtol : float
@@ -288,8 +335,14 @@ class FactorGraph:
             raise TypeError(f"callback must be callable, not {type(callback).__name__}")
         messages = PropagationOptions.read(method == MESSAGES, options)
         chosen = self.gauge if gauge is None else gauge
-        how = Options(method, chosen, linear, maxiter, rtol, callback, messages, self._beliefs)
         graduated = read_robust(robust)
+        if method == INCREMENTAL:
+            if graduated is not None:
+                raise InvalidSystemError("robust= solves the graph anew for each weighting: choose another method")
+            follower = self._followed(chosen, linear, init)
+            result = follower.optimize(maxiter=maxiter, rtol=rtol, callback=callback, throw=throw)
+            return attach(result, self._factors)
+        how = Options(method, chosen, linear, maxiter, rtol, callback, messages, self._beliefs)
         if init is not None:
             self._beliefs.clear()
         if graduated is not None:
@@ -352,15 +405,65 @@ class FactorGraph:
         """
         if not isinstance(result, OptimizationResult):
             raise TypeError(f"marginals are about an OptimizationResult, not {type(result).__name__}")
-        if len(result.sets) != len(self._sets) or any(a is not b for a, b in zip(result.sets, self._sets, strict=True)):
+        if not result.is_of(self._sets):
             raise InvalidSystemError("the result is of another graph, or variables were added since; optimize again")
         return GraphMarginals.at(result, result.weighed(self._factors), variance)
+
+    def incremental(
+        self, *, gauge: str | None = None, relinearize: float = 0.05, tolerance: float = 1e-3
+    ) -> IncrementalOptimizer:
+        """Follow the optimum as the graph grows, at the cost of what each change reaches.
+
+        `extend` and `add` enlarge the graph, `remove` takes factors out; each `update` of the optimiser then makes one
+        Gauss–Newton step of all variables that the change moves.
+
+        Parameters
+        ----------
+        gauge : str, optional
+            ``"error"`` or ``"hold"``; that of the graph by default, see `FactorGraph`.
+        relinearize : float
+            How far a variable may be from where its factors were linearised, in any entry and in the units of the
+            tangent space (metres and radians, say): the error of the estimate is of second order in it.
+        tolerance : float
+            Changes of a variable up to which others that depend on it are not computed anew.
+
+        Returns
+        -------
+        IncrementalOptimizer
+            Its `update` takes in what was added and removed since the last one.
+        """
+        return IncrementalOptimizer(self._contents, self.gauge if gauge is None else gauge, relinearize, tolerance)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_incremental": None}  # which is made again
 
     def __repr__(self) -> str:
         lines = [f"FactorGraph: {sum(s.count for s in self._sets)} variables, {sum(map(len, self._factors))} factors"]
         lines += [f"  {variables!r}" for variables in self._sets]
         lines += [f"  {batch!r}" for batch in self._factors]
         return "\n".join(lines)
+
+    def _followed(self, gauge: str, linear: str, init: Any) -> IncrementalOptimizer:
+        """The optimiser of ``method="incremental"``, as the last call left it or at the values given."""
+        if linear not in ("auto", "elimination"):
+            raise InvalidSystemError(f"method='incremental' solves by elimination, not by linear={linear!r}")
+        if self._incremental is None or self._incremental.gauge != gauge:
+            self._incremental = self.incremental(gauge=gauge)
+        if init is not None and not self._incremental.is_at(init):
+            self._incremental.restart(self._start(init, self._factors))
+        return self._incremental
+
+    @property
+    def _sets(self) -> list[Variables]:
+        return self._contents.sets
+
+    @property
+    def _held(self) -> list[np.ndarray]:
+        return self._contents.held
+
+    @property
+    def _factors(self) -> list[Factors]:
+        return self._contents.factors
 
     def _robust_start(self, init: Any, weighted: Sequence[Factors], inliers: Sequence[Factors]) -> Values:
         """A tree follows single factors, which must be right; other starts fit all, by their weights."""
@@ -378,6 +481,7 @@ class FactorGraph:
         values: list[Tensor] = [variables.initial for variables in self._sets]
         for position, believed in enumerate(self._beliefs.values):
             held = torch.from_numpy(self._held[position])[:, None]
+            believed = torch.cat([believed, values[position][len(believed) :]])
             values[position] = torch.where(held, values[position], believed)
         return tuple(values)
 
@@ -389,7 +493,8 @@ class FactorGraph:
         if isinstance(given, OptimizationResult):
             for variables in self._sets:
                 if variables in given.sets:
-                    values[variables.position] = given.estimate[variables.position]
+                    known = given.estimate[variables.position]
+                    values[variables.position] = torch.cat([known, variables.initial[len(known) :]])
             return tuple(values)
         if not isinstance(given, Mapping):
             raise TypeError(f"values must be a result or a mapping from handles to arrays, not {type(given).__name__}")

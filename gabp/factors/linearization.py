@@ -87,7 +87,7 @@ def retract(structure: Structure, values: Values, step: Tensor) -> Values:
             continue
         begin = int(first[free.argmax()])  # the unknowns of a set are numbered in order
         delta = step[begin : begin + count * manifold.dimension].reshape(count, -1)
-        if count == variables.count:
+        if count == len(value):
             moved.append(manifold.retract_all(value, delta))
             continue
         new = value.numpy().copy()

@@ -66,7 +66,7 @@ class GraphMarginals:
             The variables are none, or of another graph.
         """
         self._require_own(variables)
-        every = torch.arange(variables.count)
+        every = torch.arange(self._count(variables))
         return variables.restore(self._between(variables, every, variables, every))
 
     def joint(self, x: Variables, i: Any, y: Variables, j: Any) -> Any:
@@ -94,7 +94,9 @@ class GraphMarginals:
         """
         self._require_own(x)
         self._require_own(y)
-        first, second = read_index(i, x.count, "i", "pair"), read_index(j, y.count, "j", "pair")
+        first, second = (
+            read_index(index, self._count(s), name, "pair") for s, index, name in ((x, i, "i"), (y, j, "j"))
+        )
         if len(first) != len(second):
             raise InvalidSystemError(f"i and j have different lengths: {len(first)} and {len(second)}")
         cross = self._between(x, first, y, second)
@@ -102,6 +104,10 @@ class GraphMarginals:
         below = torch.cat([cross.mT, self._between(y, second, y, second)], 2)
         joint = torch.cat([above, below], 1)
         return x.restore(joint[0] if np.ndim(i) == 0 and np.ndim(j) == 0 else joint)
+
+    def _count(self, variables: Variables) -> int:
+        """Of the variables of a set at the estimate: the set may have grown since."""
+        return len(self._structure.unknown[variables.position])
 
     def _between(self, x: Variables, i: Tensor, y: Variables, j: Tensor) -> Tensor:
         """Covariances (k, d_x, d_y) of pairs; 0 where one is held."""
@@ -122,5 +128,5 @@ class GraphMarginals:
 
     def __repr__(self) -> str:
         count = sum(int((first >= 0).sum()) for first in self._structure.unknown)
-        held = sum(variables.count for variables in self._structure.sets) - count
+        held = sum(map(len, self._structure.unknown)) - count
         return f"GraphMarginals of {count} variables and {held} held ones, covariances {self.variance_kind}"

@@ -28,6 +28,7 @@ class InvalidFactorError(InvalidSystemError):
 
 
 _ASYMMETRY = 1e-9  # of an information, relative to its diagonal: files print few digits
+_ROUNDING = 1e-12  # eigenvalue relative to the largest, from which on a matrix has a Cholesky factor
 _NEGATIVE = 1e-9  # eigenvalue relative to the largest, that rounding of a file's digits explains
 
 
@@ -49,9 +50,10 @@ def read_array(values: Any, name: str) -> Tensor:
 
 def require_finite(values: Tensor, name: str) -> None:
     """Raise `InvalidSystemError` naming the first entry that is not finite."""
-    if bool(torch.isfinite(values).all()):
+    finite = np.isfinite(values.numpy())
+    if finite.all():
         return
-    place = (~torch.isfinite(values)).nonzero()[0].tolist()
+    place = np.argwhere(~finite)[0].tolist()
     message = f"{name}{place} is {float(values[tuple(place)])}; every number must be finite"
     raise InvalidFactorError(message, place[0] if place else 0)
 
@@ -64,23 +66,19 @@ def read_index(index: Any, count: int, name: str, of: str = "factor") -> Tensor:
     TypeError, InvalidSystemError
         They are no integers, or one is out of range, which is named with its factor.
     """
-    if not isinstance(index, Tensor):
-        index = np.asarray(index)
-        if index.size == 0:
-            index = index.astype(np.int64)
-        if index.dtype.kind not in "iu":
-            raise TypeError(f"{name} must hold integers, not {index.dtype}")
-        index = torch.from_numpy(np.array(index, dtype=np.int64))
-    if index.dtype.is_floating_point or index.dtype in (torch.bool, torch.complex64, torch.complex128):
+    index = index.detach().cpu().numpy() if isinstance(index, Tensor) else np.asarray(index)
+    if index.size == 0:
+        index = index.astype(np.int64)
+    if index.dtype.kind not in "iu":
         raise TypeError(f"{name} must hold integers, not {index.dtype}")
-    index = torch.atleast_1d(index.detach().cpu().long())
+    index = np.atleast_1d(np.array(index, dtype=np.int64))
     if index.ndim != 1:
-        raise InvalidSystemError(f"{name} has shape {tuple(index.shape)}; expected (m,)")
+        raise InvalidSystemError(f"{name} has shape {index.shape}; expected (m,)")
     outside = (index < 0) | (index >= count)
-    if bool(outside.any()):
-        factor = int(outside.nonzero()[0])
-        raise InvalidFactorError(f"{name} of {of} {factor} is {int(index[factor])}, outside 0…{count - 1}", factor)
-    return index
+    if outside.any():
+        factor = int(outside.argmax())
+        raise InvalidFactorError(f"{name} of {of} {factor} is {index[factor]}, outside 0…{count - 1}", factor)
+    return torch.from_numpy(index)
 
 
 def read_information(information: Any, factors: int, dimension: int) -> Tensor:
@@ -96,20 +94,23 @@ def read_information(information: Any, factors: int, dimension: int) -> Tensor:
     TypeError, InvalidSystemError
         The shape does not fit, or one is not finite or not symmetric; the factor is named.
     """
-    read = as_matrices(read_array(information, "information"), dimension)
+    read = as_matrices(read_array(information, "information"), dimension).numpy()
     shared = read.shape == (dimension, dimension)
     if not shared and read.shape != (factors, dimension, dimension):
         raise InvalidSystemError(
-            f"information has shape {tuple(read.shape)}; the {factors} factors with residuals of dimension {dimension} "
+            f"information has shape {read.shape}; the {factors} factors with residuals of dimension {dimension} "
             f"need ({dimension}, {dimension}) or ({factors}, {dimension}, {dimension})"
         )
-    require_finite(read, "information")
+    require_finite(torch.from_numpy(read), "information")
     read = read.reshape(-1, dimension, dimension)
-    size = torch.diagonal(read, dim1=1, dim2=2).abs().amax(1)
-    skew = (read - read.mT).abs().amax((1, 2)) > _ASYMMETRY * size
-    if bool(skew.any()):
-        raise InvalidFactorError(f"the information{_of_factor(skew, shared)} is not symmetric", _first(skew))
-    return (read + read.mT) / 2
+    transposed = read.transpose(0, 2, 1)
+    if (read == transposed).all():
+        return torch.from_numpy(np.array(read, order="C"))
+    size = np.abs(read.diagonal(0, 1, 2)).max(1)
+    skew = np.abs(read - transposed).max((1, 2)) > _ASYMMETRY * size
+    if skew.any():
+        raise InvalidFactorError(f"the information{_of_factor(skew, shared)} is not symmetric", int(skew.argmax()))
+    return torch.from_numpy((read + transposed) / 2)
 
 
 def as_matrices(information: Tensor, dimension: int) -> Tensor:
@@ -127,30 +128,33 @@ def square_root(information: Tensor) -> Tensor | None:
     InvalidSystemError
         One is not positive semidefinite; the factor is named.
     """
-    shared = len(information) == 1
-    identity = torch.eye(information.shape[1], dtype=torch.float64)
-    if torch.equal(information, identity.expand_as(information)):
+    matrices = information.numpy()
+    shared = len(matrices) == 1
+    if (matrices == np.eye(matrices.shape[1])).all():
         return None
-    lower, failed = torch.linalg.cholesky_ex(information)
-    root = lower.mT.contiguous()
-    bad = failed != 0
-    if bool(bad.any()):
-        eigenvalues, vectors = torch.linalg.eigh(information[bad])
-        negative = eigenvalues[:, 0] < -_NEGATIVE * eigenvalues.abs().amax(1)
-        if bool(negative.any()):
-            bad[bad.clone()] = negative
-            message = (
-                f"the information{_of_factor(bad, shared)} is not positive semidefinite: "
-                f"it has the eigenvalue {float(eigenvalues[negative][0, 0]):.6g}"
-            )
-            raise InvalidFactorError(message, _first(bad))
-        root[bad] = eigenvalues.clamp(min=0).sqrt()[..., None] * vectors.mT
+    try:
+        root = np.linalg.cholesky(matrices).transpose(0, 2, 1)
+    except np.linalg.LinAlgError:
+        root = _semidefinite_root(matrices, shared)
+    return torch.from_numpy(np.ascontiguousarray(root))
+
+
+def _semidefinite_root(matrices: np.ndarray, shared: bool) -> np.ndarray:
+    """Square roots, where not all matrices are definite."""
+    eigenvalues, vectors = np.linalg.eigh(matrices)
+    negative = eigenvalues[:, 0] < -_NEGATIVE * np.abs(eigenvalues).max(1)
+    if negative.any():
+        factor = int(negative.argmax())
+        message = (
+            f"the information{_of_factor(negative, shared)} is not positive semidefinite: "
+            f"it has the eigenvalue {eigenvalues[factor, 0]:.6g}"
+        )
+        raise InvalidFactorError(message, factor)
+    root = np.sqrt(eigenvalues.clip(min=0))[..., None] * vectors.transpose(0, 2, 1)
+    definite = eigenvalues[:, 0] > _ROUNDING * eigenvalues[:, -1]
+    root[definite] = np.linalg.cholesky(matrices[definite]).transpose(0, 2, 1)
     return root
 
 
-def _of_factor(where: Tensor, shared: bool) -> str:
-    return "" if shared else f" of factor {_first(where)}"
-
-
-def _first(where: Tensor) -> int:
-    return int(where.nonzero()[0])
+def _of_factor(where: np.ndarray, shared: bool) -> str:
+    return "" if shared else f" of factor {int(where.argmax())}"

@@ -72,7 +72,7 @@ class Structure:
     @cached_property
     def offsets(self) -> np.ndarray:
         """The number of the first variable of each set, when all are numbered through; shape (sets + 1,)."""
-        return np.cumsum([0, *(variables.count for variables in self.sets)])
+        return np.cumsum([0, *map(len, self.held)])
 
     def numbers(self, batch: Factors) -> np.ndarray:
         """The variables of each factor, numbered through all sets, (m, arity)."""

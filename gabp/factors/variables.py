@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gabp.factors.growing import GrowingArray
 from gabp.factors.manifolds import Manifold
 from gabp.factors.reading import InvalidFactorError, read_array, require_finite
 from gabp.system import InvalidSystemError
@@ -16,24 +17,51 @@ from gabp.system import InvalidSystemError
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Variables:
-    """The handle of variables that were added to a graph together.
+    """The handle of a set of variables, which `gabp.FactorGraph.extend` may add to.
 
     Attributes
     ----------
     manifold : Manifold
-    count : int
     position : int
         Among the graph's sets of variables.
+    count : int
+        Variables so far.
     labels : ndarray, shape (count,), int64, or None
         Their identifiers in a file.
+    initial : Tensor, shape (count, width)
+        Their initial values.
     """
 
     manifold: Manifold
-    count: int
     position: int
-    labels: np.ndarray | None
-    initial: Tensor = field(repr=False)
     restore: Callable[[Tensor], Any] = field(repr=False)
+    _initial: GrowingArray = field(repr=False)
+    _labels: GrowingArray | None = field(repr=False)
+
+    @property
+    def count(self) -> int:
+        return len(self._initial)
+
+    @property
+    def initial(self) -> Tensor:
+        return torch.from_numpy(self._initial.rows)
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        return None if self._labels is None else self._labels.rows
+
+    def extend(self, values: Any, labels: Any = None) -> np.ndarray:
+        """Add variables; their indices. See `gabp.FactorGraph.extend`."""
+        initial = read_manifold_values(self.manifold, values, "values").numpy()
+        if self._labels is None and labels is not None:
+            raise InvalidSystemError(f"{self!r} has no labels; it cannot be extended by labelled variables")
+        if self._labels is not None:
+            if labels is None:
+                labels = self._labels.rows.max(initial=-1) + 1 + np.arange(len(initial))
+            self._labels.append(_read_labels(labels, len(initial)))
+        first = self.count
+        self._initial.append(initial)
+        return np.arange(first, self.count)
 
     def __repr__(self) -> str:
         return f"Variables({self.manifold.name}, {self.count})"
@@ -55,11 +83,15 @@ def read_variables(manifold: Any, values: Any, position: int, labels: Any = None
     if not isinstance(manifold, Manifold):
         raise TypeError(f"manifold must be a gabp.factors.Manifold such as gabp.SE2, not {manifold!r}")
     initial = read_manifold_values(manifold, values, "values")
-    if labels is not None:
-        labels = np.asarray(labels, dtype=np.int64)
-        if labels.shape != (len(initial),):
-            raise InvalidSystemError(f"labels has shape {labels.shape}; expected ({len(initial)},)")
-    return Variables(manifold, len(initial), position, labels, initial, _way_back(values))
+    known = None if labels is None else GrowingArray(_read_labels(labels, len(initial)))
+    return Variables(manifold, position, _way_back(values), GrowingArray(initial.numpy()), known)
+
+
+def _read_labels(labels: Any, count: int) -> np.ndarray:
+    read = np.array(labels, dtype=np.int64)
+    if read.shape != (count,):
+        raise InvalidSystemError(f"labels has shape {read.shape}; expected ({count},)")
+    return read
 
 
 def read_manifold_values(manifold: Manifold, values: Any, name: str) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gabp.kernels.cpu import extension
+from gabp.kernels.cpu.arrays import arrays
 
 _cpu: Any = extension
 
@@ -23,19 +24,19 @@ def between_se3(first: Tensor, second: Tensor, measurement: Tensor) -> tuple[Ten
 def retract_se2(poses: Tensor, delta: Tensor) -> Tensor:
     """See `gabp.kernels.torch.poses.retract_se2`."""
     moved = torch.empty_like(poses, memory_format=torch.contiguous_format)
-    _cpu.retract_se2(poses.contiguous(), delta.contiguous(), moved)
+    _cpu.retract_se2(*arrays(poses, delta, moved))
     return moved
 
 
 def retract_se3(poses: Tensor, delta: Tensor) -> Tensor:
     """See `gabp.kernels.torch.poses.retract_se3`."""
     moved = torch.empty_like(poses, memory_format=torch.contiguous_format)
-    _cpu.retract_se3(poses.contiguous(), delta.contiguous(), moved)
+    _cpu.retract_se3(*arrays(poses, delta, moved))
     return moved
 
 
 def _between(kernel: Any, dimension: int, *poses: Tensor) -> tuple[Tensor, Tensor]:
     residual = poses[0].new_empty(len(poses[0]), dimension)
     jacobian = poses[0].new_empty(len(poses[0]), dimension, 2 * dimension)
-    kernel(*(pose.contiguous() for pose in poses), residual, jacobian)
+    kernel(*arrays(*poses, residual, jacobian))
     return residual, jacobian

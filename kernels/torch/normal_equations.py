@@ -54,12 +54,16 @@ def whiten(root: Tensor | None, residual: Tensor) -> tuple[Tensor, Tensor]:
     return whitened, (whitened * whitened).sum(1)
 
 
-def add_products(factors: Factors, places: Places, weight: Tensor, diagonal: Tensor, gradient: Tensor) -> None:
-    """Add the products of all factors to the off-diagonal values (e,), the diagonal (n,) and the gradient (n,)."""
+def products(factors: Factors) -> tuple[Tensor, Tensor]:
+    """``w JᵀΩJ``, (m, D, D), and ``w JᵀΩr``, (m, D), of each factor."""
     jacobian = factors.jacobian if factors.root is None else factors.root @ factors.jacobian
     weighted = jacobian if factors.weight is None else factors.weight[:, None, None] * jacobian
-    products = weighted.mT @ jacobian
-    descent = (weighted.mT @ factors.residual[..., None])[..., 0]
+    return weighted.mT @ jacobian, (weighted.mT @ factors.residual[..., None])[..., 0]
+
+
+def add_products(factors: Factors, places: Places, weight: Tensor, diagonal: Tensor, gradient: Tensor) -> None:
+    """Add the products of all factors to the off-diagonal values (e,), the diagonal (n,) and the gradient (n,)."""
+    product, descent = products(factors)
     ends = [0, *torch.cumsum(places.dimension, 0).tolist()]
     for p in range(len(places.dimension)):
         row = places.unknown[:, p]
@@ -71,7 +75,7 @@ def add_products(factors: Factors, places: Places, weight: Tensor, diagonal: Ten
                 start = places.block[:, p, q] + i * places.stride[:, p]
                 for j in range(ends[q + 1] - ends[q]):
                     both = free & (column >= 0)
-                    value, same = products[:, ends[p] + i, ends[q] + j], row == column
+                    value, same = product[:, ends[p] + i, ends[q] + j], row == column
                     on = both & same & (i == j)
                     off = both & ~on
                     diagonal.index_add_(0, row[on] + i, value[on])

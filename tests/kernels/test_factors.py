@@ -94,6 +94,9 @@ def test_sums_of_products(rows, dimensions, root, weighted):
         sums.append(out)
     for out, expected in zip(*sums, strict=True):
         close(out, expected)
+    single = [kernels.products(factors) for kernels in (compiled, normal_equations)]
+    for out, expected in zip(*single, strict=True):
+        close(out, expected)
     whitened = [kernels.whiten(factors.root, factors.residual) for kernels in (compiled, normal_equations)]
     for out, expected in zip(*whitened, strict=True):
         close(out, expected)

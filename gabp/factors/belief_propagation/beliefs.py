@@ -81,6 +81,10 @@ class Beliefs:
         self.precision: tuple[Tensor, ...] = ()
         self.held: tuple[Tensor, ...] = ()
 
+    def forget(self, factors: Factors) -> None:
+        """Forget the messages of factors that were removed."""
+        self.messages.pop(factors, None)
+
     def covariance(self, variables: Variables) -> Any:
         """The covariances of the beliefs, (N, d, d), in the tangent spaces at their means.
 

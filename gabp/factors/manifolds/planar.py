@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -107,6 +108,8 @@ class _SE2(Singleton):
         return rotate(-x[..., 2], point - x[..., :2])
 
     def normalize(self, values: Tensor) -> Tensor:
+        if (np.abs(values.detach().numpy()[..., 2]) <= math.pi).all():
+            return values
         return torch.cat([values[..., :2], wrap(values[..., 2:])], -1)
 
 

@@ -28,6 +28,7 @@ METHODS: dict[str, type[Policy]] = {
     "dogleg": Dogleg,
 }
 MESSAGES = "gbp"
+INCREMENTAL = "incremental"  # which has an optimiser of its own
 GAUGES = ("error", "hold", "free")
 
 
@@ -52,9 +53,8 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.method not in (*METHODS, MESSAGES):
-            raise InvalidSystemError(
-                f"there is no method {self.method!r}; choose one of {sorted([*METHODS, MESSAGES])}"
-            )
+            methods = sorted([*METHODS, MESSAGES, INCREMENTAL])
+            raise InvalidSystemError(f"there is no method {self.method!r}; choose one of {methods}")
         if self.gauge not in GAUGES:
             raise InvalidSystemError(f"there is no gauge {self.gauge!r}; choose one of {sorted(GAUGES)}")
         if self.gauge == "free" and self.method != "levenberg-marquardt":

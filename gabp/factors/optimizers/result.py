@@ -175,6 +175,13 @@ class OptimizationResult:
             self._require_own(variables)
         return factors.weights(self.estimate).numpy()
 
+    def is_of(self, sets: Sequence[Variables]) -> bool:
+        """Whether it has values of all variables of these sets, and of no others."""
+        if len(sets) != len(self.sets):
+            return False
+        known = zip(self.sets, self.estimate, sets, strict=True)
+        return all(own is other and len(values) == other.count for own, values, other in known)
+
     def weighed(self, factors: Sequence[Factors]) -> tuple[Factors, ...]:
         """A graph's factors as this result counts them: under ``robust=``, with the weights in their informations."""
         if self.graduated is None:
@@ -182,7 +189,7 @@ class OptimizationResult:
         return tuple(batch.weighted(self.weights(batch)) for batch in factors)
 
     def __repr__(self) -> str:
-        count = sum(variables.count for variables in self.sets)
+        count = sum(map(len, self.estimate))
         lines = [
             f"OptimizationResult: {self.status.name} after {self.iterations} iterations of {self.method}",
             f"  status         {self.status.value}",

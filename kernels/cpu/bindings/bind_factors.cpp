@@ -78,6 +78,28 @@ void checked_whiten(std::optional<Cube<const double>> root, Columns<const double
     whiten(factors, whitened.data(), squared.data());
 }
 
+void checked_products(std::optional<Cube<const double>> root, Columns<const double> residual,
+                      Cube<const double> jacobian, std::optional<Numbers> factor_weight, Cube<double> product,
+                      Columns<double> gradient) {
+    const std::size_t count = jacobian.shape(0), rows = jacobian.shape(1), columns = jacobian.shape(2);
+    require(residual.shape(0) == count && residual.shape(1) == rows, "residual has another shape");
+    require(!factor_weight || factor_weight->shape(0) == count, "weight has another shape");
+    require_root(root, count, rows);
+    require(product.shape(0) == count && product.shape(1) == columns && product.shape(2) == columns,
+            "product has another shape");
+    require(gradient.shape(0) == count && gradient.shape(1) == columns, "gradient has another shape");
+    const FactorArrays factors{static_cast<std::int64_t>(count),
+                               static_cast<std::int64_t>(rows),
+                               static_cast<std::int64_t>(columns),
+                               root ? root->data() : nullptr,
+                               root && root->shape(0) == 1,
+                               residual.data(),
+                               jacobian.data(),
+                               factor_weight ? factor_weight->data() : nullptr};
+    nb::gil_scoped_release release;
+    products(factors, product.data(), gradient.data());
+}
+
 void checked_add_products(std::optional<Cube<const double>> root, Columns<const double> residual,
                           Cube<const double> jacobian, std::optional<Numbers> factor_weight, Indices dimension,
                           Columns<const std::int64_t> unknown, Cube<const std::int64_t> block,
@@ -171,6 +193,7 @@ void bind_factors(nb::module_ &m) {
     m.def("whiten", &checked_whiten, nb::arg().none(), nb::arg(), nb::arg(), nb::arg());
     m.def("outgoing_messages", &checked_outgoing_messages);
     m.def("transport_messages", &checked_transport_messages);
+    m.def("products", &checked_products, nb::arg().none(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg(), nb::arg());
     m.def("add_products", &checked_add_products, nb::arg().none(), nb::arg(), nb::arg(), nb::arg().none(), nb::arg(),
           nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg());
 }

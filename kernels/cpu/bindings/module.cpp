@@ -1,6 +1,7 @@
 #include <nanobind/nanobind.h>
 
 namespace gabp {
+void bind_bayes_tree(nanobind::module_ &);
 void bind_block(nanobind::module_ &);
 void bind_block_hierarchy(nanobind::module_ &);
 void bind_bounds(nanobind::module_ &);
@@ -24,6 +25,7 @@ void bind_tree(nanobind::module_ &);
 NB_MODULE(_cpu, m) {
     nanobind::set_leak_warnings(false);  // factors that live until the interpreter ends are no leaks
     m.doc() = "Compiled message-passing kernels; gabp/kernels/reference.py states what they compute.";
+    gabp::bind_bayes_tree(m);
     gabp::bind_block(m);
     gabp::bind_block_hierarchy(m);
     gabp::bind_bounds(m);

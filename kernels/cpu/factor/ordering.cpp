@@ -45,8 +45,8 @@ public:
     }
 
     // Empty where the factor takes more operations.
-    std::vector<std::int32_t> run(double most_flops) {
-        const std::vector<std::int32_t> dense = defer_dense_nodes();
+    std::vector<std::int32_t> run(double most_flops, const std::vector<char> *last = nullptr) {
+        const std::vector<std::int32_t> dense = defer_nodes(last);
         std::vector<std::int32_t> order;
         order.reserve(n_);
         double flops = 0;
@@ -66,8 +66,8 @@ public:
     }
 
 private:
-    // Nodes adjacent to a good part of the graph would join every element; they go last.
-    std::vector<std::int32_t> defer_dense_nodes() {
+    // Nodes adjacent to a good part of the graph would join every element; they go last, before those that must.
+    std::vector<std::int32_t> defer_nodes(const std::vector<char> *last) {
         const double limit = dense_degree(n_);
         std::vector<std::int32_t> dense;
         for (std::int32_t i = 0; i < n_; ++i) {
@@ -76,10 +76,13 @@ private:
             for (std::int32_t k = 0; k < length_[i]; ++k) degree_[i] += weight_[adjacency_[first_[i] + k]] - 1;
         }
         for (std::int32_t i = 0; i < n_; ++i) {
-            if (length_[i] > limit) {
+            if (length_[i] > limit || (last != nullptr && (*last)[i])) {
                 dense.push_back(i);
                 weight_[i] = 0;
             }
+        }
+        if (last != nullptr) {
+            std::stable_partition(dense.begin(), dense.end(), [&](std::int32_t i) { return !(*last)[i]; });
         }
         return dense;
     }
@@ -333,9 +336,10 @@ private:
 
 double dense_degree(std::int64_t nodes) { return std::max(16.0, 10.0 * std::sqrt(static_cast<double>(nodes))); }
 
-std::vector<std::int32_t> minimum_degree_order(const Pattern &pattern, double most_flops) {
+std::vector<std::int32_t> minimum_degree_order(const Pattern &pattern, double most_flops,
+                                               const std::vector<char> *last) {
     return MinimumDegree(pattern, std::vector<std::int32_t>(pattern.n, 1), std::vector<std::int32_t>(pattern.n, 0))
-        .run(most_flops);
+        .run(most_flops, last);
 }
 
 std::vector<std::int32_t> constrained_minimum_degree_order(const Pattern &pattern, std::vector<std::int32_t> weight,

@@ -10,9 +10,10 @@
 namespace gabp {
 
 // order[k] is the node to eliminate k-th: approximate minimum degree. Empty where the factor takes (much) more
-// operations than most_flops; detected long before the order is complete.
+// operations than most_flops; detected long before the order is complete. Nodes with last[i] != 0 come after all others.
 std::vector<std::int32_t> minimum_degree_order(const Pattern &pattern,
-                                               double most_flops = std::numeric_limits<double>::infinity());
+                                               double most_flops = std::numeric_limits<double>::infinity(),
+                                               const std::vector<char> *last = nullptr);
 
 // The same where node i stands for weight[i] unknowns with the same neighbours and is eliminated in stage[i] = 0, 1, ...
 std::vector<std::int32_t> constrained_minimum_degree_order(const Pattern &pattern, std::vector<std::int32_t> weight,

@@ -75,7 +75,7 @@ Amalgamation tree_of_fronts(const EliminationTree &tree, const std::vector<std::
     return a;
 }
 
-Amalgamation amalgamate_fronts(const EliminationTree &tree, const std::vector<std::int32_t> &first) {
+Amalgamation amalgamate_fronts(const EliminationTree &tree, const std::vector<std::int32_t> &first, double width) {
     Amalgamation a = tree_of_fronts(tree, first);
     const auto fronts = static_cast<std::int32_t>(first.size()) - 1;
     for (std::int32_t p = 0; p < fronts; ++p) {
@@ -87,7 +87,7 @@ Amalgamation amalgamate_fronts(const EliminationTree &tree, const std::vector<st
             const double columns = a.columns[p] + a.columns[c];
             const double zeros = a.zeros[p] + a.zeros[c] + a.columns[c] * (height - a.rows[c]);
             const double entries = columns * (columns + 1) / 2 + columns * a.rows[p];
-            if (pays_off(columns, zeros, entries)) {
+            if (pays_off(width * columns, zeros, entries)) {
                 a.merge(c, p);
                 a.zeros[p] = zeros;
             } else {
@@ -239,12 +239,12 @@ void predict_memory(Symbolic &symbolic) {
 
 }  // namespace
 
-Symbolic analyse_fronts(const Pattern &pattern, EliminationTree tree) {
+Symbolic analyse_fronts(const Pattern &pattern, EliminationTree tree, double width) {
     Symbolic symbolic;
     symbolic.entries = tree.entries();
     symbolic.flops = tree.flops();
     const std::vector<std::int32_t> first = fundamental_fronts(tree);
-    Amalgamation fronts = amalgamate_fronts(tree, first);
+    Amalgamation fronts = amalgamate_fronts(tree, first, width);
     place_columns(tree, first, fronts, symbolic);
     link_children(symbolic);
     find_rows(pattern, symbolic);

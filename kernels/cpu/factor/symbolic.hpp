@@ -44,6 +44,7 @@ struct Symbolic {
     std::int64_t height(std::int32_t s) const { return columns(s) + rows(s); }
 };
 
-Symbolic analyse_fronts(const Pattern &pattern, EliminationTree tree);
+// `width`: unknowns that a node of the pattern stands for, on average.
+Symbolic analyse_fronts(const Pattern &pattern, EliminationTree tree, double width = 1);
 
 }  // namespace gabp

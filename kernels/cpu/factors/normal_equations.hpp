@@ -30,6 +30,9 @@ struct SumArrays {
 // W r of each factor, for a residual that is not whitened, and its squared norm.
 void whiten(const FactorArrays &factors, double *whitened, double *squared);
 
+// The products of each factor by itself: w JᵀΩJ (count, columns, columns) and w JᵀΩr (count, columns).
+void products(const FactorArrays &factors, double *product, double *gradient);
+
 void add_products(const FactorArrays &factors, const PlaceArrays &places, const SumArrays &sums);
 
 }  // namespace gabp

@@ -32,6 +32,17 @@ void whiten(const FactorArrays &factors, double *whitened, double *squared) {
     }
 }
 
+void products(const FactorArrays &factors, double *product, double *gradient) {
+    const std::int64_t n = factors.columns;
+    std::vector<double> workspace((1 + n + factors.rows) * n);
+    Products<0, 0> one(factors, workspace.data());
+    for (std::int64_t f = 0; f < factors.count; ++f, product += n * n, gradient += n) {
+        one.compute(f);
+        std::copy_n(one.product(0), n * n, product);
+        for (int a = 0; a < n; ++a) gradient[a] = one.gradient(a);
+    }
+}
+
 void add_products(const FactorArrays &factors, const PlaceArrays &places, const SumArrays &sums) {
     std::vector<double> workspace((1 + factors.columns + factors.rows) * factors.columns);
 #ifdef GABP_X86
