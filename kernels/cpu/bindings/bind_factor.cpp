@@ -36,7 +36,8 @@ void bind_factor(nb::module_ &m) {
               const std::vector<Side> side = find_separator(compress(factor_pattern(start, source)).graph);
               return give(std::vector<std::int8_t>(side.begin(), side.end()));
           },
-          "Of each node, or group of nodes with the same neighbours: 0 left, 1 right, 2 between.");
+          "Of each node, or group of nodes with the same neighbours: 0 left, 1 right, 2 between. Empty where no light "
+          "separator is found.");
     m.def("eliminate_symbolically",
           [](Offsets start, Nodes source, Nodes order) {
               const Pattern pattern = factor_pattern(start, source);

@@ -22,7 +22,7 @@ struct Part {
 struct DividedPart {
     std::array<Part, 2> side;
     std::vector<std::int32_t> separator;
-    double separator_weight = 0;
+    double separator_weight = 0;  // at least
 };
 
 bool is_leaf(const WeightedGraph &graph) {
@@ -37,17 +37,18 @@ Part part_of(const Part &whole, const std::vector<std::int32_t> &nodes) {
     return part;
 }
 
-// Without sides where the part is a leaf or has no separator to speak of.
+// Without sides where the part is a leaf or has no light separator.
 DividedPart divide(const Part &part) {
     DividedPart divided;
-    const std::int32_t n = part.graph.nodes();
     if (is_leaf(part.graph)) return divided;
     const std::vector<Side> side = find_separator(part.graph);
-    std::array<std::vector<std::int32_t>, 3> nodes;
-    for (std::int32_t i = 0; i < n; ++i) nodes[side[i]].push_back(i);
-    if (nodes[left].empty() || nodes[right].empty() || static_cast<std::int32_t>(nodes[between].size()) > n / 2) {
+    if (side.empty()) {
+        divided.separator_weight = heaviest_separator * static_cast<double>(part.graph.total_weight());
         return divided;
     }
+    std::array<std::vector<std::int32_t>, 3> nodes;
+    for (std::int32_t i = 0; i < part.graph.nodes(); ++i) nodes[side[i]].push_back(i);
+    if (nodes[left].empty() || nodes[right].empty()) return divided;
     for (const std::int32_t i : nodes[between]) {
         divided.separator.push_back(part.node[i]);
         divided.separator_weight += part.graph.weight[i];

@@ -1,7 +1,7 @@
 // Approximate minimum degree (Amestoy, Davis and Duff 1996): the next node to eliminate is the one with the
 // fewest neighbours. Eliminated nodes are kept as elements (the clique of their neighbours, by name, not by
-// edges); indistinguishable nodes are merged into one supervariable; degrees are cheap upper bounds. Nodes of later stages
-// take part in all of that, but are not eliminated before their stage.
+// edges); indistinguishable nodes are merged into one supervariable; degrees are cheap upper bounds. Nodes of
+// later stages take part in all of that, but are not eliminated before their stage.
 #include "factor/ordering.hpp"
 
 #include <algorithm>

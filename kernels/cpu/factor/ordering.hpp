@@ -15,7 +15,7 @@ std::vector<std::int32_t> minimum_degree_order(const Pattern &pattern,
                                                double most_flops = std::numeric_limits<double>::infinity(),
                                                const std::vector<char> *last = nullptr);
 
-// The same where node i stands for weight[i] unknowns with the same neighbours and is eliminated in stage[i] = 0, 1, ...
+// Node i stands for weight[i] unknowns with the same neighbours; those of stage 0 come first, then those of stage 1, ...
 std::vector<std::int32_t> constrained_minimum_degree_order(const Pattern &pattern, std::vector<std::int32_t> weight,
                                                            std::vector<std::int32_t> stage);
 

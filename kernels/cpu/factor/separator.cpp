@@ -92,6 +92,12 @@ private:
     std::int32_t pairs_ = 0;
 };
 
+bool is_light(const WeightedGraph &graph, const std::vector<Side> &side) {
+    std::int64_t separator = 0;
+    for (std::int32_t i = 0; i < graph.nodes(); ++i) separator += side[i] == between ? graph.weight[i] : 0;
+    return static_cast<double>(separator) <= heaviest_separator * static_cast<double>(graph.total_weight());
+}
+
 class Bisection {
 public:
     explicit Bisection(std::int64_t weight)
@@ -111,6 +117,7 @@ public:
 private:
     std::vector<Side> best_attempt(const WeightedGraph &graph) const {
         std::vector<Side> best = attempt(graph, 0);
+        if (!is_light(graph, best)) return {};
         for (std::uint32_t k = 1; k < attempts; ++k) {
             std::vector<Side> side = attempt(graph, k);
             if (SeparatorRefinement(graph, side).cost() < SeparatorRefinement(graph, best).cost()) {
@@ -127,6 +134,7 @@ private:
         if (pairs > least_contraction * graph.nodes()) return grow_best(graph);
         const std::vector<std::int32_t> pair = matching.take();
         const std::vector<Side> coarse = bisect(contract(graph, pair, pairs));
+        if (coarse.empty()) return {};
         std::vector<Side> side(graph.nodes());
         for (std::size_t i = 0; i < side.size(); ++i) side[i] = coarse[pair[i]];
         SeparatorRefinement refinement(graph, std::move(side));
@@ -155,7 +163,9 @@ private:
 
 std::vector<Side> find_separator(const WeightedGraph &graph) {
     const Bisection bisection(graph.total_weight());
-    return graph.nodes() < large ? bisection.attempt(graph, 0) : bisection.run(graph, levels_in_common);
+    if (graph.nodes() >= large) return bisection.run(graph, levels_in_common);
+    std::vector<Side> side = bisection.attempt(graph, 0);
+    return is_light(graph, side) ? side : std::vector<Side>();
 }
 
 }  // namespace gabp

@@ -81,7 +81,7 @@ def test_the_order_is_the_same_in_every_run_and_for_any_number_of_threads(name):
         assert torch.equal(compiled.nested_dissection_order(start, source, threads), first)
 
 
-@pytest.mark.parametrize("name", ["a path", "a grid", "a box", "grids apart", "a random graph", "many stars"])
+@pytest.mark.parametrize("name", ["a path", "a grid", "a box", "grids apart", "many stars"])
 def test_no_edge_joins_the_sides_of_a_separator(name):
     start, source = graph_of(GRAPHS[name])
     side = compiled.find_separator(start, source).numpy()
@@ -90,6 +90,10 @@ def test_no_edge_joins_the_sides_of_a_separator(name):
     ends = np.stack([side[destination], side[source.numpy()]])
     assert not ((ends == [[LEFT], [RIGHT]]).all(axis=0)).any()
     assert max((side == LEFT).sum(), (side == RIGHT).sum()) <= 0.6 * len(side)
+
+
+def test_a_random_graph_has_no_light_separator():
+    assert len(compiled.find_separator(*graph_of(GRAPHS["a random graph"]))) == 0
 
 
 @pytest.mark.parametrize(
@@ -155,8 +159,7 @@ def test_solids_are_dissected_and_plane_grids_are_not():
 
 def test_a_graph_without_good_separators_is_eliminated_by_minimum_degree():
     start, source = graph_of(random_graph(3000, 9000, 0))
-    degree, dissection = operations(start, source)
-    assert compiled.Symbolic.of(start, source).flops == degree < dissection
+    assert compiled.Symbolic.of(start, source).flops == operations(start, source)[0]
 
 
 def test_a_limit_on_the_operations_holds_for_the_cheaper_order():
