@@ -74,12 +74,12 @@ def test_auto_with_blocks_converges_where_single_level_methods_are_slow():
 
 
 def test_auto_finds_the_nodes_by_itself():
-    body = elastic_box(14)
+    body = elastic_box(20)
     solver = gabp.Solver(body.A)
     assert isinstance(solver._prepared, CompiledBlockHierarchy)
     b = np.random.default_rng(2).standard_normal(body.A.shape[0])
     solution = solver.solve(b)
-    assert "3150 nodes of up to 3 unknowns found" in solution.method_reason
+    assert "8820 nodes of up to 3 unknowns found" in solution.method_reason
     assert solution.iterations <= 40
     assert relative_residual(body.A, solution.x, b) <= 1e-8
     assert np.array_equal(pickle.loads(pickle.dumps(solver)).solve(b).x, solution.x)
