@@ -15,7 +15,8 @@ from gabp.system.blocks import BlockPartition, BlockSystem, find_blocks
 # matters.
 _SECONDS_PER_NONZERO = 1.5e-7  # of A: set-up of the hierarchy and some 13 iterations
 _SECONDS_PER_NONZERO_AND_ITERATION = 8e-9  # of A: each further iteration
-_SECONDS_PER_BLOCK_NONZERO = 3e-7  # set-up of the block hierarchy and some 50 iterations
+_SECONDS_PER_BLOCK_NONZERO = 8e-8  # set-up of the block hierarchy and some 30 iterations
+_SECONDS_PER_BLOCK_NONZERO_AND_ITERATION = 2e-9  # each further iteration of it
 _NODES_PER_UNKNOWN = 0.6  # up to which A counts as vector-valued
 _SECONDS_TO_ORDER = 1.2e-7  # per node and directed edge
 _HARD_TO_ITERATE = 7  # how many times longer iterations take where A is sparse as a chain or not diagonally dominant
@@ -23,6 +24,11 @@ _SMALL = 20_000  # nodes up to which elimination with pivoting takes a fraction 
 _GENERAL_FACTOR_SECONDS = 5.0  # worth spending, ten times as many with pivoting, where Krylov methods may fail
 _INSTANT = 0.005  # seconds below which a factor is always taken
 _CHAIN_LIKE = 3.3  # neighbours of a node, on average: hard to aggregate, quick to eliminate
+_CHAIN_LIKE_NODES = 5  # the same of vector-valued nodes: meshes have 6 to 26, pose graphs 2 to 4
+_LARGE_MESH = 300_000  # nonzeros
+_EVEN = 4  # times the mean of directed edges per unknown that a mesh has at most
+_VECTOR_VALUED = 10  # directed edges per unknown from which its nodes are looked for ...
+_FEW = 3_000  # ... where there are more unknowns than these, which a factor takes milliseconds for
 # nodes and directed edges up to which even an unused symbolic analysis is a small share of the solve
 _WORTH_ANALYSING_DOMINANT = 200_000
 _WORTH_ANALYSING_HARD = 5_000_000  # not diagonally dominant
@@ -98,10 +104,14 @@ def recommended_method(system: System, positive_definite: Verdict) -> str:
     return names[0]
 
 
-def elimination_is_faster(system: System, iterations: float) -> bool:
-    """Whether a factor is predicted to take less time than so many further ``iterations`` of conjugate gradients."""
+def elimination_is_faster(system: System, on_nodes: bool, iterations: float) -> bool:
+    """Whether a factor is predicted to take less time than so many further ``iterations`` of conjugate gradients.
+
+    ``on_nodes`` is for iterations on vector-valued nodes.
+    """
     size = system.n + system.graph.edges
-    seconds = size * (iterations * _SECONDS_PER_NONZERO_AND_ITERATION - _SECONDS_TO_ORDER)
+    each = _SECONDS_PER_BLOCK_NONZERO_AND_ITERATION if on_nodes else _SECONDS_PER_NONZERO_AND_ITERATION
+    seconds = size * (iterations * each - _SECONDS_TO_ORDER)
     # the analysis then takes less time than the iterations would, should it predict too much fill
     return seconds > size * _SECONDS_TO_ORDER and _factor_is_faster(system, seconds)
 
@@ -141,19 +151,15 @@ def _positive_diagonal_choices(system: System) -> list[Choice]:
         worth = _WORTH_ANALYSING_CHAIN_LIKE
     if system.device.type != "cpu":  # where most factors are not
         worth = min(worth, _WORTH_ANALYSING_FROM_DEVICE)
-    if not dominant:
-        if size <= worth and _factor_is_faster(system, size * _SECONDS_PER_BLOCK_NONZERO):
-            return _eliminate(system)
-        blocks = _vector_valued_nodes(system)
-        if blocks is not None:
-            return _iterate_on_blocks(blocks, blocks)
-    if size > worth:
+    blocks = None if dominant or chain_like else _vector_valued_nodes(system)
+    if size > worth or (blocks is not None and _is_even_mesh(system, blocks)):
         why = "A is too large to predict the fill of a factor"
     else:
-        hardness = 1 if dominant and not chain_like else _HARD_TO_ITERATE
-        if _factor_is_faster(system, size * _SECONDS_PER_NONZERO * hardness):
+        if _factor_is_faster(system, size * _seconds_to_iterate(system, blocks, dominant and not chain_like)):
             return _eliminate(system)
         why = "much fill in a factor"
+    if blocks is not None:
+        return _iterate_on_blocks(blocks, blocks)
     iterate = Choice("hierarchy", f"{why}: preconditioned conjugate gradients", review_after=_REVIEW_AFTER)
     return [iterate, Choice("elimination", _FACTOR)]
 
@@ -180,14 +186,30 @@ def _block_choices(system: System, blocks: BlockSystem) -> list[Choice]:
     if _is_forest(system, blocks):
         why = f"{_nodes(blocks)} on a forest, where two passes are exact"
         return [Choice("tree", why), Choice("elimination", _FACTOR)]
-    if _factor_is_faster(system, _SECONDS_PER_BLOCK_NONZERO * (system.n + system.graph.edges)):
+    if _factor_is_faster(system, (system.n + system.graph.edges) * _seconds_to_iterate(system, blocks, False)):
         return _eliminate(system)
     return _iterate_on_blocks(blocks)
+
+
+def _is_even_mesh(system: System, blocks: BlockSystem) -> bool:
+    """Whether the nodes are those of a large mesh, on which predicting a factor takes as long as iterations do."""
+    graph, size = system.graph, system.n + system.graph.edges
+    mesh = graph.edges > _CHAIN_LIKE_NODES * system.n * blocks.partition.size
+    return size > _LARGE_MESH and mesh and int(graph.start.diff().max()) <= _EVEN * graph.edges / system.n
+
+
+def _seconds_to_iterate(system: System, blocks: BlockSystem | None, easy: bool) -> float:
+    """Predicted time of iterations, per nonzero of A."""
+    if blocks is not None and system.graph.edges > _CHAIN_LIKE_NODES * system.n * blocks.partition.size:
+        return _SECONDS_PER_BLOCK_NONZERO
+    return _SECONDS_PER_NONZERO * (1 if easy else _HARD_TO_ITERATE)
 
 
 def _vector_valued_nodes(system: System) -> BlockSystem | None:
     """Nodes of several unknowns each, where A has them and their hierarchy is compiled."""
     if system.device.type != "cpu" or dispatch.backend("cpu").hierarchy is None:
+        return None
+    if system.n <= _FEW or system.graph.edges < _VECTOR_VALUED * system.n:
         return None
     labels = find_blocks(system.graph)
     if labels.max() + 1 > _NODES_PER_UNKNOWN * system.n:

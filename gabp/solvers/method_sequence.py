@@ -130,7 +130,8 @@ class MethodSequence:
         for position, choice in enumerate(self.choices):
             method = self.first if position == 0 else self._set_up_later(choice)
             review_after = 0 if method.lacks_locality else choice.review_after
-            review = Review(review_after, partial(elimination_is_faster, self.system))
+            on_nodes = choice.blocks is not None or (self._factory is not None and self._factory.blocks is not None)
+            review = Review(review_after, partial(elimination_is_faster, self.system, on_nodes))
             result = iterate(self.system, method, request, choice.dtype or self.dtype, review)
             iterations += result.iterations
             history += result.history

@@ -17,7 +17,7 @@ from gabp.system.model import System
 _LARGEST_BLOCK = 8  # unknowns in a block of equal patterns
 _BLOCKS_PER_UNKNOWN = 0.6  # up to which equal patterns count as block structure
 _COMMON_SIZES = (2, 3, 6)  # pairs, and poses in the plane and in space
-_SAMPLE = 200  # block rows
+_SAMPLE = 50  # block rows
 _FILL = 0.3  # blocks of springs along the axes and diagonals of a grid are filled to a third
 _ALIGNED = 1.1  # how many times better than moved
 _WHOLE = 0.75  # share of what smaller blocks are filled: pairs of blocks are filled less

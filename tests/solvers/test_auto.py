@@ -100,7 +100,7 @@ def test_the_review_is_repeated_each_time_the_iterations_have_doubled(monkeypatc
     predicted = []
     monkeypatch.setattr(
         "gabp.solvers.method_sequence.elimination_is_faster",
-        lambda system, iterations: predicted.append(iterations) or False,
+        lambda system, on_nodes, iterations: predicted.append(iterations) or False,
     )
     A = plate(70)
     b = np.random.default_rng(3).standard_normal(A.shape[0])
