@@ -194,7 +194,8 @@ def _block_choices(system: System, blocks: BlockSystem) -> list[Choice]:
 def _is_even_mesh(system: System, blocks: BlockSystem) -> bool:
     """Whether the nodes are those of a large mesh, on which predicting a factor takes as long as iterations do."""
     graph, size = system.graph, system.n + system.graph.edges
-    mesh = graph.edges > _CHAIN_LIKE_NODES * system.n * blocks.partition.size
+    nodes = blocks.partition
+    mesh = nodes.count * nodes.size == system.n and graph.edges > _CHAIN_LIKE_NODES * system.n * nodes.size
     return size > _LARGE_MESH and mesh and int(graph.start.diff().max()) <= _EVEN * graph.edges / system.n
 
 
