@@ -107,6 +107,13 @@ def test_a_loss_is_used_and_not_written(folder, capsys):
     assert len(gabp.read_g2o("out.g2o").factors[0]) == len(gabp.read_g2o("plane.g2o").factors[0])
 
 
+@pytest.mark.parametrize("method", ["gauss-newton", "dogleg", "gbp", "incremental"])
+def test_every_method_reaches_the_optimum(folder, capsys, method):
+    assert main(["optimize", "plane.g2o", "--method", method, "--maxiter", "2000", "--json"]) == 0
+    expected = gabp.read_g2o("plane.g2o").optimize().objective
+    assert json.loads(capsys.readouterr().out)["objective"] == pytest.approx(expected, rel=1e-6)
+
+
 def test_covariances(folder, capsys):
     assert main(["optimize", "wrong-loops.g2o", "--robust", "gnc", "--init", "chordal", "--covariance", "c.csv"]) == 0
     rows = list(csv.DictReader((folder / "c.csv").read_text().splitlines()))

@@ -30,7 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--output", metavar="OUT.g2o", help="write the pose graph with the values found here")
     parser.add_argument(
-        "--method", choices=tuple(METHODS), default="levenberg-marquardt", help="default: levenberg-marquardt"
+        "--method",
+        choices=(*METHODS, "gbp", "incremental"),
+        default="levenberg-marquardt",
+        help="default: levenberg-marquardt",
     )
     parser.add_argument(
         "--init", choices=("spanning-tree", "chordal"), help="where to start (default: the values in the file)"
