@@ -11,10 +11,10 @@ from torch import Tensor
 from gabp.factors.structure import Structure
 from gabp.messages import SparseFactor, factor_cost
 from gabp.solvers import Solver
+from gabp.solvers.near_nullspace import TAKE_NEAR_NULLSPACE
 from gabp.system import System
 
 _MOST_FLOPS = 1e12  # of a factor, some 40 seconds; iterations take less from there on most graphs
-_TAKE_NEAR_NULLSPACE = ("auto", "hierarchy")
 _RTOL = 1e-8  # of iterative solves
 
 
@@ -71,7 +71,7 @@ class LinearMethod:
         """
         if self.method == "elimination":
             return SparseFactor(system)
-        motions = common_motions() if self.method in _TAKE_NEAR_NULLSPACE else None
+        motions = common_motions() if self.method in TAKE_NEAR_NULLSPACE else None
         return _Iterative(Solver(system.to_scipy(), method=self.method, blocks=self.blocks, near_nullspace=motions))
 
 

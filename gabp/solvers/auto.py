@@ -9,7 +9,7 @@ from gabp.kernels import dispatch
 from gabp.messages import factor_cost
 from gabp.solvers.methods import METHODS, require_applicable
 from gabp.system import WEAK_DOMINANCE, System
-from gabp.system.blocks import BlockPartition, BlockSystem, find_blocks
+from gabp.system.blocks import MOST_BLOCKS, BlockPartition, BlockSystem, find_blocks
 
 # What decides between a factor and an iteration, measured on two cores of an x86-64 server. Only the order of magnitude
 # matters.
@@ -17,7 +17,6 @@ _SECONDS_PER_NONZERO = 1.5e-7  # of A: set-up of the hierarchy and some 13 itera
 _SECONDS_PER_NONZERO_AND_ITERATION = 8e-9  # of A: each further iteration
 _SECONDS_PER_BLOCK_NONZERO = 8e-8  # set-up of the block hierarchy and some 30 iterations
 _SECONDS_PER_BLOCK_NONZERO_AND_ITERATION = 2e-9  # each further iteration of it
-_NODES_PER_UNKNOWN = 0.6  # up to which A counts as vector-valued
 _SECONDS_TO_ORDER = 1.2e-7  # per node and directed edge
 _HARD_TO_ITERATE = 7  # how many times longer iterations take where A is sparse as a chain or not diagonally dominant
 _SMALL = 20_000  # nodes up to which elimination with pivoting takes a fraction of a second
@@ -54,7 +53,7 @@ class Choice:
     dtype : torch.dtype, optional
         Of the messages, where it is not their default.
     blocks : BlockSystem, optional
-        The vector-valued nodes it works on, where they were found in A and not given by the caller.
+        The vector-valued nodes that it iterates on, where "auto" chose so: given by the caller or found in A.
     """
 
     method: str
@@ -159,7 +158,7 @@ def _positive_diagonal_choices(system: System) -> list[Choice]:
             return _eliminate(system)
         why = "much fill in a factor"
     if blocks is not None:
-        return _iterate_on_blocks(blocks, blocks)
+        return _iterate_on_blocks(blocks, " found")
     iterate = Choice("hierarchy", f"{why}: preconditioned conjugate gradients", review_after=_REVIEW_AFTER)
     return [iterate, Choice("elimination", _FACTOR)]
 
@@ -193,15 +192,20 @@ def _block_choices(system: System, blocks: BlockSystem) -> list[Choice]:
 
 def _is_even_mesh(system: System, blocks: BlockSystem) -> bool:
     """Whether the nodes are those of a large mesh, on which predicting a factor takes as long as iterations do."""
-    graph, size = system.graph, system.n + system.graph.edges
-    nodes = blocks.partition
-    mesh = nodes.count * nodes.size == system.n and graph.edges > _CHAIN_LIKE_NODES * system.n * nodes.size
-    return size > _LARGE_MESH and mesh and int(graph.start.diff().max()) <= _EVEN * graph.edges / system.n
+    graph, nodes = system.graph, blocks.partition
+    if system.n + graph.edges <= _LARGE_MESH or nodes.count * nodes.size != system.n:
+        return False
+    return _is_mesh(system, blocks) and int(graph.start.diff().max()) <= _EVEN * graph.edges / system.n
+
+
+def _is_mesh(system: System, blocks: BlockSystem) -> bool:
+    """Whether the nodes have as many neighbours as those of a mesh."""
+    return system.graph.edges > _CHAIN_LIKE_NODES * system.n * blocks.partition.size
 
 
 def _seconds_to_iterate(system: System, blocks: BlockSystem | None, easy: bool) -> float:
     """Predicted time of iterations, per nonzero of A."""
-    if blocks is not None and system.graph.edges > _CHAIN_LIKE_NODES * system.n * blocks.partition.size:
+    if blocks is not None and _is_mesh(system, blocks):
         return _SECONDS_PER_BLOCK_NONZERO
     return _SECONDS_PER_NONZERO * (1 if easy else _HARD_TO_ITERATE)
 
@@ -213,7 +217,7 @@ def _vector_valued_nodes(system: System) -> BlockSystem | None:
     if system.n <= _FEW or system.graph.edges < _VECTOR_VALUED * system.n:
         return None
     labels = find_blocks(system.graph)
-    if labels.max() + 1 > _NODES_PER_UNKNOWN * system.n:
+    if labels.max() + 1 > MOST_BLOCKS * system.n:
         return None
     return BlockSystem.of(system, BlockPartition.of(labels))
 
@@ -222,9 +226,9 @@ def _eliminate(system: System) -> list[Choice]:
     return [Choice("elimination", _little_fill(system)), Choice("hierarchy", _SINGULAR_FACTOR)]
 
 
-def _iterate_on_blocks(blocks: BlockSystem, found: BlockSystem | None = None) -> list[Choice]:
-    why = f"{_nodes(blocks)}{' found' if found else ''}: conjugate gradients on a hierarchy of block models"
-    return [Choice("hierarchy", why, review_after=_REVIEW_AFTER, blocks=found), Choice("elimination", _FACTOR)]
+def _iterate_on_blocks(blocks: BlockSystem, origin: str = "") -> list[Choice]:
+    why = f"{_nodes(blocks)}{origin}: conjugate gradients on a hierarchy of block models"
+    return [Choice("hierarchy", why, review_after=_REVIEW_AFTER, blocks=blocks), Choice("elimination", _FACTOR)]
 
 
 def _is_forest(system: System, blocks: BlockSystem) -> bool:

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from gabp.solvers.auto import Choice, can_eliminate, choose, elimination_is_faster
 from gabp.solvers.methods import METHODS, require_options
+from gabp.solvers.near_nullspace import TAKE_NEAR_NULLSPACE
 from gabp.solvers.protocol import MethodSetup
 from gabp.solvers.refinement import IterationResult, Request, Review, is_at_rounding, iterate
 from gabp.solvers.solution import Status
 from gabp.system import InvalidSystemError, System, working_dtype
 from gabp.system.blocks import BlockPartition, BlockSystem
 
-_TAKE_NEAR_NULLSPACE = ("auto", "hierarchy")
 _log = logging.getLogger("gabp")
 
 
@@ -102,7 +102,7 @@ class MethodSequence:
         """
         dtype = system.dtype if settings.dtype is None else working_dtype(settings.dtype)
         blocks = None if settings.partition is None else BlockSystem.of(system, settings.partition)
-        if settings.near_nullspace is not None and settings.method not in _TAKE_NEAR_NULLSPACE:
+        if settings.near_nullspace is not None and settings.method not in TAKE_NEAR_NULLSPACE:
             raise InvalidSystemError(
                 f"near_nullspace goes with method 'auto' or 'hierarchy', not with {settings.method!r}"
             )
@@ -130,8 +130,7 @@ class MethodSequence:
         for position, choice in enumerate(self.choices):
             method = self.first if position == 0 else self._set_up_later(choice)
             review_after = 0 if method.lacks_locality else choice.review_after
-            on_nodes = choice.blocks is not None or (self._factory is not None and self._factory.blocks is not None)
-            review = Review(review_after, partial(elimination_is_faster, self.system, on_nodes))
+            review = Review(review_after, partial(elimination_is_faster, self.system, choice.blocks is not None))
             result = iterate(self.system, method, request, choice.dtype or self.dtype, review)
             iterations += result.iterations
             history += result.history

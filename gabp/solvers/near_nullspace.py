@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gabp.system import InvalidSystemError
 
+TAKE_NEAR_NULLSPACE = ("auto", "hierarchy")  # the methods that they are for
 _MOST_VECTORS = 64
 
 

@@ -15,7 +15,7 @@ from gabp.system.matrix import SparseMatrix
 from gabp.system.model import System
 
 _LARGEST_BLOCK = 8  # unknowns in a block of equal patterns
-_BLOCKS_PER_UNKNOWN = 0.6  # up to which equal patterns count as block structure
+MOST_BLOCKS = 0.6  # up to which equal patterns count as block structure
 _COMMON_SIZES = (2, 3, 6)  # pairs, and poses in the plane and in space
 _SAMPLE = 50  # block rows
 _FILL = 0.3  # blocks of springs along the axes and diagonals of a grid are filled to a third
@@ -217,7 +217,7 @@ def find_blocks(graph: EdgeGraph) -> np.ndarray:
     and better than the same blocks moved along by one unknown or more, which on a grid makes no difference.
     """
     labels = _blocks_of_equal_rows(graph)
-    if labels.max() + 1 <= _BLOCKS_PER_UNKNOWN * graph.n:
+    if labels.max() + 1 <= MOST_BLOCKS * graph.n:
         return labels
     found, most = 1, _FILL
     for size in _COMMON_SIZES:

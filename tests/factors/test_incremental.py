@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import gabp
-from factor_models import MANIFOLDS, generator, normal, pose_graph, random_values
+from factor_models import MANIFOLDS, generator, normal, pose_graph, pose_graph_by_a_function, random_values
 from gabp import OptimizationStatus as Status
 from gabp.factors import SE2, SE3, BearingRange, Between, Euclidean, Prior
 from gabp.system import InvalidSystemError
@@ -144,16 +144,7 @@ def test_several_sets_kinds_and_held_variables():
 
 
 def test_a_function_of_the_user_and_a_large_first_batch():
-    built_in, x, truth = pose_graph(SE3, count=30)
-    batch, _ = built_in.factors
-
-    def between(a, b, z):
-        return SE3.local(z, SE3.relative(a, b))
-
-    graph = gabp.FactorGraph()
-    y = graph.variables(SE3, x.initial)
-    graph.add(between, (y, y), tuple(batch.index.T), batch.measurement, batch.information)
-    graph.add(Prior, y, [0], truth[:1], 100.0)
+    built_in, graph = pose_graph_by_a_function(count=30)
     assert graph.optimize("incremental").objective == pytest.approx(built_in.optimize().objective, rel=1e-8)
 
 

@@ -8,7 +8,16 @@ import pytest
 import torch
 
 import gabp
-from factor_models import MANIFOLDS, dense_optimum, dense_system, noisy_loop, normal, pose_graph, random_values
+from factor_models import (
+    MANIFOLDS,
+    dense_optimum,
+    dense_system,
+    noisy_loop,
+    normal,
+    pose_graph,
+    pose_graph_by_a_function,
+    random_values,
+)
 from gabp import OptimizationStatus as Status
 from gabp.factors import SE2, SE3, BearingRange, Between, Euclidean, Landmark, Linear, Prior, Range, Reprojection
 from gabp.factors.linearization import initial_values, linearize
@@ -128,16 +137,7 @@ def test_a_linear_graph_is_solved_in_one_step(method):
 
 
 def test_a_function_of_the_user_is_the_built_in_kind():
-    built_in, x, truth = pose_graph(SE3)
-    batch, _prior = built_in.factors
-
-    def between(a, b, z):
-        return SE3.local(z, SE3.relative(a, b))
-
-    graph = gabp.FactorGraph()
-    y = graph.variables(SE3, x.initial)
-    graph.add(between, (y, y), tuple(batch.index.T), batch.measurement, batch.information)
-    graph.add(Prior, y, [0], truth[:1], 100.0)
+    built_in, graph = pose_graph_by_a_function()
     assert graph.objective() == pytest.approx(built_in.objective(), rel=1e-12)
     assert graph.optimize().objective == pytest.approx(built_in.optimize().objective, rel=1e-10)
 

@@ -123,6 +123,21 @@ def pose_graph(manifold, *, loss=None, anchored=True, **options):
     return graph, x, truth
 
 
+def pose_graph_by_a_function(**options):
+    """A graph of poses in space, and the same with the user's own function in place of `Between`."""
+    built_in, x, truth = pose_graph(SE3, **options)
+    batch, _prior = built_in.factors
+
+    def between(a, b, z):
+        return SE3.local(z, SE3.relative(a, b))
+
+    graph = gabp.FactorGraph()
+    y = graph.variables(SE3, x.initial)
+    graph.add(between, (y, y), tuple(batch.index.T), batch.measurement, batch.information)
+    graph.add(gabp.factors.Prior, y, [0], truth[:1], 100.0)
+    return built_in, graph
+
+
 def tour(manifold, side=6, seed=0):
     """A graph of a robot that goes over a grid of places row by row and recognises its neighbours.
 

@@ -14,7 +14,7 @@ from gabp.cli.graph_figure import OUTLIER, graph_figure
 from gabp.cli.json_text import dataclass_record, json_text
 from gabp.cli.progress import optimize_progress
 from gabp.factors import GraduatedNonConvexity, Variables
-from gabp.factors.optimizers import METHODS
+from gabp.factors.optimizers import INCREMENTAL, MESSAGES, METHODS
 from gabp.files import check_writable, read_factor_graph, reraise_as_file_error, write_g2o, write_text
 
 HELP = "optimise a pose graph or a bundle adjustment problem"
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="OUT.g2o", help="write the pose graph with the values found here")
     parser.add_argument(
         "--method",
-        choices=(*METHODS, "gbp", "incremental"),
+        choices=(*METHODS, MESSAGES, INCREMENTAL),
         default="levenberg-marquardt",
         help="default: levenberg-marquardt",
     )
